@@ -1,0 +1,309 @@
+"""The on-disk contract of a data set: its only writer and its only reader.
+
+::
+
+    OUT/datalist.json                    what belongs to which split, as in the Medical Segmentation Decathlon
+    OUT/volumes/<patient>_<role>.nii     int16 HU, uncompressed (labels: uint8)
+
+Uncompressed NIfTI keeps the first voxel axis fastest and whole slices contiguous, so that training maps the file into
+memory and reads a stack of three slices without reading the volume. All volumes of one item lie on one grid. An item
+of an unpaired data set has only a source or only a target.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+from numpy.typing import ArrayLike
+
+from monai_nce.data.writers import make_folders, remove_empty, write_json, write_nifti_hu, write_nifti_labels
+from monai_nce.errors import InputError
+
+__all__ = ["DATALIST", "ROLES", "SPLITS", "DatasetWriter", "read_datalist", "read_datalist_file"]
+
+DATALIST = "datalist.json"
+VOLUMES = "volumes"
+SPLITS = ("training", "validation", "test")
+ROLES = ("source", "target", "aligned_source", "labels")
+COUNTS = {"training": "numTraining", "validation": "numValidation", "test": "numTest"}
+PATIENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+HEADER_BYTES = 348
+
+
+class DatasetWriter:
+    """Write a data set, all of it or nothing.
+
+    Volumes go to a hidden folder inside ``out_dir`` and take their place when the data set is closed; ``datalist.json``
+    is written last. As a context manager it closes itself, or, on an exception, leaves things as they were::
+
+        with DatasetWriter("data/phantom", name="phantom", description="…", licence="Apache-2.0") as dataset:
+            dataset.add("training", "p000", affine, source=nect, target=cect)
+
+    Args:
+        out_dir: folder of the data set; made if missing.
+        name: name of the data set.
+        description: one sentence about it.
+        licence: licence of the images.
+        source_domain: what ``source`` and ``aligned_source`` show.
+        target_domain: what ``target`` shows.
+        provenance: anything JSON can hold that says how the data set came about (seed, geometry, versions); no
+            patient data.
+        overwrite: replace a data set that is already there, once the new one is complete.
+
+    Raises:
+        InputError: if ``out_dir`` is not a folder, or holds a data set and ``overwrite`` is not set.
+    """
+
+    def __init__(
+        self,
+        out_dir: str | PathLike[str],
+        *,
+        name: str,
+        description: str,
+        licence: str,
+        source_domain: str = "nect",
+        target_domain: str = "cect",
+        provenance: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self.out_dir = Path(out_dir)
+        if self.out_dir.exists() and not self.out_dir.is_dir():
+            raise InputError(f"{self.out_dir}: expected a folder for the data set but it is a file")
+        for taken in (self.out_dir / DATALIST, self.out_dir / VOLUMES):
+            if taken.exists() and not overwrite:
+                raise InputError(f"{taken}: already there; choose another folder or ask to overwrite it")
+        self._header = {
+            "name": name,
+            "description": description,
+            "licence": licence,
+            "source_domain": source_domain,
+            "target_domain": target_domain,
+            "provenance": dict(provenance or {}),
+        }
+        self._items: dict[str, list[dict[str, str]]] = {split: [] for split in SPLITS}
+        self._patients: set[str] = set()
+        self._files: set[str] = set()
+        self._staging = self.out_dir / f".partial-{secrets.token_hex(4)}"
+        self._made = make_folders(self._staging)
+
+    def add(
+        self,
+        split: str,
+        patient: str,
+        affine: ArrayLike,
+        *,
+        source: ArrayLike | None = None,
+        target: ArrayLike | None = None,
+        aligned_source: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+    ) -> None:
+        """Write one patient's volumes.
+
+        Args:
+            split: ``training``, ``validation`` or ``test``.
+            patient: an id of our own, of letters, digits, dots, underscores and hyphens.
+            affine: 4×4 matrix from voxel indices to RAS millimetres, of all the volumes.
+            source: volume (H, W, D) in HU of the source domain.
+            target: volume (H, W, D) in HU of the target domain.
+            aligned_source: a source without motion against the target; for evaluation only.
+            labels: organ labels, 0 to 255.
+
+        Raises:
+            ValueError: if a split, a patient id or a volume is not as said above, if the shapes differ, or if the
+                patient was added before.
+        """
+        given = {"source": source, "target": target, "aligned_source": aligned_source, "labels": labels}
+        volumes = {role: volume for role, volume in given.items() if volume is not None}
+        if split not in SPLITS:
+            raise ValueError(f"split: expected one of {', '.join(SPLITS)} but got {split!r}")
+        if not PATIENT.fullmatch(patient):
+            raise ValueError(f"patient: expected letters, digits, '.', '_' and '-' but got {patient!r}")
+        if patient in self._patients:
+            raise ValueError(f"patient: {patient} was added before")
+        if source is None and target is None:
+            raise ValueError(f"{patient}: expected a source, a target or both but got neither")
+        shapes = {role: tuple(np.shape(volume)) for role, volume in volumes.items()}
+        if len(set(shapes.values())) > 1:
+            raise ValueError(f"{patient}: expected volumes of one shape but got {shapes}")
+        names = {role: f"{patient}_{role}.nii" for role in volumes}
+        # 'a' with an aligned_source and 'a_aligned' with a source, or 'A' and 'a' on some file systems
+        if taken := {name.lower() for name in names.values()} & self._files:
+            raise ValueError(f"patient: the id {patient!r} leads to a file name that is taken: {min(taken)}")
+
+        for role, volume in volumes.items():
+            write = write_nifti_labels if role == "labels" else write_nifti_hu
+            write(self._staging / VOLUMES / names[role], volume, affine)
+        self._patients.add(patient)
+        self._files.update(name.lower() for name in names.values())
+        self._items[split].append({"patient": patient, **{role: f"{VOLUMES}/{name}" for role, name in names.items()}})
+
+    def close(self) -> Path:
+        """Put the volumes in place and write ``datalist.json``.
+
+        Returns:
+            The path of ``datalist.json``.
+
+        Raises:
+            ValueError: if no patient was added.
+        """
+        datalist, volumes = self.out_dir / DATALIST, self.out_dir / VOLUMES
+        counts = {COUNTS[split]: len(items) for split, items in self._items.items()}
+        try:
+            if not self._patients:
+                raise ValueError("expected at least one patient before the data set is closed")
+            write_json(self._staging / DATALIST, {**self._header, **counts, **self._items})
+            datalist.unlink(missing_ok=True)  # the new data set is complete on disk; from here on only renames
+            if volumes.exists():
+                volumes.rename(self._staging / "replaced")
+            (self._staging / VOLUMES).rename(volumes)
+            (self._staging / DATALIST).rename(datalist)
+        finally:
+            self.discard()
+        return datalist
+
+    def discard(self) -> None:
+        """Remove what is not in place; what was there before stays. Without effect on a closed data set."""
+        shutil.rmtree(self._staging, ignore_errors=True)
+        remove_empty(self._made)
+
+    def __enter__(self) -> DatasetWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.discard()
+
+
+def read_datalist_file(dataset_dir: str | PathLike[str]) -> dict[str, Any]:
+    """Read ``datalist.json`` itself, with its description and provenance.
+
+    Args:
+        dataset_dir: folder of the data set.
+
+    Returns:
+        The content of the file; its three splits are lists of objects.
+
+    Raises:
+        InputError: if the folder or the file is missing, or the file is not a data list.
+    """
+    folder = Path(dataset_dir)
+    path = folder / DATALIST
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such data set folder")
+    if not path.is_file():
+        raise InputError(f"{folder}: holds no {DATALIST}; make a data set with python -m data_prep")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected an object with the lists {', '.join(SPLITS)}")
+    for split in SPLITS:
+        items = content.get(split)
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise InputError(f"{path}: expected '{split}' to be a list of objects")
+    return content
+
+
+def read_datalist(
+    dataset_dir: str | PathLike[str], split: str | None = None, require: Sequence[str] = ()
+) -> list[dict[str, str]]:
+    """List the items of a data set, checked against the files (by their headers, so quickly).
+
+    Args:
+        dataset_dir: folder of the data set.
+        split: ``training``, ``validation`` or ``test``; all three if None.
+        require: roles that every item returned must have, of ``source``, ``target``, ``aligned_source``, ``labels``.
+
+    Returns:
+        One dictionary per item: ``patient``, ``split``, and for each role that it has the absolute path.
+
+    Raises:
+        InputError: if the data set cannot be used: file or folder missing, structure not as expected, split unknown
+            or empty, a patient listed twice, a path outside the folder, volumes of an item that differ in shape or
+            position, images that are not plain int16 HU in ``.nii``, or a required role missing.
+    """
+    if split is not None and split not in SPLITS:
+        raise InputError(f"split: expected one of {', '.join(SPLITS)} but got {split!r}")
+    root = Path(dataset_dir).resolve()
+    content = read_datalist_file(dataset_dir)
+    seen: set[str] = set()
+    items: list[dict[str, str]] = []
+    for name in SPLITS:
+        for entry in content[name]:
+            patient = entry.get("patient")
+            if not isinstance(patient, str) or not PATIENT.fullmatch(patient):
+                raise InputError(f"{root / DATALIST}: an item of '{name}' has no usable patient id")
+            if patient in seen:
+                raise InputError(f"{root / DATALIST}: patient {patient} is listed twice")
+            seen.add(patient)
+            if split in (None, name):
+                items.append({"patient": patient, "split": name, **_volume_paths(root, patient, entry, require)})
+    if split is not None and not items:
+        raise InputError(f"{root / DATALIST}: the split '{split}' is empty")
+    return items
+
+
+def _volume_paths(root: Path, patient: str, entry: Mapping[str, Any], require: Sequence[str]) -> dict[str, str]:
+    roles = [role for role in ROLES if role in entry]
+    for role in require:
+        if role not in roles:
+            raise InputError(f"{root / DATALIST}: patient {patient} has no {role}")
+    if not {"source", "target"} & set(roles):
+        raise InputError(f"{root / DATALIST}: patient {patient} has neither source nor target")
+    paths: dict[str, str] = {}
+    grid: tuple[tuple[int, ...], np.ndarray] | None = None
+    for role in roles:
+        relative = entry[role]
+        if not isinstance(relative, str):
+            raise InputError(f"{root / DATALIST}: patient {patient}: expected a path as {role}")
+        path = (root / relative).resolve()
+        if Path(relative).is_absolute() or not path.is_relative_to(root):
+            raise InputError(f"{root / DATALIST}: patient {patient}: {role} lies outside the data set's folder")
+        shape, affine = _read_grid(path, np.dtype(np.uint8 if role == "labels" else np.int16))
+        if grid is None:
+            grid = shape, affine
+        elif shape != grid[0]:
+            raise InputError(f"{path}: its shape {shape} differs from {grid[0]} of the patient's {roles[0]}")
+        elif not np.allclose(affine, grid[1], atol=1e-3):
+            raise InputError(f"{path}: its affine differs from that of the patient's {roles[0]}")
+        paths[role] = str(path)
+    return paths
+
+
+def _read_grid(path: Path, dtype: np.dtype) -> tuple[tuple[int, ...], np.ndarray]:
+    """Shape and affine from the header alone; refuse what a memory map would misread."""
+    if path.suffix != ".nii":
+        raise InputError(f"{path}: expected an uncompressed .nii file")
+    if not path.is_file():
+        raise InputError(f"{path}: listed in {DATALIST} but missing")
+    try:
+        with open(path, "rb") as file:
+            header = nib.Nifti1Header(file.read(HEADER_BYTES))
+        shape, affine, slope = header.get_data_shape(), header.get_best_affine(), header.get_slope_inter()
+    except (HeaderDataError, WrapStructError) as error:
+        raise InputError(f"{path}: not a NIfTI file: {error}") from error
+    if len(shape) != 3:
+        raise InputError(f"{path}: expected three dimensions but got shape {shape}")
+    stored = header.get_data_dtype()
+    if stored != dtype or slope not in ((None, None), (1.0, 0.0)):
+        raise InputError(f"{path}: expected unscaled {dtype} but got {stored} with slope and offset {slope}")
+    if path.stat().st_size < header.get_data_offset() + dtype.itemsize * np.prod(shape):
+        raise InputError(f"{path}: truncated: shorter than its header says")
+    return tuple(shape), affine
