@@ -1,0 +1,54 @@
+# `make` lists the targets. Each of them installs what it needs into .venv first.
+#
+# On Linux, PyPI's torch brings several GB of CUDA libraries. To choose another build, hand pip an index:
+#     make setup PIP_ARGS="--extra-index-url URL"      (pytorch.org lists the URL of each build, the CPU one among them)
+# An already chosen torch can be put into .venv by hand: a version that constraints.txt admits is kept.
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP_ARGS ?=
+PYTEST_ARGS ?=
+WORKERS ?= 2
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+BUNDLE := $(BIN)/python -m monai.bundle run
+CONFIGS := bundles/nce/configs
+# One thread a worker: the workers share the cores. NCE_REAL_DATA and NCE_BUNDLE_CHECKS reach the tests as they are set.
+PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow test-all lint clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## make .venv with the tested versions of everything
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary $(PIP_ARGS) \
+		-c constraints.txt -e ".[dev]"
+	@touch $@
+
+demo: $(STAMP)  ## train both stages on phantoms and evaluate, on a CPU in minutes; results in runs/demo
+	$(BUNDLE) training --config_file $(CONFIGS)/train.json --output_dir runs/demo
+	$(BUNDLE) evaluating --config_file "['$(CONFIGS)/train.json','$(CONFIGS)/evaluate.json']" --output_dir runs/demo
+
+test: lint  ## lint and the quick tests
+	$(PYTEST) -m "not slow"
+
+# 5 is pytest's "nothing to run": no slow test is no failure.
+test-slow: $(STAMP)  ## the slow tests
+	$(PYTEST) -m slow || [ $$? -eq 5 ]
+
+test-all: lint  ## lint and every test
+	$(PYTEST)
+
+lint: $(STAMP)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:  ## remove caches, build outputs and runs/demo; keep .venv and other runs
+	rm -rf build dist *.egg-info runs/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
