@@ -1,0 +1,7 @@
+"""Equations 1 to 5 of the paper."""
+
+from .adversarial import ThreeClassAdversarialLoss
+from .perceptual import PerceptualLoss
+from .reconstruction import ReconstructionLoss
+
+__all__ = ["PerceptualLoss", "ReconstructionLoss", "ThreeClassAdversarialLoss"]

@@ -1,0 +1,52 @@
+"""The perceptual loss of stage 2 (paper Eq. 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+__all__ = ["PerceptualLoss"]
+
+
+class PerceptualLoss(nn.Module):
+    """Weighted L1 distance of a frozen network's feature maps (paper §3.2, Eq. 4).
+
+    ``E[ sum_i w_i || phi_i(target) - phi_i(pred) ||_1 / (W_i H_i C_i) ]``: per map the mean absolute difference.
+
+    The network is frozen and put in eval mode here, and stays so whatever ``train()`` says: its batch-norm statistics
+    must not move. Gradients pass through it to ``pred``; ``target`` is taken without gradient.
+
+    Args:
+        network: has ``features(x, count) -> list of maps``, as :class:`monai_nce.networks.DomainClassifier`.
+        layer_weights: the w_i of Eq. 4, one per map; §4.1: 1/32, 1/16, 1/8, 1/4.
+    """
+
+    def __init__(self, network: nn.Module, layer_weights: Sequence[float] = (1 / 32, 1 / 16, 1 / 8, 1 / 4)) -> None:
+        super().__init__()
+        if not layer_weights:
+            raise ValueError("expected at least one layer weight but got none")
+        self.network = network.requires_grad_(False).eval()
+        self.layer_weights = tuple(layer_weights)
+
+    def train(self, mode: bool = True) -> PerceptualLoss:
+        super().train(mode)
+        self.network.eval()
+        return self
+
+    def forward(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """
+        Shape:
+            - pred, target: ``(B, C, H, W)``
+            - output: scalar
+        """
+        count = len(self.layer_weights)
+        with torch.no_grad():
+            target_maps = self.network.features(target, count)  # type: ignore[operator]
+        pred_maps = self.network.features(pred, count)  # type: ignore[operator]
+        losses = [
+            weight * (t - p).abs().mean()
+            for weight, t, p in zip(self.layer_weights, target_maps, pred_maps, strict=True)
+        ]
+        return torch.stack(losses).sum()

@@ -1,0 +1,71 @@
+"""The three-class discriminator of stage 1 (paper §3.1, §3.3 and §4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .spade import largest_group_count
+
+__all__ = ["Discriminator"]
+
+
+class Discriminator(nn.Module):
+    """DCGAN's discriminator with bilinear reductions, judging the whole slice stack (paper §3.3).
+
+    Per layer a 3x3 convolution, group norm, leaky ReLU and a bilinear reduction by two; then one linear layer from the
+    flattened map to the logits of the classes. With the paper's six layers a 256x256 input leaves a 4x4 map.
+
+    Args:
+        slices: slices of the stack.
+        channels: output channels of the convolutions (§4.1: 64 ... 2048).
+        num_classes: real output domain, real input domain, synthetic: 3 (paper §3.1).
+        input_size: in-plane size the linear layer is made for. Maps of other sizes are pooled adaptively to the map
+            that this size leaves.
+        num_groups: groups of the group normalisation (the largest divisor of the channels up to it).
+        negative_slope: of the leaky ReLUs.
+
+    Raises:
+        ValueError: when ``input_size`` is too small for the number of layers.
+    """
+
+    def __init__(
+        self,
+        slices: int = 3,
+        channels: Sequence[int] = (64, 128, 256, 512, 1024, 2048),
+        num_classes: int = 3,
+        input_size: Sequence[int] = (256, 256),
+        num_groups: int = 32,
+        negative_slope: float = 0.2,
+    ) -> None:
+        super().__init__()
+        factor = 2 ** len(channels)
+        if min(input_size) < factor:
+            raise ValueError(f"expected input_size of at least {factor} for {len(channels)} layers but got {input_size}")
+        self.map_size = (input_size[0] // factor, input_size[1] // factor)
+        layers = []
+        for c_in, c_out in zip([slices, *channels[:-1]], channels, strict=True):
+            layers.append(
+                nn.Sequential(
+                    nn.Conv2d(c_in, c_out, kernel_size=3, padding=1, bias=False),
+                    nn.GroupNorm(largest_group_count(c_out, num_groups), c_out),
+                    nn.LeakyReLU(negative_slope, inplace=True),
+                )
+            )
+        self.layers = nn.ModuleList(layers)
+        self.head = nn.Linear(channels[-1] * self.map_size[0] * self.map_size[1], num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """
+        Shape:
+            - x: ``(B, slices, H, W)``
+            - output: logits ``(B, num_classes)``
+        """
+        for layer in self.layers:
+            x = functional.interpolate(layer(x), scale_factor=0.5, mode="bilinear", align_corners=False)
+        if x.shape[2] != self.map_size[0] or x.shape[3] != self.map_size[1]:
+            x = functional.adaptive_avg_pool2d(x, self.map_size)
+        return self.head(x.flatten(1))

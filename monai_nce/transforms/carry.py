@@ -1,0 +1,87 @@
+"""From the network's window back to HU without losing what the window hides (decision 21)."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+from monai.utils import convert_to_tensor
+
+from .body_mask import body_mask
+
+__all__ = ["CarryHU", "CarryHUd"]
+
+MODES = ("carry", "clamp")
+
+
+class CarryHU:
+    """HU of a prediction: ``input + (prediction - windowed input)``, all in HU (decision 21).
+
+    With ``carry``, bone and air beyond the window survive, and so does detail finer than the network's grid. With
+    ``clamp`` the prediction stands as it is, limited to the window. Either way nothing outside the body changes: the
+    network has nothing to say there.
+
+    Args:
+        mode: "carry" or "clamp".
+
+    Raises:
+        ValueError: for another mode, or shapes that differ.
+    """
+
+    def __init__(self, mode: str = "carry") -> None:
+        if mode not in MODES:
+            raise ValueError(f"expected mode to be one of {MODES} but got {mode!r}")
+        self.mode = mode
+
+    def __call__(self, pred_hu: torch.Tensor, windowed_hu: torch.Tensor, input_hu: torch.Tensor) -> torch.Tensor:
+        """
+        Args:
+            pred_hu: the network's prediction, windowed HU.
+            windowed_hu: what the network was given, on the same grid, windowed HU.
+            input_hu: the scan as it was read, HU.
+
+        Shape:
+            - each argument and the output: ``(1, H, W, D)``
+        """
+        if not pred_hu.shape == windowed_hu.shape == input_hu.shape:
+            raise ValueError(
+                "expected one shape but got "
+                f"{tuple(pred_hu.shape)}, {tuple(windowed_hu.shape)} and {tuple(input_hu.shape)}"
+            )
+        changed = pred_hu if self.mode == "clamp" else input_hu + (pred_hu - windowed_hu)
+        inside = convert_to_tensor(body_mask(input_hu), device=pred_hu.device)
+        return torch.where(inside, changed, input_hu.to(changed.dtype))
+
+
+class CarryHUd(MapTransform):
+    """Dictionary version of :class:`CarryHU`, used after ``Invertd`` brought prediction and input back to the scan's grid.
+
+    Args:
+        keys: predictions in windowed HU.
+        windowed_key: the network's input in windowed HU.
+        input_key: the scan in HU.
+        mode: "carry" or "clamp".
+        allow_missing_keys: leave out keys that the data lacks.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        windowed_key: str,
+        input_key: str,
+        mode: str = "carry",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.carry = CarryHU(mode)
+        self.windowed_key = windowed_key
+        self.input_key = input_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key] = self.carry(d[key], d[self.windowed_key], d[self.input_key])
+        return d

@@ -1,0 +1,87 @@
+"""In-plane resampling to the spacing that a network was trained at; slices stay as acquired (decision 19)."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.data.utils import affine_to_spacing
+from monai.transforms import InvertibleTransform, MapTransform, Resize
+from monai.transforms.spatial.functional import resize
+from monai.utils import convert_to_tensor
+from monai.utils.enums import TraceKeys
+
+__all__ = ["InPlaneSpacingd"]
+
+
+class InPlaneSpacingd(MapTransform, InvertibleTransform):
+    """Resize each slice to ``spacing`` mm per pixel; the inverse brings the grid back exactly.
+
+    Works on the array's own axes, so a sheared affine (gantry tilt) keeps its shear, and never mixes slices. Area
+    averages where it reduces, so that noise and edges do not alias; linear where it enlarges, and on the way back.
+
+    Args:
+        keys: MetaTensors ``(C, H, W, D)``, axial slices along D.
+        spacing: in-plane spacing in mm, or None to leave the grid alone.
+        tolerance: relative difference of spacing below which the grid is left alone.
+        allow_missing_keys: leave out keys that the data lacks.
+
+    Raises:
+        ValueError: when ``spacing`` is not positive.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        spacing: float | None,
+        tolerance: float = 0.02,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        if spacing is not None and not spacing > 0:
+            raise ValueError(f"expected a positive spacing in mm but got {spacing}")
+        self.spacing = spacing
+        self.tolerance = tolerance
+        self._resize = Resize(spatial_size=-1)  # lends its name to the trace
+
+    def _in_plane_size(self, image: MetaTensor) -> tuple[int, ...]:
+        size = tuple(image.shape[1:3])
+        if self.spacing is None:
+            return size
+        ratios = [float(mm) / self.spacing for mm in affine_to_spacing(image.affine)[:2]]
+        return tuple(
+            n if abs(ratio - 1) <= self.tolerance else max(round(n * ratio), 1)
+            for n, ratio in zip(size, ratios, strict=True)
+        )
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            image = convert_to_tensor(d[key], track_meta=True)
+            size = self._in_plane_size(image)
+            reduces = any(new < old for new, old in zip(size, image.shape[1:3], strict=True))
+            d[key] = resize(
+                image,
+                (*size, image.shape[3]),
+                mode="area" if reduces else "trilinear",
+                align_corners=None,
+                dtype=torch.float32,
+                input_ndim=3,
+                anti_aliasing=False,
+                anti_aliasing_sigma=None,
+                lazy=False,
+                transform_info=self._resize.get_transform_info(),
+            )
+        return d
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            original_size = self._resize.pop_transform(d[key])[TraceKeys.ORIG_SIZE]
+            back = Resize(spatial_size=original_size, mode="trilinear")
+            with back.trace_transform(False):
+                d[key] = back(d[key])
+        return d
