@@ -27,7 +27,7 @@ setup: $(STAMP)  ## make .venv with the tested versions of everything
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary $(PIP_ARGS) \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --prefer-binary --no-compile $(PIP_ARGS) \
 		-c constraints.txt -e ".[dev]"
 	@touch $@
 

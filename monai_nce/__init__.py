@@ -1,4 +1,4 @@
-"""Neural contrast enhancement of CT on MONAI: a non-enhanced slice goes in, its contrast-enhanced counterpart comes out.
+"""Neural contrast enhancement of CT on MONAI: a non-enhanced scan goes in, its contrast-enhanced counterpart comes out.
 
 A reimplementation of the two-stage method of Seo et al., "Neural Contrast Enhancement of CT Image", WACV 2021. The
 first stage trains an auxiliary generator that takes contrast out of CECT images; the second trains the target network

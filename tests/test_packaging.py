@@ -1,0 +1,113 @@
+"""What the package says of itself agrees: one version, every import declared, no path of anyone's machine."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import monai_nce
+from tests.test_imports import ROOT, TOP_EDGES, imports_of, sources
+
+# Distributions whose import has another name.
+DISTRIBUTIONS = {
+    "ignite": "pytorch-ignite",
+    "jpeg_ls": "pyjpegls",
+    "mpl_toolkits": "matplotlib",
+    "openjpeg": "pylibjpeg-openjpeg",
+    "skimage": "scikit-image",
+}
+
+
+def first_match(pattern: str, file: str) -> str:
+    found = re.search(pattern, (ROOT / file).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert found, f"{file}: nothing matches {pattern}"
+    return found[1]
+
+
+def normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared(*extras: str) -> set[str]:
+    """Names of the distributions that setup.cfg requires, always and for the extras."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    blocks = [setup["options"]["install_requires"], *(setup["options.extras_require"][extra] for extra in extras)]
+    lines = [line for block in blocks for line in block.splitlines() if line and not line.startswith("#")]
+    return {normalised(re.split(r"[\s<>=!~;\[]", line)[0]) for line in lines}
+
+
+def undeclared(requirements: set[str], *packages: str) -> list[str]:
+    bad = []
+    for found in (found for file in sources(ROOT, *packages) for found in imports_of(file, ROOT)):
+        name = found.name.split(".")[0]
+        if name in sys.stdlib_module_names or name in TOP_EDGES:
+            continue
+        distribution = normalised(DISTRIBUTIONS.get(name, name))
+        if distribution not in requirements:
+            bad.append(f"{found.file.relative_to(ROOT).as_posix()}:{found.line}: {name} (from {distribution})")
+    return bad
+
+
+def test_version_of_changelog() -> None:
+    assert first_match(r"^## \[(\d[^]]*)\]", "CHANGELOG.md") == monai_nce.__version__
+
+
+def test_version_of_citation() -> None:
+    assert first_match(r'^version: "?([^"\s]+)', "CITATION.cff") == monai_nce.__version__
+
+
+def test_version_of_bundle() -> None:
+    metadata = ROOT / "bundles" / "nce" / "configs" / "metadata.json"
+    if not metadata.is_file():
+        pytest.skip("the bundle has no metadata.json")
+    assert json.loads(metadata.read_text(encoding="utf-8"))["version"] == monai_nce.__version__
+
+
+def test_version_is_read_without_loading_anything() -> None:
+    code = "import sys, monai_nce; sys.exit(any(name in sys.modules for name in ('torch', 'monai', 'numpy')))"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_imports_are_declared() -> None:
+    bad = undeclared(declared("dicom", "export"), "monai_nce", "data_prep", "bundles", "benchmarks")
+    assert not bad, "\n".join(["imported, but not in setup.cfg:", *bad])
+
+
+def test_imports_of_tests_are_declared() -> None:
+    bad = undeclared(declared("dicom", "export", "test"), "tests")
+    assert not bad, "\n".join(["imported, but not in setup.cfg:", *bad])
+
+
+def test_undeclared_import_is_named() -> None:
+    bad = undeclared(declared("test") - {"pytest"}, "tests")
+    assert any(re.fullmatch(r"tests/test_packaging\.py:\d+: pytest \(from pytest\)", line) for line in bad)
+
+
+def test_constraints_name_every_requirement() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {normalised(line.split("==")[0]) for line in lines if line and not line.startswith("#")}
+    assert declared("dicom", "export", "test", "dev") - pinned == {"monai-nce"}
+
+
+def test_no_path_of_a_machine() -> None:
+    """An absolute path into somebody's home, scratch or work folder is of no use to a reader."""
+    if not (shutil.which("git") and (ROOT / ".git").exists()):
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    path = re.compile(r"(?:^|[^\w.}>)-])/(?:work|farm|home|root|Users|tmp|opt|mnt/[a-z]/Users)/")
+    bad = []
+    for name in filter(None, listed.split("\0")):
+        file = ROOT / name
+        data = file.read_bytes() if file.is_file() else b""
+        if b"\0" in data[:8192]:
+            continue
+        lines = data.decode("utf-8", errors="replace").splitlines()
+        bad += [f"{name}:{number}: {line.strip()[:100]}" for number, line in enumerate(lines, 1) if path.search(line)]
+    assert not bad, "\n".join(["paths of one machine:", *bad])
