@@ -1,0 +1,109 @@
+"""CT volumes from NIfTI files, read to the end and refused where a plain reader would guess.
+
+The affine is nibabel's own: the sform where its code is set, else the qform. A file with neither has no orientation
+and is refused.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+
+from monai_nce.errors import InputError
+
+__all__ = ["NIFTI_SUFFIXES", "check_nifti", "is_nifti_name", "read_nifti"]
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+MAX_VOXELS = 2**30  # 4 GiB as float32, four times 512 × 512 × 1000: beyond it the header is taken to be broken
+MAX_TRAILING = 2**20  # bytes after the image that are let pass
+UNREADABLE = (ImageFileError, HeaderDataError, WrapStructError, OSError, EOFError, zlib.error, ValueError)
+
+
+def is_nifti_name(path: Path) -> bool:
+    """Whether a file's name says NIfTI."""
+    return path.name.lower().endswith(NIFTI_SUFFIXES)
+
+
+def check_nifti(path: Path) -> nib.Nifti1Image:
+    """Check what the header alone can tell.
+
+    Args:
+        path: a ``.nii`` or ``.nii.gz`` file.
+
+    Returns:
+        The image; its voxels are not read yet.
+
+    Raises:
+        InputError: if the file is missing, empty or not NIfTI, or if its header does not describe one volume of real
+            numbers, of a size that can be, in millimetres, with an invertible affine.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    if not path.stat().st_size:
+        raise InputError(f"{path}: empty file")
+    try:
+        image = nib.load(path)
+        if not isinstance(image, nib.Nifti1Image):
+            raise ImageFileError("another format")
+        affine = np.asarray(image.affine, dtype=np.float64)
+        units = image.header.get_xyzt_units()[0]
+    except UNREADABLE as error:
+        raise InputError(f"{path}: not a readable NIfTI file") from error
+    except KeyError as error:  # a code for the units that the standard does not know
+        raise InputError(f"{path}: not a valid NIfTI header: {error}") from error
+
+    shape, dtype = image.shape, image.get_data_dtype()
+    if len(shape) < 3 or any(size != 1 for size in shape[3:]) or min(shape) < 1:
+        raise InputError(f"{path}: expected one three-dimensional volume but got shape {shape}")
+    if math.prod(shape) > MAX_VOXELS:
+        raise InputError(f"{path}: the header says {shape} voxels, more than this program takes ({MAX_VOXELS})")
+    if dtype.kind not in "iuf":
+        raise InputError(f"{path}: expected real numbers but got data of type {dtype}")
+    if units not in ("mm", "unknown"):
+        raise InputError(f"{path}: expected millimetres but the header says {units}")
+    if not (image.header["sform_code"] > 0 or image.header["qform_code"] > 0):
+        raise InputError(f"{path}: has no orientation (neither sform nor qform is set)")
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-6:
+        raise InputError(f"{path}: its affine is singular or not finite")
+    return image
+
+
+def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read a volume and its affine.
+
+    Args:
+        path: a ``.nii`` or ``.nii.gz`` file.
+
+    Returns:
+        The volume as stored, scaled by its slope and intercept, float32 of shape (H, W, D), and the 4×4 affine from
+        voxel indices to RAS millimetres, float64.
+
+    Raises:
+        InputError: as :func:`check_nifti`, and if the file is truncated or its checksum is wrong.
+    """
+    image = check_nifti(path)
+    try:
+        if path.name.lower().endswith(".gz"):
+            image = _decompressed(path, image)
+        volume = image.get_fdata(dtype=np.float32, caching="unchanged")
+    except UNREADABLE as error:
+        raise InputError(f"{path}: truncated or damaged ({error})") from error
+    return volume.reshape(image.shape[:3], order="F"), np.array(image.affine, dtype=np.float64)
+
+
+def _decompressed(path: Path, image: nib.Nifti1Image) -> nib.Nifti1Image:
+    """The image from memory: only reading past the last byte makes gzip compare the checksum."""
+    expected = image.dataobj.offset + math.prod(image.shape) * image.get_data_dtype().itemsize
+    with gzip.open(path) as file:
+        content = file.read(expected + MAX_TRAILING + 1)
+    if len(content) > expected + MAX_TRAILING:
+        raise InputError(f"{path}: holds more data than its header says")
+    return type(image).from_bytes(content)
