@@ -4,7 +4,7 @@ from .affine_distortion import AffineDistortion, AffineDistortiond, distortion_m
 from .body_mask import body_mask
 from .carry import CarryHU, CarryHUd
 from .in_plane_spacing import InPlaneSpacingd
-from .slice_stack import SliceStack, SliceStackd, merge_slice_stacks, slice_stacks
+from .slice_stack import SliceStack, SliceStackd, merge_slice_stacks, slice_stacks, stack_positions
 from .window import WindowHU, WindowHUd
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "distortion_matrix",
     "merge_slice_stacks",
     "slice_stacks",
+    "stack_positions",
 ]

@@ -1,0 +1,138 @@
+"""Stage 1: an adversarial generator against a three-class discriminator (paper §3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import torch
+from ignite.engine import Engine
+from monai.engines import IterationEvents, Trainer
+from monai.utils.enums import CommonKeys as Keys
+from torch import nn
+from torch.optim import Optimizer
+
+__all__ = ["ThreeClassAdversarialTrainer"]
+
+
+class AdversarialLoss(Protocol):
+    """Eqs. 1 and 2, as :class:`monai_nce.losses.ThreeClassAdversarialLoss` computes them."""
+
+    def discriminator_loss(
+        self, input_logits: torch.Tensor, output_logits: torch.Tensor, synthetic_logits: torch.Tensor
+    ) -> torch.Tensor: ...
+
+    def generator_loss(self, synthetic_logits: torch.Tensor) -> torch.Tensor: ...
+
+
+class ThreeClassAdversarialTrainer(Trainer):
+    """Alternate Eq. 1 for the discriminator and Eq. 2 for the generator, one step each (paper §3.1; decision 10).
+
+    MONAI's ``AdversarialTrainer`` takes the generator's inputs for the discriminator's reals and knows two classes;
+    here the reals come from two domains.
+
+    One forward pass of the generator serves both steps: its weights do not move in between, so a second pass would give
+    the same images.
+
+    ``engine.state.output`` holds ``image`` (generator's input), ``label`` (a real image of its output domain), ``pred``
+    (synthetic), ``loss`` (Eq. 2), ``discriminator_loss`` (Eq. 1) and ``discriminator_accuracy`` (of the three classes;
+    1/3 is chance; near 1 it has won).
+
+    Args:
+        device: where to train.
+        max_epochs: epochs to train.
+        train_data_loader: gives dictionaries with both keys.
+        generator: ``(B, C, H, W)`` of the input domain to the output domain; the auxiliary generator in stage 1.
+        discriminator: ``(B, C, H, W)`` to logits ``(B, 3)``, in the order input domain, output domain,
+            synthetic.
+        generator_optimizer: over the generator's parameters.
+        discriminator_optimizer: over the discriminator's parameters.
+        adversarial_loss: Eqs. 1 and 2.
+        input_key: images of the generator's input domain; CECT, the ``target``, in stage 1.
+        output_key: images of its output domain; NECT, the ``source``, in stage 1.
+        kwargs: the rest, as in :class:`monai.engines.Trainer`, such as ``amp``; its ``handlers`` is called
+            ``train_handlers`` as in MONAI's other trainers.
+    """
+
+    def __init__(
+        self,
+        device: str | torch.device,
+        max_epochs: int,
+        train_data_loader: Iterable,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        generator_optimizer: Optimizer,
+        discriminator_optimizer: Optimizer,
+        adversarial_loss: AdversarialLoss,
+        input_key: str = "target",
+        output_key: str = "source",
+        **kwargs: Any,
+    ) -> None:
+        kwargs["handlers"] = kwargs.pop("train_handlers", None)
+        super().__init__(device=device, max_epochs=max_epochs, data_loader=train_data_loader, **kwargs)
+        self.generator = generator
+        self.discriminator = discriminator
+        self.generator_optimizer = generator_optimizer
+        self.discriminator_optimizer = discriminator_optimizer
+        self.adversarial_loss = adversarial_loss
+        self.input_key = input_key
+        self.output_key = output_key
+
+    def _iteration(self, engine: Engine, batchdata: Mapping[str, torch.Tensor]) -> dict[str, Any]:  # type: ignore[override]
+        real_input, real_output = (
+            batchdata[key].to(device=engine.state.device, non_blocking=self.non_blocking, **self.to_kwargs)
+            for key in (self.input_key, self.output_key)
+        )
+        self.generator.train()
+        self.discriminator.train()
+        with self._autocast():
+            synthetic = self.generator(real_input)
+        engine.state.output = {Keys.IMAGE: real_input, Keys.LABEL: real_output, Keys.PRED: synthetic.detach()}
+        engine.fire_event(IterationEvents.FORWARD_COMPLETED)
+
+        logits, discriminator_loss = self._train_discriminator(real_input, real_output, synthetic.detach())
+        classes = torch.arange(3, device=logits.device).repeat_interleave(len(real_input))
+        engine.state.output["discriminator_loss"] = discriminator_loss
+        engine.state.output["discriminator_accuracy"] = (logits.argmax(dim=1) == classes).float().mean()
+
+        engine.state.output[Keys.LOSS] = self._train_generator(synthetic)
+        engine.fire_event(IterationEvents.MODEL_COMPLETED)
+        return engine.state.output
+
+    def _train_discriminator(
+        self, real_input: torch.Tensor, real_output: torch.Tensor, synthetic: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Eq. 1. Returns the logits in the classes' order and the loss."""
+        with self._autocast():
+            # one pass over the three kinds: group norm keeps images apart, so this is three passes in one
+            logits = self.discriminator(torch.cat([real_input, real_output, synthetic]))
+            of_input, of_output, of_synthetic = logits.chunk(3)
+            loss = self.adversarial_loss.discriminator_loss(of_input, of_output, of_synthetic)
+        self._step(loss, self.discriminator_optimizer)
+        return logits.detach(), loss.detach()
+
+    def _train_generator(self, synthetic: torch.Tensor) -> torch.Tensor:
+        """Eq. 2. Returns the loss."""
+        # under DistributedDataParallel the bare module: no gradient of the discriminator is to be shared here
+        discriminator = getattr(self.discriminator, "module", self.discriminator)
+        discriminator.requires_grad_(False)
+        try:
+            with self._autocast():
+                loss = self.adversarial_loss.generator_loss(discriminator(synthetic))
+            self._step(loss, self.generator_optimizer)
+        finally:
+            discriminator.requires_grad_(True)
+        return loss.detach()
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.state.device.type, enabled=self.amp, **self.amp_kwargs)
+
+    def _step(self, loss: torch.Tensor, optimizer: Optimizer) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        if self.scaler is None:
+            loss.backward()
+            optimizer.step()
+        else:
+            self.scaler.scale(loss).backward()
+            self.scaler.step(optimizer)
+            self.scaler.update()

@@ -1,0 +1,75 @@
+"""``prepare_batch`` of MONAI's ``SupervisedTrainer`` for the classifier's stage and for stage 2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["DomainBatch", "SyntheticPair"]
+
+
+class DomainBatch:
+    """Stacks of both domains in one batch, with the domain as the label (paper §3.2: NECT against CECT).
+
+    Args:
+        source_key: images of class 0.
+        target_key: images of class 1.
+    """
+
+    def __init__(self, source_key: str = "source", target_key: str = "target") -> None:
+        self.source_key = source_key
+        self.target_key = target_key
+
+    def __call__(
+        self,
+        batchdata: Mapping[str, torch.Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Shape:
+            - each image of the batch: ``(B, C, H, W)``
+            - output: images ``(2 B, C, H, W)`` and labels ``(2 B,)``
+        """
+        source, target = (
+            batchdata[key].to(device=device, non_blocking=non_blocking, **kwargs)
+            for key in (self.source_key, self.target_key)
+        )
+        labels = torch.cat([source.new_zeros(len(source)), target.new_ones(len(target))]).long()
+        return torch.cat([source, target]), labels
+
+
+class SyntheticPair:
+    """A real target image and the synthetic source that the frozen auxiliary generator makes of it (paper §3.2).
+
+    The pair is aligned, which is the point of stage 1. The auxiliary generator is frozen and put in eval mode here.
+
+    Args:
+        auxiliary: generator from the target domain to the source domain, trained in stage 1.
+        target_key: images of the target domain.
+    """
+
+    def __init__(self, auxiliary: nn.Module, target_key: str = "target") -> None:
+        self.auxiliary = auxiliary.requires_grad_(False).eval()
+        self.target_key = target_key
+
+    def __call__(
+        self,
+        batchdata: Mapping[str, torch.Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Shape:
+            - image of the batch: ``(B, C, H, W)``
+            - output: synthetic source and real target, ``(B, C, H, W)`` each
+        """
+        target = batchdata[self.target_key].to(device=device, non_blocking=non_blocking, **kwargs)
+        self.auxiliary.eval()
+        with torch.no_grad():
+            return self.auxiliary(target), target

@@ -1,0 +1,7 @@
+"""Ignite handlers: a stage's progress, weights that are checked before they are used, the evaluation's report."""
+
+from .evaluation_report import EvaluationReport
+from .stage_progress import StageProgress
+from .weights_loader import WeightsLoader, load_weights
+
+__all__ = ["EvaluationReport", "StageProgress", "WeightsLoader", "load_weights"]

@@ -1,0 +1,180 @@
+"""What an evaluation leaves behind: metrics.json, metrics.csv, preview.png and a table on the screen."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import platform
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from monai.data import MetaTensor
+
+from monai_nce.data.writers import atomic_path, write_json
+from monai_nce.errors import InputError
+from monai_nce.metrics import METRICS, ImageMetrics, ms_ssim_setting, summarize
+from monai_nce.visualize import PreviewRow, draw_preview
+
+__all__ = ["EvaluationReport"]
+
+PREVIEW_ROWS = 3
+IDENTITY = "identity"
+
+
+class EvaluationReport:
+    """Compare what a network made, and its unchanged input, with the real images (paper Table 1; decisions 25 to 28).
+
+    Expects per item of the engine's output ``image``, ``pred`` and ``label``, volumes ``(1, H, W, D)`` in [-1, 1], and
+    per item of the batch ``patient``; optionally ``organs``, a label map ``(1, H, W, D)``.
+
+    ``metrics.json`` holds per method (``identity``, the floor, and ``method``) and metric what
+    :func:`monai_nce.metrics.summarize` gives, and under ``about`` the facts that a figure needs beside it.
+
+    Args:
+        output_dir: folder for the files.
+        method: name of the row.
+        about: facts to write down beside the figures, such as data set and checkpoint.
+        organ_names: names of the label map's values, for the mean HU per organ.
+        source_name: of the source domain.
+        target_name: of the target domain.
+        window_level: HU window that [-1, 1] stands for.
+        window_width: the same.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | PathLike[str],
+        method: str = "separate",
+        about: Mapping[str, Any] | None = None,
+        organ_names: Mapping[str, int] | None = None,
+        source_name: str = "NECT",
+        target_name: str = "CECT",
+        window_level: float = 50.0,
+        window_width: float = 300.0,
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self.method = method
+        self.about = dict(about or {})
+        self.organ_names = dict(organ_names or {})
+        self.names = (source_name, target_name)
+        self.window_level = window_level
+        self.window_width = window_width
+        self.metrics = ImageMetrics(window_width)
+        self.logger = logging.getLogger(__name__)
+
+    def attach(self, engine: Engine) -> None:
+        """Args: engine: the evaluator."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _start(self, engine: Engine) -> None:
+        self._values: dict[str, dict[str, dict[str, list[float]]]] = {
+            method: {name: {} for name in METRICS} for method in (IDENTITY, self.method)
+        }
+        self._organs: dict[str, list[np.ndarray]] = {}
+        self._rows: list[PreviewRow] = []
+        self._shape: tuple[int, int] | None = None
+
+    def _collect(self, engine: Engine) -> None:
+        for item, output in zip(engine.state.batch, engine.state.output, strict=True):
+            patient = str(item["patient"])
+            image, pred, label = (output[key] for key in ("image", "pred", "label"))
+            for method, synthetic in ((IDENTITY, image), (self.method, pred)):
+                for name, values in self.metrics(synthetic, label).items():
+                    self._values[method][name][patient] = values.tolist()
+            self._shape = tuple(label.shape[1:3])
+            if "organs" in item:
+                self._collect_organs(item["organs"], image, pred, label)
+            if len(self._rows) < PREVIEW_ROWS:
+                self._rows.append(self._preview_row(patient, image, pred, label))
+
+    def _hu(self, intensity: torch.Tensor) -> np.ndarray:
+        plain = torch.as_tensor(intensity).as_subclass(torch.Tensor).detach().float().clamp(-1, 1).cpu().numpy()
+        return plain[0] * (self.window_width / 2) + self.window_level
+
+    def _collect_organs(self, organs: Any, image: Any, pred: Any, label: Any) -> None:
+        where = np.asarray(organs.cpu() if isinstance(organs, torch.Tensor) else organs)[0]
+        volumes = [self._hu(volume) for volume in (image, pred, label)]
+        for name, value in self.organ_names.items():
+            inside = where == value
+            if inside.any():
+                self._organs.setdefault(name, []).append(np.array([volume[inside].mean() for volume in volumes]))
+
+    def _preview_row(self, patient: str, image: Any, pred: Any, label: Any) -> PreviewRow:
+        volumes = [self._hu(volume) for volume in (image, pred, label)]
+        # the slice where most changes shows most
+        position = int(np.abs(volumes[2] - volumes[0]).mean(axis=(0, 1)).argmax())
+        pixel = label.pixdim[:2].tolist() if isinstance(label, MetaTensor) else [1.0, 1.0]
+        return PreviewRow(
+            f"{patient}, slice {position}", *(v[..., position] for v in volumes), pixel_size=(pixel[0], pixel[1])
+        )
+
+    def _write(self, engine: Engine) -> None:
+        if not self._rows or self._shape is None:
+            raise InputError("nothing was evaluated: the test set has no patient with both domains")
+        summary = {
+            method: {name: summarize(per_patient) for name, per_patient in values.items()}
+            for method, values in self._values.items()
+        }
+        about = {
+            "method": self.method,
+            "patients": len(summary[IDENTITY]["mse"]["per_patient"]),
+            "ms_ssim": ms_ssim_setting(*self._shape),
+            "interval": "95 % percentile bootstrap over patients, 9999 resamples, seed 0",
+            "torch": torch.__version__,
+            "processor": platform.machine(),
+            "note": "research use only",
+            **self.about,
+        }
+        report: dict[str, Any] = {"about": about, **summary}
+        if self._organs:
+            keys = (self.names[0].lower(), "synthetic", self.names[1].lower())
+            report["organs_hu"] = {
+                name: dict(zip(keys, np.mean(rows, axis=0).round(2).tolist(), strict=True))
+                for name, rows in self._organs.items()
+            }
+        write_json(self.output_dir / "metrics.json", report)
+        with atomic_path(self.output_dir / "metrics.csv") as partial:
+            partial.write_text(_as_csv(summary), encoding="utf-8")
+        draw_preview(
+            self.output_dir / "preview.png",
+            self._rows,
+            summary,
+            *self.names,
+            window_level=self.window_level,
+            window_width=self.window_width,
+            note="; ".join(str(about[key]) for key in ("data", "note") if key in about),
+        )
+        print(_as_table(summary), flush=True)
+        print(f"metrics.json, metrics.csv and preview.png are in {self.output_dir}", flush=True)
+
+
+def _as_csv(summary: Mapping[str, Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["method", "patient", *METRICS])
+    for method, metrics in summary.items():
+        for patient in metrics["mse"]["per_patient"]:
+            writer.writerow([method, patient, *(metrics[name]["per_patient"][patient] for name in METRICS)])
+        for statistic in ("mean", "patient_mean", "low", "high"):
+            writer.writerow([method, statistic, *(metrics[name][statistic] for name in METRICS)])
+    return text.getvalue()
+
+
+def _as_table(summary: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = [f"{'method':<12}" + "".join(f"{name:>26}" for name in METRICS)]
+    for method, metrics in summary.items():
+        cells = []
+        for name in METRICS:
+            value = metrics[name]
+            interval = "" if value["low"] is None else f" [{value['low']:.4g}, {value['high']:.4g}]"
+            cells.append(f"{value['mean']:.4g}{interval}")
+        lines.append(f"{method:<12}" + "".join(f"{cell:>26}" for cell in cells))
+    return "\n".join(lines)

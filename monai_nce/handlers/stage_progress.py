@@ -1,0 +1,77 @@
+"""One progress bar per training stage, with its name, its losses and the time left."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from ignite.engine import Engine, Events
+from monai.utils import is_scalar
+from tqdm.auto import tqdm
+
+__all__ = ["StageProgress"]
+
+SMOOTHING = 0.05  # of the running means; losses of single batches of four jump too much to be read
+
+
+class StageProgress:
+    """A bar over all iterations of a stage.
+
+    Ignite's ``ProgressBar`` starts again with each epoch, so its estimate is never that of the stage. Rank 0 alone
+    draws. Where stderr is a file, a line is written at most every 15 seconds.
+
+    Args:
+        name: of the stage, such as "stage 1/2 CECT -> NECT".
+        keys: scalars of the engine's output to show, as running means.
+    """
+
+    def __init__(self, name: str, keys: tuple[str, ...] | list[str] = ("loss",)) -> None:
+        self.name = name
+        self.keys = tuple(keys)
+        self._bar: tqdm | None = None
+        self._means: dict[str, float] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Args: engine: the stage's trainer."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._advance)
+        engine.add_event_handler(Events.COMPLETED, self._close)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._close_and_raise)
+
+    def _start(self, engine: Engine) -> None:
+        state = engine.state
+        done = state.iteration
+        self._means = {}
+        self._bar = tqdm(
+            total=(state.max_epochs or 0) * (state.epoch_length or 0) or None,
+            initial=done,
+            desc=self.name,
+            unit="it",
+            dynamic_ncols=True,
+            mininterval=0.5 if sys.stderr.isatty() else 15.0,
+            disable=getattr(state, "rank", 0) != 0,
+        )
+
+    def _advance(self, engine: Engine) -> None:
+        if self._bar is None or self._bar.disable:
+            return
+        output: Any = engine.state.output
+        first: Mapping[str, Any] = output[0] if isinstance(output, (list, tuple)) else output
+        for key in self.keys:
+            value = first.get(key)
+            if is_scalar(value):
+                new = float(value)  # type: ignore[arg-type]
+                self._means[key] = new + (1 - SMOOTHING) * (self._means.get(key, new) - new)
+        shown = " ".join(f"{key}={value:.3f}" for key, value in self._means.items())
+        self._bar.set_postfix_str(f"epoch {engine.state.epoch}/{engine.state.max_epochs} {shown}", refresh=False)
+        self._bar.update()
+
+    def _close(self, engine: Engine) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _close_and_raise(self, engine: Engine, error: BaseException) -> None:
+        self._close(engine)
+        raise error

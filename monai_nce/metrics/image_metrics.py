@@ -1,0 +1,89 @@
+"""MSE, MAE, PSNR and MS-SSIM per slice, on the paper's scale and in HU (paper Table 1; decisions 25 to 27)."""
+
+from __future__ import annotations
+
+import torch
+from monai.metrics import MAEMetric, MSEMetric, MultiScaleSSIMMetric
+
+__all__ = ["METRICS", "ImageMetrics", "ms_ssim_setting"]
+
+METRICS = ("mse", "mse_01", "mse_hu2", "mae_hu", "psnr", "ms_ssim")
+
+DATA_RANGE = 2.0  # of [-1, 1]
+MAX_PSNR_DB = 100.0  # of two equal slices, whose PSNR is infinite
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al., "Multiscale structural similarity", 2003
+
+
+def ms_ssim_setting(height: int, width: int) -> dict[str, int]:
+    """Window and number of scales of MS-SSIM that an image allows (decision 26).
+
+    11×11 and 5 scales where the shorter side is beyond 160 pixels, as in the paper; else 7×7, with fewer scales where 5
+    would leave less than a window.
+
+    >>> ms_ssim_setting(256, 256)
+    {'window': 11, 'scales': 5}
+    >>> ms_ssim_setting(128, 128)
+    {'window': 7, 'scales': 5}
+    """
+    side = min(height, width)
+    window = 11 if side > 160 else 7
+    scales = len(SCALE_WEIGHTS)
+    while scales > 1 and side // 2 ** (scales - 1) < window:
+        scales -= 1
+    if side < window:
+        raise ValueError(f"expected images of at least {window} x {window} for MS-SSIM but got {height} x {width}")
+    return {"window": window, "scales": scales}
+
+
+class ImageMetrics:
+    """Metrics of each slice of a volume against the real one (decision 27: the paper averages slices).
+
+    ``mse`` is on [-1, 1], the paper's scale by all evidence (decision 25); ``mse_01`` the same on [0, 1]; ``mse_hu2`` in
+    HU² and ``mae_hu`` in HU, both within the window; ``psnr`` in dB, at most 100; ``ms_ssim`` with a data range of 2.
+
+    Args:
+        window_width: of the HU window that [-1, 1] stands for, in HU.
+    """
+
+    def __init__(self, window_width: float = 300.0) -> None:
+        self.half_width = window_width / 2
+
+    def __call__(self, pred: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+        """
+        Args:
+            pred: intensities; clamped to the window, [-1, 1].
+            target: intensities in [-1, 1].
+
+        Shape:
+            - pred, target: ``(1, H, W, D)``
+            - each output: ``(D,)``
+        """
+        if pred.shape != target.shape or pred.ndim != 4 or pred.shape[0] != 1:
+            raise ValueError(
+                f"expected two volumes of shape (1, H, W, D) but got {tuple(pred.shape)} and {tuple(target.shape)}"
+            )
+        # slices as a batch of images; plain tensors, since metadata only slows the metrics
+        pred, target = (
+            torch.as_tensor(volume).as_subclass(torch.Tensor).detach().float().clamp(-1, 1).permute(3, 0, 1, 2)
+            for volume in (pred, target)
+        )
+        mse = MSEMetric(reduction="none")(pred, target).flatten()
+        mae = MAEMetric(reduction="none")(pred, target).flatten()
+        psnr = (10 * torch.log10(DATA_RANGE**2 / mse)).clamp(max=MAX_PSNR_DB)
+        setting = ms_ssim_setting(*pred.shape[2:])
+        weights = torch.tensor(SCALE_WEIGHTS[: setting["scales"]])
+        ms_ssim = MultiScaleSSIMMetric(
+            spatial_dims=2,
+            data_range=DATA_RANGE,
+            kernel_size=setting["window"],
+            weights=(weights / weights.sum()).tolist(),
+            reduction="none",
+        )(pred, target).flatten()
+        return {
+            "mse": mse,
+            "mse_01": mse / 4,
+            "mse_hu2": mse * self.half_width**2,
+            "mae_hu": mae * self.half_width,
+            "psnr": psnr,
+            "ms_ssim": ms_ssim,
+        }

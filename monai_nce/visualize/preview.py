@@ -1,0 +1,165 @@
+"""The picture that people look at first: source, synthetic, real target and their difference, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from monai_nce.data.writers import atomic_path
+
+__all__ = ["PreviewRow", "draw_preview", "radiological"]
+
+DIFFERENCE_RANGE_HU = 100.0
+# black where nothing differs, as on a dark display; red where the synthetic image is brighter
+DIFFERENCE_COLOURS = LinearSegmentedColormap.from_list("difference", ["#9fd8ff", "#2166ff", "black", "#ff4020", "#ffd090"])
+PANEL_INCHES = 2.6
+
+
+def radiological(axial: np.ndarray) -> np.ndarray:
+    """An axial slice as it is looked at: the patient's right on the left, anterior on top.
+
+    Args:
+        axial: ``(H, W)``, axes towards the patient's right and anterior (the first two of RAS).
+
+    Returns:
+        ``(W, H)``, rows from top to bottom.
+    """
+    # RAS counts towards the patient's right, the picture from the patient's right to the left
+    return np.asarray(axial)[::-1, ::-1].T
+
+
+@dataclass(frozen=True)
+class PreviewRow:
+    """One axial slice of one patient; arrays ``(H, W)`` in HU, axes towards right and anterior.
+
+    Attributes:
+        title: such as the patient and the slice.
+        source: the image that the network was given.
+        synthetic: what it made of it.
+        target: the real image, or None where there is none.
+        pixel_size: height to width of a pixel in mm, along the array's two axes.
+    """
+
+    title: str
+    source: np.ndarray
+    synthetic: np.ndarray
+    target: np.ndarray | None = None
+    pixel_size: tuple[float, float] = (1.0, 1.0)
+
+
+def draw_preview(
+    path: str | PathLike[str],
+    rows: Sequence[PreviewRow],
+    metrics: Mapping[str, Mapping[str, Any]] | None = None,
+    source_name: str = "NECT",
+    target_name: str = "CECT",
+    window_level: float = 50.0,
+    window_width: float = 300.0,
+    note: str = "Research use only.",
+) -> None:
+    """Draw slices side by side, with a metric table under them, as a PNG.
+
+    Args:
+        path: of the PNG; replaced in one step.
+        rows: slices from top to bottom.
+        metrics: per method and metric a mapping with ``mean``, as ``metrics.json`` holds it.
+        source_name: of the source domain.
+        target_name: of the target domain.
+        window_level: of the display, in HU.
+        window_width: of the display, in HU.
+        note: line at the bottom.
+
+    Raises:
+        ValueError: without rows.
+    """
+    if not rows:
+        raise ValueError("expected at least one row but got none")
+    has_target = all(row.target is not None for row in rows)
+    columns = [source_name, f"synthetic {target_name}"]
+    columns += [f"real {target_name}", "synthetic - real"] if has_target else [f"synthetic - {source_name}"]
+    table_inches = 0.34 * (len(metrics) + 1) if metrics else 0.0
+    size = (PANEL_INCHES * len(columns) + 0.9, PANEL_INCHES * len(rows) + table_inches + 0.9)
+    figure = Figure(figsize=size, facecolor="black")
+    FigureCanvasAgg(figure)
+    bottom = (table_inches + 0.45) / size[1]
+    grid = figure.add_gridspec(
+        len(rows), len(columns), left=0.035, right=1 - 0.75 / size[0], top=1 - 0.4 / size[1], bottom=bottom,
+        wspace=0.03, hspace=0.03,
+    )  # fmt: skip
+    low, high = window_level - window_width / 2, window_level + window_width / 2
+    difference_axes = []
+    for r, row in enumerate(rows):
+        reference = row.source if row.target is None else row.target
+        # the windowed images are compared: what the window hides is carried over and not the network's doing
+        difference = np.clip(row.synthetic, low, high) - np.clip(reference, low, high)
+        images = [row.source, row.synthetic] + ([row.target] if row.target is not None else []) + [difference]
+        for c, (name, image) in enumerate(zip(columns, images, strict=True)):
+            axes = figure.add_subplot(grid[r, c])
+            last = c == len(columns) - 1
+            limits = (
+                {"cmap": DIFFERENCE_COLOURS, "vmin": -DIFFERENCE_RANGE_HU, "vmax": DIFFERENCE_RANGE_HU}
+                if last
+                else {"cmap": "gray", "vmin": low, "vmax": high}
+            )
+            shown = axes.imshow(
+                radiological(image), aspect=row.pixel_size[1] / row.pixel_size[0], interpolation="bilinear", **limits
+            )
+            axes.set_xticks([])
+            axes.set_yticks([])
+            if r == 0:
+                axes.set_title(name, color="white", fontsize=11)
+            if c == 0:
+                axes.set_ylabel(row.title, color="white", fontsize=8)
+            axes.text(0.01, 0.5, "R", transform=axes.transAxes, color="gold", fontsize=8)
+            if last:
+                difference_axes.append((axes, shown))
+    axes, shown = difference_axes[-1]
+    box = axes.get_position()
+    bar = figure.colorbar(shown, cax=figure.add_axes((box.x1 + 0.008, box.y0, 0.012, box.height)))
+    bar.set_label("HU", color="white", fontsize=8)
+    bar.ax.tick_params(colors="white", labelsize=7)
+    if metrics:
+        _draw_table(figure, metrics, table_inches / size[1], 0.4 / size[1])
+    figure.text(
+        0.5, 0.12 / size[1], f"Window level {window_level:g}, width {window_width:g} HU. {note}",
+        color="0.75", fontsize=8, ha="center",
+    )  # fmt: skip
+    with atomic_path(path) as partial:
+        figure.savefig(partial, dpi=110, facecolor="black", format="png")
+
+
+TABLE_COLUMNS = {
+    "mse": ("MSE [-1, 1]", "{:.4f}"),
+    "mse_hu2": ("MSE HU²", "{:.1f}"),
+    "mae_hu": ("MAE HU", "{:.2f}"),
+    "psnr": ("PSNR dB", "{:.2f}"),
+    "ms_ssim": ("MS-SSIM", "{:.4f}"),
+}
+
+
+def _draw_table(figure: Figure, metrics: Mapping[str, Mapping[str, Any]], height: float, bottom: float) -> None:
+    axes = figure.add_axes((0.1, bottom, 0.8, height))
+    axes.set_axis_off()
+    table = axes.table(
+        cellText=[
+            [method, *(form.format(values[name]["mean"]) for name, (_, form) in TABLE_COLUMNS.items())]
+            for method, values in metrics.items()
+        ],
+        colLabels=["method", *(title for title, _ in TABLE_COLUMNS.values())],
+        loc="center",
+        cellLoc="center",
+        bbox=[0, 0, 1, 1],
+    )
+    table.auto_set_font_size(False)
+    table.set_fontsize(9)
+    for cell in table.get_celld().values():
+        cell.set_facecolor("black")
+        cell.set_edgecolor("0.35")
+        cell.get_text().set_color("white")
