@@ -101,7 +101,7 @@ def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _decompressed(path: Path, image: nib.Nifti1Image) -> nib.Nifti1Image:
     """The image from memory: only reading past the last byte makes gzip compare the checksum."""
-    expected = image.dataobj.offset + math.prod(image.shape) * image.get_data_dtype().itemsize
+    expected = image.header.get_data_offset() + math.prod(image.shape) * image.get_data_dtype().itemsize
     with gzip.open(path) as file:
         content = file.read(expected + MAX_TRAILING + 1)
     if len(content) > expected + MAX_TRAILING:
