@@ -1,0 +1,48 @@
+"""Command line of the data preparation.
+
+Bad input gives one line on stderr and exit code 2, a failing disk the same with exit code 1; in both cases nothing of
+a data set is left behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from data_prep import ct, phantom
+from monai_nce.errors import InputError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a sub-command.
+
+    Args:
+        arguments: the command line, without the program's name; that of the process if None.
+
+    Returns:
+        The exit code.
+    """
+    parser = argparse.ArgumentParser(prog="python -m data_prep", description="Make a data set for monai-nce.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for module in (phantom, ct):
+        module.add_parser(commands)
+    options = parser.parse_args(arguments)
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            options.run(options)
+        except (InputError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2 if isinstance(error, InputError) else 1
+    return 0
+
+
+def _show_warning(message: Warning | str, *details: Any, **more: Any) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
