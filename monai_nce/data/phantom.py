@@ -5,9 +5,8 @@ are rounded literature values (``monai_nce.data.phantom_tissue`` names the sourc
 clinical result.
 
 A patient is a function of continuous coordinates in mm and is the same at any grid size. Between the acquired
-non-contrast scan and the contrast-enhanced one lie a breath-hold at another depth (Rohlfing et al., Med. Phys. 2004;
-Davies et al., Br. J. Radiol. 1994: liver and kidneys move mostly along the body's axis, by about a centimetre, and
-some millimetres to anterior), a smooth deformation, and the bowel's own motion.
+non-contrast scan and the contrast-enhanced one lie a breath-hold at another depth, a smooth deformation, and the
+bowel's own motion.
 
 Units: HU and mm. Arrays are RAS+ as in nibabel: index grows to the patient's right, to anterior and to superior.
 """
@@ -20,7 +19,8 @@ import numpy as np
 from scipy import ndimage
 
 from monai_nce.data.phantom_anatomy import Anatomy
-from monai_nce.data.phantom_shapes import Array, Canvas, Waves
+from monai_nce.data.phantom_motion import Motion
+from monai_nce.data.phantom_shapes import Array
 from monai_nce.data.phantom_tissue import LABELS
 
 __all__ = ["LABELS", "PhantomPatient", "make_phantom_patient"]
@@ -29,8 +29,6 @@ FIELD_OF_VIEW = 1024 / 3  # mm in plane: 256 pixels of 1 / 0.75 mm
 SLICE_SPACING = 5.0  # mm
 RANGE = 160.0  # mm from the liver's dome to the kidneys' lower poles; more slices than fit become thinner
 NOISE_RANGE = (6.0, 9.0)  # HU, standard deviation in one scan
-TEXTURE_SPACING, TEXTURE_SIZE = 3.0, (96, 96, 64)  # mm and lattice points; the lattice repeats
-TEXTURE_LENGTH = 6.0  # mm, standard deviation of the texture's smoothing
 
 
 @dataclass(frozen=True)
@@ -73,30 +71,23 @@ def make_phantom_patient(index: int, size: int = 128, slices: int = 32, seed: in
     for name, value, least in (("index", index, 0), ("size", size, 32), ("slices", slices, 1)):
         if value < least:
             raise ValueError(f"expected {name} of at least {least} but got {value}")
-    # Separate streams: the anatomy must not depend on how many numbers the grid's noise takes.
-    streams = np.random.SeedSequence([seed, index]).spawn(4)
-    anatomy_rng, texture_rng, motion_rng, noise_rng = (np.random.default_rng(stream) for stream in streams)
+    # Separate streams: the patient must not depend on how many numbers the grid's noise takes.
+    streams = np.random.SeedSequence([seed, index]).spawn(3)
+    anatomy_rng, motion_rng, noise_rng = (np.random.default_rng(stream) for stream in streams)
     pixel = FIELD_OF_VIEW / size
     affine = _affine(size, slices)
     x, y, z = _coordinates(affine, (size, size, slices))
     anatomy = Anatomy(anatomy_rng)
-    texture = _texture_lattice(texture_rng)
-
-    aligned = Canvas(x.shape, anatomy.values, _sample_lattice(texture, x, y, z), pixel)
-    anatomy.paint(aligned, x, y, z)
-
-    dx, dy, dz = _sample_motion(motion_rng)(x, y, z)
-    x, y, z = x + dx, y + dy, z + dz
-    acquired = Canvas(x.shape, anatomy.values, _sample_lattice(texture, x, y, z), pixel)
-    anatomy.with_bowel_moved(motion_rng).paint(acquired, x, y, z)
-
+    hu, enhancement, labels = anatomy.render(x, y, z, pixel)
+    dx, dy, dz = Motion(motion_rng)(x, y, z)
+    moved, _, _ = anatomy.with_bowel_moved(motion_rng).render(x + dx, y + dy, z + dz, pixel)
     sigma = float(noise_rng.uniform(*NOISE_RANGE))
     return PhantomPatient(
         patient=f"phantom_{index:03d}",
-        cect=_scan(aligned.hu + aligned.enhancement, sigma, pixel, noise_rng),
-        nect=_scan(acquired.hu, sigma, pixel, noise_rng),
-        nect_aligned=_scan(aligned.hu, sigma, pixel, noise_rng),
-        labels=aligned.labels,
+        cect=_scan(hu + enhancement, sigma, pixel, noise_rng),
+        nect=_scan(moved, sigma, pixel, noise_rng),
+        nect_aligned=_scan(hu, sigma, pixel, noise_rng),
+        labels=labels,
         affine=affine,
     )
 
@@ -113,51 +104,6 @@ def _coordinates(affine: Array, shape: tuple[int, int, int]) -> tuple[Array, Arr
     axes = [(affine[i, i] * np.arange(shape[i]) + affine[i, 3]).astype(np.float32) for i in range(3)]
     x, y, z = np.meshgrid(*axes, indexing="ij")
     return x, y, z
-
-
-class _Motion:
-    """Displacement from a point of the acquired scan to where its tissue lies in the contrast-enhanced one.
-
-    Args:
-        rng: source of depth of breath, direction and deformation.
-    """
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        depth = rng.choice([-1.0, 1.0]) * rng.uniform(0.5, 1.5)
-        self.down = 10 * depth  # organs sink when breathing in, and the wall moves to anterior
-        self.forward = 3.3 * depth * rng.uniform(0.7, 1.3)
-        self.shift = rng.normal(size=3) * [0.8, 0.5, 1.0]
-        self.deformation = Waves(rng, (1.5, 1.5, 2.0), (60, 130), 8)
-
-    def __call__(self, x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
-        spine = 1 - np.exp(-((x / 42) ** 4) - ((y + 60) / 48) ** 4)  # 0 at the vertebra
-        wall = 1 / (1 + np.exp((np.sqrt((x / 120) ** 2 + (y / 88) ** 2) - 1) * 14))
-        lower = 1 / (1 + np.exp(-(z + 60) / 30))
-        front = np.clip((y + 70) / 130, 0, 1)
-        organs = spine * (0.15 + 0.85 * wall) * (0.4 + 0.6 * lower)
-        dx, dy, dz = self.deformation(x, y, z)
-        calm = 0.2 + 0.8 * spine
-        return (
-            calm * dx + np.float32(self.shift[0]),
-            calm * dy + np.float32(self.shift[1]) - np.float32(self.forward) * front,
-            calm * dz + np.float32(self.shift[2]) + np.float32(self.down) * organs,
-        )
-
-
-def _sample_motion(rng: np.random.Generator) -> _Motion:
-    return _Motion(rng)
-
-
-def _texture_lattice(rng: np.random.Generator) -> Array:
-    """Smooth noise of unit variance on a lattice that repeats."""
-    noise = rng.standard_normal(TEXTURE_SIZE, dtype=np.float32)
-    noise = ndimage.gaussian_filter(noise, TEXTURE_LENGTH / TEXTURE_SPACING, mode="wrap")
-    return noise / noise.std()
-
-
-def _sample_lattice(lattice: Array, x: Array, y: Array, z: Array) -> Array:
-    points = np.stack([x, y, z]) / np.float32(TEXTURE_SPACING)
-    return ndimage.map_coordinates(lattice, points, order=1, mode="grid-wrap")
 
 
 def _scan(hu: Array, sigma: float, pixel: float, rng: np.random.Generator) -> Array:

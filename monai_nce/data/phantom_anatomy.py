@@ -15,10 +15,10 @@ import numpy as np
 
 from monai_nce.data.phantom_bowel import BowelLoop, move_loops, paint_loop, sample_bowel
 from monai_nce.data.phantom_shapes import (
-    EVERYWHERE,
     Array,
     Canvas,
     Frame,
+    Texture,
     Waves,
     ellipsoid,
     smooth_curve,
@@ -29,10 +29,10 @@ from monai_nce.data.phantom_shapes import (
 )
 from monai_nce.data.phantom_tissue import LABELS, TissueValues, sample_tissue_values
 from monai_nce.data.phantom_vessels import fixed_vessels, hepatic_tree, portal_tree
+from monai_nce.data.phantom_wall import BodyWall, cavity_distance
 
 Point = tuple[Array, Array, Array]
-KIDNEYS = ((-64.0, -40.0, 0.0), (66.0, -42.0, -14.0))  # left, right
-VERTEBRA_PITCH = 34.0
+KIDNEYS = ((-68.0, -40.0, 0.0), (70.0, -42.0, -14.0))  # left, right
 
 
 @dataclass(frozen=True)
@@ -65,18 +65,18 @@ class Anatomy:
             ]
         )
         self.lift = rng.uniform(-8, 8)
-        self.outline = rng.normal(size=(4, 2)) * [[1.0, 0.4], [1.5, 0.5], [1.5, 0.6], [1.0, 0.5]]
+        self.wall = BodyWall(rng, self.fat)
         self.warp = Waves(rng, (3.5, 3.5, 4.0), (90, 170))
         fill = 1.05 - 0.1 * fatness  # organs fill less of a fat patient's wider cavity
-        self.sizes = {name: fill * rng.uniform(0.93, 1.07) for name in ("liver", "spleen", "left", "right")}
-        self.offsets = {name: rng.normal(size=3) * [3, 3, 6] for name in ("liver", "spleen", "left", "right", "pancreas")}
+        organs = ("liver", "spleen", "left", "right", "pancreas")
+        self.sizes = {name: fill * rng.uniform(0.93, 1.07) for name in organs}
+        self.offsets = {name: rng.normal(size=3) * [3, 3, 6] for name in organs}
         self.left_lobe = rng.uniform(0.7, 1.1)
-        self.disc_phase = rng.uniform(0, VERTEBRA_PITCH)
-        self.rib_phase = rng.uniform(0, 1)
         self.pancreas = self._sample_pancreas(rng)
         self.bowel: list[BowelLoop] = sample_bowel(rng)
         self.vessels = fixed_vessels(rng) + portal_tree(rng) + hepatic_tree(rng)
         self.lesions = self._sample_lesions(rng)
+        self.texture = Texture(rng)
 
     def with_bowel_moved(self, rng: np.random.Generator) -> Anatomy:
         """The same patient after peristalsis: loops shifted and bent, gas elsewhere."""
@@ -84,112 +84,67 @@ class Anatomy:
         other.bowel = move_loops(self.bowel, rng)
         return other
 
-    def paint(self, canvas: Canvas, x: Array, y: Array, z: Array) -> None:
-        """Paint the patient.
+    def render(self, x: Array, y: Array, z: Array, border: float) -> tuple[Array, Array, Array]:
+        """The patient's noise-free scan.
 
         Args:
-            canvas: receives the tissues.
-            x, y, z: scanner coordinates in mm of every voxel of the canvas, displaced or not.
+            x, y, z: scanner coordinates in mm of every voxel, displaced or not.
+            border: width in mm over which a border mixes two tissues: a voxel's.
+
+        Returns:
+            HU without contrast, the rise in HU with contrast, and the labels, all of the shape of ``x``.
         """
+        hu = np.full(x.shape, -1000, np.float32)
+        enhancement, labels = np.zeros(x.shape, np.float32), np.zeros(x.shape, np.uint8)
+        reach = np.array([150, 115, 1e4]) * self.scale + self.fat  # body and skin; beyond is air
+        box = Frame(x, y, z).box(-reach, reach)
+        if box is not None:
+            x, y, z = (np.ascontiguousarray(values[box]) for values in (x, y, z))
+            canvas = Canvas(x.shape, self.values, self.texture(x, y, z), border)
+            self._paint(canvas, x, y, z)
+            hu[box], enhancement[box], labels[box] = canvas.hu, canvas.enhancement, canvas.labels
+        return hu, enhancement, labels
+
+    def _paint(self, canvas: Canvas, x: Array, y: Array, z: Array) -> None:
         s = self.scale.astype(np.float32)
         body = Frame(x / s[0], y / s[1], z / s[2] + np.float32(self.lift))
         dx, dy, dz = self.warp(body.x, body.y, body.z)
         frame = Frame(body.x + dx, body.y + dy, body.z + dz)
-        cavity = self._paint_wall(canvas, body, frame)
+        cavity = self.wall.paint_wall(canvas, body, frame)
         for loop in self.bowel:
             paint_loop(canvas, frame, cavity, loop)
         liver = smooth_intersection(self._liver((frame.x, frame.y, frame.z)), cavity + 2, 8)
         self._paint_spleen(canvas, frame, cavity)
         canvas.paint("liver", liver)
         self._paint_pancreas(canvas, frame)
-        self._paint_retroperitoneum(canvas, frame)
         for kidney in range(2):
             self._paint_kidney(canvas, frame, cavity, kidney)
-        self._paint_spine(canvas, body)
+        self._paint_retroperitoneum(canvas, frame)
+        self.wall.paint_spine(canvas, body)
         for vessel in self.vessels:
             vessel.paint(canvas, frame, liver)
         self._paint_lesions(canvas, frame)
 
-    # --- wall and skeleton ---
-
-    def _paint_wall(self, canvas: Canvas, body: Frame, frame: Frame) -> Array:
-        """Skin, fat, muscle ring, ribs; returns the distance to the abdominal cavity."""
-        x, y, z = body.x, body.y, body.z
-        angle = np.arctan2(y, x)
-        bumps = np.zeros_like(x)
-        for order, (cosine, sine) in enumerate(self.outline, start=2):  # mostly left-right symmetric
-            bumps += np.float32(cosine) * np.sin(order * (angle - np.float32(np.pi / 2)) + np.float32(np.pi / 2))
-            bumps += np.float32(sine) * np.sin(order * (angle - np.float32(np.pi / 2)))
-        furrow = 5 * np.exp(-((x / 12) ** 2)) * (y < 0)  # over the spinous processes
-        muscle = superellipse(x, y, (137, 100), 2.4) + bumps + furrow.astype(np.float32)
-        waist = 1 + 0.2 * np.cos(2 * angle) * (y < 0) - 0.25 * np.cos(angle) ** 2
-        fat = muscle - np.float32(self.fat) * waist
-        cavity = superellipse(frame.x, frame.y - 8, (122, 78), 2.3) + bumps
-        rectus = 4 * np.exp(-(((np.abs(x) - 32) / 20) ** 2)) * (y > 0)
-        cavity += rectus.astype(np.float32)
-        canvas.paint("skin", fat - 2.5)
-        canvas.paint("subcutaneous_fat", fat)
-        canvas.paint("muscle", muscle)
-        canvas.paint("visceral_fat", cavity)
-        # Ribs run forward and down inside the ring; the costal margin rises towards the front.
-        turn = np.arccos(np.clip(-y / np.maximum(np.hypot(x, y), 1), -1, 1))  # 0 at the back, pi in front
-        height = z + 26 * turn + 30 * np.float32(self.rib_phase)
-        across = (height % 30) - 15
-        inside = muscle + 7.5
-        rib = (np.sqrt((across / 6.5) ** 2 + (inside / 3.5) ** 2) - 1) * 3.5
-        margin = np.maximum(-25 + 50 * np.maximum(turn - 1.2, 0) - z, 0.35 - turn) * np.float32(0.5)
-        canvas.paint("rib", np.maximum(rib, margin))
-        return cavity
-
-    def _paint_spine(self, canvas: Canvas, body: Frame) -> None:
-        box = body.box(np.array([-60, -110, -1e3]), np.array([60, -15, 1e3]))
-        if box is None:
-            return
-        x, y, z = body.at(box)
-        level = (z + np.float32(self.disc_phase)) % VERTEBRA_PITCH - VERTEBRA_PITCH / 2  # 0 at mid-body
-        waist = 1.5 * (level / 12) ** 2
-        column = superellipse(x, y + 40, (23, 17), 2.3) - np.minimum(waist, 2.5)
-        hollow = ellipsoid((x, y, np.zeros_like(z)), np.array([0, -58, 0]), np.array([13, 5, 1e3]))
-        column = smooth_intersection(column, -hollow, 4)
-        endplate = np.abs(level) - 12.5
-        bone = np.maximum(column, endplate)
-        arch = np.maximum(superellipse(x, y + 65, (18, 14), 2.2), np.abs(level - 2) - 10)
-        canvas.paint("disc", column, box)
-        canvas.paint("cortical_bone", bone, box)
-        canvas.paint("spongy_bone", bone + 2.2, box)
-        canvas.paint("cortical_bone", arch, box)
-        canvas.paint("spongy_bone", arch + 2.5, box)
-        for side in (-1, 1):
-            process = tube((x, y, level), np.array([12 * side, -64, 3]), np.array([43 * side, -70, 3]), (6.0, 4.0))
-            canvas.paint("cortical_bone", process, box)
-            canvas.paint("spongy_bone", process + 2.2, box)
-        spinous = tube((x, y, level), np.array([0, -76, -1]), np.array([0, -95, -6]), (4.5, 4.0))
-        canvas.paint("cortical_bone", spinous, box)
-        canvas.paint("spongy_bone", spinous + 2.2, box)
-        canvas.paint("spinal_canal", superellipse(x, y + 64, (11, 8.5), 2.0), box)
+    # --- organs ---
 
     def _paint_retroperitoneum(self, canvas: Canvas, frame: Frame) -> None:
-        """Fat around the great vessels, psoas, crura of the diaphragm and the paraspinal muscles."""
+        """Fat around the great vessels, the psoas muscles and the crura of the diaphragm."""
         box = frame.box(np.array([-90, -115, -1e3]), np.array([90, 20, 1e3]))
         if box is None:
             return
         x, y, z = frame.at(box)
-        flat = (x, y, np.zeros_like(z))
-        canvas.paint("visceral_fat", superellipse(x - 2, y + 28, (42, 30), 2.2), box)
+        canvas.paint("visceral_fat", superellipse(x - 2, y + 30, (35, 26), 2.2), box)
         psoas = np.clip(0.9 - z / 130, 0.3, 1.5)
         for side in (-1, 1):
-            center = (np.abs(x) - (22 + 15 * psoas), y + 46, side * x < 0)
-            distance = superellipse(center[0] / psoas, center[1] / psoas, (14, 19), 2.2) * psoas
-            canvas.paint("muscle", np.where(center[2], 50, distance), box)
-            canvas.paint("muscle", ellipsoid(flat, np.array([38 * side, -84, 0]), np.array([33, 20, 1e4])), box)
+            lateral = side * x - (21 + 12 * psoas)
+            distance = superellipse(lateral / psoas, (y + 46) / psoas, (12, 18), 2.2) * psoas
+            canvas.paint("muscle", distance, box)
             crus = tube((x, y, z), np.array([22 * side, -22, 130]), np.array([16 * side, -30, -30]), (6.0, 3.5))
             canvas.paint("muscle", crus, box)
 
-    # --- organs ---
-
     def _liver(self, point: Point) -> Array:
         """Distance to the liver, not yet cut by the abdominal wall."""
-        size, (ox, oy, oz) = self.sizes["liver"], self.offsets["liver"]
+        size, (ox, oy, oz) = self.sizes["liver"], self.offsets["liver"].tolist()
         x, y, z = point
         right = ellipsoid(point, np.array([66 + ox, 4 + oy, 42 + oz]), np.array([66, 84, 94]) * size, -0.1)
         # The visceral surface: the right lobe withdraws to the side as one goes down.
@@ -201,8 +156,8 @@ class Anatomy:
         return smooth_union(smooth_union(right, left, 14), caudate, 12)
 
     def _paint_spleen(self, canvas: Canvas, frame: Frame, cavity: Array) -> None:
-        center = np.array([-90, -26, 46]) + self.offsets["spleen"]
-        radii = np.array([29, 45, 50]) * self.sizes["spleen"]
+        center = np.array([-86, -31, 46]) + self.offsets["spleen"]
+        radii = np.array([33, 46, 52]) * self.sizes["spleen"]
         box = frame.box(center - 60, center + 60)
         if box is None:
             return
@@ -224,7 +179,7 @@ class Anatomy:
             float,
         )
         points[:, :3] += self.offsets["pancreas"] + rng.normal(size=(len(points), 3)) * [2, 2, 2]
-        points[:, 3] *= rng.uniform(0.9, 1.15)
+        points[:, 3] *= self.sizes["pancreas"] * rng.uniform(0.95, 1.15)
         return smooth_curve(points, 6)
 
     def _paint_pancreas(self, canvas: Canvas, frame: Frame) -> None:
@@ -260,7 +215,7 @@ class Anatomy:
         radii, origin = np.array([28, 23, 53], np.float32), np.zeros(3)
         outer = ellipsoid((x, y, z), origin, radii)
         level = np.sqrt((x / radii[0]) ** 2 + (y / radii[1]) ** 2 + (z / radii[2]) ** 2)
-        capsule = outer - np.float32(3 + 0.4 * self.fat)
+        capsule = outer - np.float32(2 + 0.22 * self.fat)
         canvas.paint("visceral_fat", np.maximum(capsule, cavity[box]), box)
         canvas.paint("kidney_cortex", outer, box)
         pyramids = np.cos(4.5 * np.arctan2(1.2 * y, -x)) * np.cos(z * np.float32(2 * np.pi / 26) + 0.5)
@@ -287,7 +242,7 @@ class Anatomy:
                 kidney = int(rng.integers(2))
                 direction = rng.normal(size=3)
                 direction[0] = -1 - abs(direction[0])  # away from the spine
-                direction *= [24, 20, 34] / np.linalg.norm(direction)
+                direction *= np.array([24, 20, 34]) / np.linalg.norm(direction)
                 direction[0] *= 1 if kidney == 0 else -1
                 center = np.array(KIDNEYS[kidney]) + self.offsets[("left", "right")[kidney]] + direction
                 # Even a tumour rich in vessels takes less contrast than cortex in this phase.
@@ -301,7 +256,7 @@ class Anatomy:
         """A point at least ``depth`` mm inside the liver, as deep as found when there is none that deep."""
         points = rng.uniform([-40, -60, -40], [115, 75, 75], size=(400, 3))
         columns = points[:, 0], points[:, 1], points[:, 2]
-        distance = np.maximum(self._liver(columns), superellipse(columns[0], columns[1] - 8, (122, 78), 2.3) + 2)
+        distance = np.maximum(self._liver(columns), cavity_distance(columns[0], columns[1]) + 2)
         deep = np.flatnonzero(distance < -depth - 2)
         return points[deep[0] if deep.size else int(np.argmin(distance))]
 
@@ -317,5 +272,3 @@ class Anatomy:
             hu = self.values.nect[organ] + lesion.contrast
             canvas.paint_hu(lesion.label, distance, hu, lesion.enhancement, box)
 
-
-__all__ = ["EVERYWHERE", "Anatomy", "Lesion"]

@@ -7,6 +7,7 @@ negative inside, so one patient looks the same on every grid and borders get the
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 
 from monai_nce.data.phantom_tissue import LABELS, TISSUES, TissueValues
 
@@ -70,10 +71,34 @@ class Canvas:
 
     def paint_hu(self, label: str, distance: Array, hu: Array | float, enhancement: float, box: Box) -> None:
         """Paint given HU inside a shape, the part of the voxel inside it taken from the distance."""
-        part = np.clip(0.5 - distance / self._border, 0, 1).astype(np.float32)
-        self.hu[box] += part * (hu - self.hu[box])
-        self.enhancement[box] += part * (enhancement - self.enhancement[box])
+        part = distance * np.float32(-1 / self._border)
+        part += np.float32(0.5)
+        np.clip(part, 0, 1, out=part)
+        for volume, value in ((self.hu[box], hu), (self.enhancement[box], enhancement)):
+            change = value - volume
+            change *= part
+            volume += change
         self.labels[box][part > 0.5] = LABELS[label]
+
+
+class Texture:
+    """Smooth noise of unit variance that fills space: a lattice that repeats, sampled linearly.
+
+    Args:
+        rng: source of the noise.
+    """
+
+    SPACING, SIZE, LENGTH = 3.0, (96, 96, 64), 6.0  # mm, lattice points, standard deviation of the smoothing in mm
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        noise = rng.standard_normal(self.SIZE, dtype=np.float32)
+        noise = ndimage.gaussian_filter(noise, self.LENGTH / self.SPACING, mode="wrap")
+        self._lattice = noise / noise.std()
+
+    def __call__(self, x: Array, y: Array, z: Array) -> Array:
+        """Values at points in mm."""
+        points = np.stack([x, y, z]) / np.float32(self.SPACING)
+        return ndimage.map_coordinates(self._lattice, points, order=1, mode="grid-wrap")
 
 
 class Waves:
@@ -87,7 +112,11 @@ class Waves:
     """
 
     def __init__(
-        self, rng: np.random.Generator, rms: tuple[float, float, float], wavelengths: tuple[float, float], count: int = 6
+        self,
+        rng: np.random.Generator,
+        rms: tuple[float, float, float],
+        wavelengths: tuple[float, float],
+        count: int = 6,
     ) -> None:
         directions = rng.normal(size=(count, 3))
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)

@@ -7,6 +7,7 @@ Sources:
     [P80] Piekarski et al., Radiology 1980: the normal liver is brighter than the spleen (about 8 HU).
     [L14] Lamba et al., AJR 2014: soft tissues on unenhanced abdominal CT of two makers.
     [K21] Kreul et al., In Vivo 2021: liver, spleen, kidney, muscle and fat with and without contrast.
+    [G06] Goshima et al., AJR 2006: in the portal-venous phase aorta, spleen and liver rise by about 120, 78 and 60 HU.
     [B10] Bae, Radiology 2010: timing and extent of aortic, portal and hepatic enhancement; weight dependence.
     [H95] Heiken et al., Radiology 1995: hepatic enhancement of about 50 HU, inverse to body weight.
     [S96] Schneider, Pedroni and Lomax, Phys. Med. Biol. 1996: HU of reference tissues, bone among them.
@@ -69,15 +70,15 @@ TISSUES: dict[str, Tissue] = {
     "subcutaneous_fat": Tissue("subcutaneous_fat", -105, 4, 0, 4),  # [L14] [K21]
     "visceral_fat": Tissue("visceral_fat", -102, 4, 0, 6),  # [L14] [K21]
     "muscle": Tissue("muscle", 52, 3, 10, 5),  # [L14] [K21]
-    "liver": Tissue("liver", 56, 5, 50, 3),  # [P80] [L14] [H95]
-    "spleen": Tissue("spleen", 48, 2.5, 70, 2.5),  # [P80] [K21]
+    "liver": Tissue("liver", 56, 5, 52, 3),  # [P80] [L14]; [H95] [G06]
+    "spleen": Tissue("spleen", 48, 2.5, 72, 2.5),  # [P80]; [G06]
     "kidney_cortex": Tissue("kidney_cortex", 33, 2.5, 148, 2),  # [L14] [K21]
     "kidney_medulla": Tissue("kidney_medulla", 30, 2.5, 120, 2),  # [L14], enhancement a choice
     "pancreas": Tissue("pancreas", 40, 3, 55, 6),  # [L14], enhancement a choice
-    "blood": Tissue("aorta", 42, 3, 108, 0),  # unenhanced blood follows the haematocrit [L14]; aorta [B10]
-    "portal_vein": Tissue("portal_vein", 42, 0, 123, 0),  # [B10]
-    "hepatic_veins": Tissue("hepatic_veins", 42, 0, 108, 0),  # [B10]
-    "ivc": Tissue("ivc", 42, 0, 88, 0),  # [B10]; mixing with unenhanced blood of the legs
+    "blood": Tissue("aorta", 42, 3, 112, 0),  # [L14]; [G06]
+    "portal_vein": Tissue("portal_vein", 42, 0, 124, 0),  # [B10], above the aorta in this phase
+    "hepatic_veins": Tissue("hepatic_veins", 42, 0, 108, 0),  # choice, near the aorta
+    "ivc": Tissue("ivc", 42, 0, 88, 0),  # choice, mixed with unenhanced blood of the legs
     "bowel_wall": Tissue("bowel", 35, 3, 40, 3),  # choice
     "bowel_content": Tissue("bowel", 17, 4, 0, 6),  # choice
     "bowel_gas": Tissue("bowel_gas", -950, 10, 0, 0),  # gas is near -1000; mixed with content

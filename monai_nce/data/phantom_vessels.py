@@ -38,7 +38,7 @@ class Vessel:
             canvas.paint(self.tissue, distance, box)
 
 
-def _vessel(rng: np.random.Generator, tissue: str, points: list[list[float]], jitter: float = 1.5) -> Vessel:
+def _vessel(rng: np.random.Generator, tissue: str, points: list[list[float]], jitter: float = 1.2) -> Vessel:
     control = np.array(points, float)
     control[:, :3] += rng.normal(size=(len(control), 3)) * jitter
     control[:, 3] *= rng.uniform(0.9, 1.1)
@@ -48,12 +48,12 @@ def _vessel(rng: np.random.Generator, tissue: str, points: list[list[float]], ji
 def fixed_vessels(rng: np.random.Generator) -> list[Vessel]:
     """Great vessels and their large branches outside the liver."""
     return [
-        _vessel(rng, "portal_vein", [[-74, -16, 36, 3.5], [-45, 0, 26, 4], [-18, 18, 18, 4.5], [10, 22, 10, 6]]),
+        _vessel(rng, "portal_vein", [[-74, -16, 36, 3], [-45, 0, 26, 3.2], [-18, 18, 18, 3.8], [10, 22, 10, 5.5]]),
         _vessel(rng, "portal_vein", [[9, 26, -120, 5], [9, 26, -40, 5], [11, 25, -10, 6], [12, 22, 12, 6.5]]),
         _vessel(rng, "blood", [[-12, -8, 140, 11.5], [-10, -7, 40, 11], [-10, -6, -40, 9.5], [-9, -5, -130, 8.5]]),
         _vessel(rng, "blood", [[-10, 2, 34, 4], [-8, 14, 32, 3.5], [-16, 22, 34, 2.8], [-40, 8, 36, 2.4]]),
         _vessel(rng, "blood", [[-10, 2, 20, 4], [-8, 13, 12, 3.8], [-5, 20, -20, 3.6], [-4, 22, -120, 3]]),
-        _vessel(rng, "ivc", [[24, -10, 140, 13], [23, -10, 70, 12.5], [19, -8, 0, 11.5], [17, -6, -130, 11]], 1.0),
+        _vessel(rng, "ivc", [[25, 3, 140, 14], [25, 0, 85, 13], [21, -6, 30, 12], [17, -6, -130, 10]]),
         _vessel(rng, "ivc", [[-44, -30, 0, 4.5], [-28, -4, 4, 4.5], [-6, 8, 6, 4], [16, -4, 6, 4.5]]),
         _vessel(rng, "ivc", [[46, -34, -12, 4.5], [32, -20, -8, 5], [20, -8, -4, 5]]),
     ]
@@ -104,8 +104,8 @@ def portal_tree(rng: np.random.Generator) -> list[Vessel]:
 def hepatic_tree(rng: np.random.Generator) -> list[Vessel]:
     """The three hepatic veins, from the inferior vena cava outwards."""
     limbs: list[tuple[list[float], list[float]]] = [
-        ([26, -8, 88, 5.5], [88, -18, 66]),
-        ([24, -2, 90, 5.0], [58, 36, 64]),
-        ([18, 0, 90, 4.5], [-14, 40, 82]),
+        ([30, 2, 90, 6], [90, -14, 64]),
+        ([28, 8, 92, 5.5], [60, 40, 60]),
+        ([22, 10, 92, 5], [-14, 46, 78]),
     ]
     return _tree(rng, "hepatic_veins", limbs)
