@@ -62,7 +62,7 @@ class BodyWall:
         across = (height % 30) - 15
         inside = muscle + 7.5
         rib = (np.sqrt((across / 6.5) ** 2 + (inside / 3.5) ** 2) - 1) * 3.5
-        margin = np.maximum(-25 + 50 * np.maximum(turn - 1.2, 0) - z, 0.35 - turn) * np.float32(0.5)
+        margin = np.maximum(-25 + 50 * np.maximum(turn - 1.2, 0) - z, 80 * (0.7 - turn))
         canvas.paint("rib", np.maximum(rib, margin))
         return cavity
 
