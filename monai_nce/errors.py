@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["InputError"]
+import sys
+from types import TracebackType
+
+__all__ = ["InputError", "one_line_errors"]
 
 
 class InputError(ValueError):
@@ -14,3 +17,24 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(str(message).split()))
+
+
+def one_line_errors() -> None:
+    """Make ``python -m monai.bundle`` end with one line on stderr, and status 1, on an :class:`InputError`.
+
+    For the first entry of a bundle's run list. Does nothing in any other program: how errors show is theirs to say.
+    """
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if spec is not None and spec.name.startswith("monai.bundle"):
+        sys.excepthook = _show
+
+
+def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, InputError):
+        # MONAI's transforms wrap what they catch
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        sys.__excepthook__(kind, error, trace)
+    else:
+        print(f"error: {cause}", file=sys.stderr)

@@ -37,7 +37,7 @@ INNER_EDGES: dict[str, set[str]] = {
     "metrics": set(),
     "networks": set(),
     "transforms": set(),
-    "visualize": set(),
+    "visualize": {"data"},
 }
 OPEN_TO_ALL = {"__init__", "errors"}
 BY_NAME = {"import_module", "__import__", "optional_import"}

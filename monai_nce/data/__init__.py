@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from monai_nce.data.inference_items import inference_items
 from monai_nce.data.layout import ROLES, SPLITS, DatasetWriter, read_datalist, read_datalist_file
+from monai_nce.data.pairs import evaluation_pairs
 from monai_nce.data.phantom import LABELS, PhantomPatient, make_phantom_patient
 from monai_nce.data.phantom_dataset import ensure_phantom_dataset, write_phantom_dataset
 from monai_nce.data.reader import AIR_HU, CTReader, check_volume, find_volumes, read_ct
+from monai_nce.data.save_volume import SaveVolumed
 from monai_nce.data.slice_stack_dataset import SliceStackDataset
 from monai_nce.data.splits import split_patients
 from monai_nce.data.writers import atomic_path, write_json, write_nifti_hu, write_nifti_labels
@@ -18,11 +21,14 @@ __all__ = [
     "CTReader",
     "DatasetWriter",
     "PhantomPatient",
+    "SaveVolumed",
     "SliceStackDataset",
     "atomic_path",
     "check_volume",
     "ensure_phantom_dataset",
+    "evaluation_pairs",
     "find_volumes",
+    "inference_items",
     "make_phantom_patient",
     "read_ct",
     "read_datalist",

@@ -88,14 +88,19 @@ def _is_dicom(path: Path) -> bool:
     if path.name.startswith(".") or not path.is_file():
         return False
     with open(path, "rb") as file:
-        return file.read(132)[128:] == b"DICM"
+        start = file.read(132)
+    if start[128:] == b"DICM":
+        return True
+    if not start[:128].strip(b"\0"):  # at most a preamble: a slice that never arrived must not go unnoticed
+        raise InputError(f"{path}: empty or truncated file")
+    return False
 
 
 def _read_headers(folder: Path) -> list[tuple[Path, Dataset]]:
     """The CT and other images in the folder, localizers left out."""
     try:
         from pydicom import dcmread
-        from pydicom.errors import InvalidDicomError
+        from pydicom.uid import UID, CTImageStorage
     except ImportError as error:
         raise InputError(f"{folder}: reading DICOM needs pydicom: {INSTALL}") from error
     if not folder.is_dir():
@@ -109,10 +114,14 @@ def _read_headers(folder: Path) -> list[tuple[Path, Dataset]]:
             continue
         try:
             header = dcmread(path, stop_before_pixels=True, specific_tags=list(READ))
-        except (InvalidDicomError, OSError, EOFError, ValueError, KeyError) as error:
+            list(header)  # pydicom converts values when they are asked for
+        except Exception as error:  # of many kinds
             raise InputError(f"{path}: not a readable DICOM file") from error
-        if "Rows" not in header:  # a report, a presentation state, a DICOMDIR
-            others += 1
+        if "Rows" not in header:
+            kind = UID(header.file_meta.get("MediaStorageSOPClassUID", ""))
+            if kind == CTImageStorage or kind.type != "SOP Class":
+                raise InputError(f"{path}: a CT image without Rows, or a truncated file")
+            others += 1  # known to be none: a report, a presentation state, a DICOMDIR
         elif "LOCALIZER" not in (header.get("ImageType") or ()):
             images.append((path, header))
     if others:
@@ -168,9 +177,9 @@ def _read_slice(path: Path, shape: tuple[int, int]) -> np.ndarray:
     from pydicom import dcmread
     from pydicom.pixels import get_decoder
 
-    dataset = dcmread(path)
-    syntax = dataset.file_meta.TransferSyntaxUID
     try:
+        dataset = dcmread(path)
+        syntax = dataset.file_meta.TransferSyntaxUID
         if syntax.is_compressed and not get_decoder(syntax).is_available:
             raise InputError(f"{path}: no decoder for {syntax.name} is installed: {INSTALL}")
         pixels = dataset.pixel_array

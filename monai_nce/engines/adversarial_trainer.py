@@ -78,7 +78,7 @@ class ThreeClassAdversarialTrainer(Trainer):
         self.input_key = input_key
         self.output_key = output_key
 
-    def _iteration(self, engine: Engine, batchdata: Mapping[str, torch.Tensor]) -> dict[str, Any]:  # type: ignore[override]
+    def _iteration(self, engine: Engine, batchdata: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         real_input, real_output = (
             batchdata[key].to(device=engine.state.device, non_blocking=self.non_blocking, **self.to_kwargs)
             for key in (self.input_key, self.output_key)

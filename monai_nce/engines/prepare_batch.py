@@ -46,7 +46,7 @@ class DomainBatch:
 class SyntheticPair:
     """A real target image and the synthetic source that the frozen auxiliary generator makes of it (paper §3.2).
 
-    The pair is aligned, which is the point of stage 1. The auxiliary generator is frozen and put in eval mode here.
+    The pair is aligned, which is the point of stage 1. The auxiliary generator runs in eval mode and without gradient.
 
     Args:
         auxiliary: generator from the target domain to the source domain, trained in stage 1.
@@ -54,7 +54,7 @@ class SyntheticPair:
     """
 
     def __init__(self, auxiliary: nn.Module, target_key: str = "target") -> None:
-        self.auxiliary = auxiliary.requires_grad_(False).eval()
+        self.auxiliary = auxiliary
         self.target_key = target_key
 
     def __call__(

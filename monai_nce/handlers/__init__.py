@@ -3,5 +3,6 @@
 from .evaluation_report import EvaluationReport
 from .stage_progress import StageProgress
 from .weights_loader import WeightsLoader, load_weights
+from .weights_saver import WeightsSaver
 
-__all__ = ["EvaluationReport", "StageProgress", "WeightsLoader", "load_weights"]
+__all__ = ["EvaluationReport", "StageProgress", "WeightsLoader", "WeightsSaver", "load_weights"]

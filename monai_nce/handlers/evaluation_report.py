@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
-import logging
-import platform
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 
-from monai_nce.data.writers import atomic_path, write_json
+from monai_nce.data import atomic_path, read_datalist_file, write_json
 from monai_nce.errors import InputError
 from monai_nce.metrics import METRICS, ImageMetrics, ms_ssim_setting, summarize
 from monai_nce.visualize import PreviewRow, draw_preview
@@ -25,22 +24,24 @@ __all__ = ["EvaluationReport"]
 
 PREVIEW_ROWS = 3
 IDENTITY = "identity"
+NOTE = "Research use only."
 
 
 class EvaluationReport:
     """Compare what a network made, and its unchanged input, with the real images (paper Table 1; decisions 25 to 28).
 
     Expects per item of the engine's output ``image``, ``pred`` and ``label``, volumes ``(1, H, W, D)`` in [-1, 1], and
-    per item of the batch ``patient``; optionally ``organs``, a label map ``(1, H, W, D)``.
+    per item of the batch ``patient`` and ``aligned``; optionally ``organs``, a label map ``(1, H, W, D)``.
 
     ``metrics.json`` holds per method (``identity``, the floor, and ``method``) and metric what
     :func:`monai_nce.metrics.summarize` gives, and under ``about`` the facts that a figure needs beside it.
 
     Args:
         output_dir: folder for the files.
+        dataset_dir: data set that is evaluated; its description goes beside the figures, and the names of its labels
+            (``provenance.labels``) to the mean HU per organ.
+        checkpoint: file that the weights came from; its hash goes beside the figures.
         method: name of the row.
-        about: facts to write down beside the figures, such as data set and checkpoint.
-        organ_names: names of the label map's values, for the mean HU per organ.
         source_name: of the source domain.
         target_name: of the target domain.
         window_level: HU window that [-1, 1] stands for.
@@ -50,23 +51,22 @@ class EvaluationReport:
     def __init__(
         self,
         output_dir: str | PathLike[str],
+        dataset_dir: str | PathLike[str],
+        checkpoint: str | PathLike[str],
         method: str = "separate",
-        about: Mapping[str, Any] | None = None,
-        organ_names: Mapping[str, int] | None = None,
         source_name: str = "NECT",
         target_name: str = "CECT",
         window_level: float = 50.0,
         window_width: float = 300.0,
     ) -> None:
         self.output_dir = Path(output_dir)
+        self.dataset_dir = dataset_dir
+        self.checkpoint = Path(checkpoint)
         self.method = method
-        self.about = dict(about or {})
-        self.organ_names = dict(organ_names or {})
         self.names = (source_name, target_name)
         self.window_level = window_level
         self.window_width = window_width
         self.metrics = ImageMetrics(window_width)
-        self.logger = logging.getLogger(__name__)
 
     def attach(self, engine: Engine) -> None:
         """Args: engine: the evaluator."""
@@ -75,25 +75,32 @@ class EvaluationReport:
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _start(self, engine: Engine) -> None:
+        self._dataset = read_datalist_file(self.dataset_dir)
         self._values: dict[str, dict[str, dict[str, list[float]]]] = {
             method: {name: {} for name in METRICS} for method in (IDENTITY, self.method)
         }
         self._organs: dict[str, list[np.ndarray]] = {}
         self._rows: list[PreviewRow] = []
-        self._shape: tuple[int, int] | None = None
+        self._shape: tuple[int, int] = (0, 0)
+        self._aligned = True
 
     def _collect(self, engine: Engine) -> None:
         for item, output in zip(engine.state.batch, engine.state.output, strict=True):
             patient = str(item["patient"])
+            self._aligned = self._aligned and bool(item["aligned"])
             image, pred, label = (output[key] for key in ("image", "pred", "label"))
             for method, synthetic in ((IDENTITY, image), (self.method, pred)):
                 for name, values in self.metrics(synthetic, label).items():
                     self._values[method][name][patient] = values.tolist()
-            self._shape = tuple(label.shape[1:3])
+            self._shape = (label.shape[1], label.shape[2])
             if "organs" in item:
                 self._collect_organs(item["organs"], image, pred, label)
             if len(self._rows) < PREVIEW_ROWS:
                 self._rows.append(self._preview_row(patient, image, pred, label))
+
+    def _provenance(self) -> dict[str, Any]:
+        provenance = self._dataset.get("provenance")
+        return provenance if isinstance(provenance, dict) else {}
 
     def _hu(self, intensity: torch.Tensor) -> np.ndarray:
         plain = torch.as_tensor(intensity).as_subclass(torch.Tensor).detach().float().clamp(-1, 1).cpu().numpy()
@@ -102,22 +109,26 @@ class EvaluationReport:
     def _collect_organs(self, organs: Any, image: Any, pred: Any, label: Any) -> None:
         where = np.asarray(organs.cpu() if isinstance(organs, torch.Tensor) else organs)[0]
         volumes = [self._hu(volume) for volume in (image, pred, label)]
-        for name, value in self.organ_names.items():
+        for name, value in self._provenance().get("labels", {}).items():
             inside = where == value
             if inside.any():
                 self._organs.setdefault(name, []).append(np.array([volume[inside].mean() for volume in volumes]))
 
     def _preview_row(self, patient: str, image: Any, pred: Any, label: Any) -> PreviewRow:
-        volumes = [self._hu(volume) for volume in (image, pred, label)]
+        source, synthetic, target = (self._hu(volume) for volume in (image, pred, label))
         # the slice where most changes shows most
-        position = int(np.abs(volumes[2] - volumes[0]).mean(axis=(0, 1)).argmax())
+        position = int(np.abs(target - source).mean(axis=(0, 1)).argmax())
         pixel = label.pixdim[:2].tolist() if isinstance(label, MetaTensor) else [1.0, 1.0]
         return PreviewRow(
-            f"{patient}, slice {position}", *(v[..., position] for v in volumes), pixel_size=(pixel[0], pixel[1])
+            f"{patient}, slice {position}",
+            source[..., position],
+            synthetic[..., position],
+            target[..., position],
+            (pixel[0], pixel[1]),
         )
 
     def _write(self, engine: Engine) -> None:
-        if not self._rows or self._shape is None:
+        if not self._rows:
             raise InputError("nothing was evaluated: the test set has no patient with both domains")
         summary = {
             method: {name: summarize(per_patient) for name, per_patient in values.items()}
@@ -125,13 +136,17 @@ class EvaluationReport:
         }
         about = {
             "method": self.method,
+            "data": self._dataset.get("name"),
+            "data_made_from": {key: value for key, value in self._provenance().items() if key != "labels"},
+            "aligned": self._aligned,
             "patients": len(summary[IDENTITY]["mse"]["per_patient"]),
+            "checkpoint": self.checkpoint.name,
+            "checkpoint_sha256": hashlib.sha256(self.checkpoint.read_bytes()).hexdigest(),
             "ms_ssim": ms_ssim_setting(*self._shape),
             "interval": "95 % percentile bootstrap over patients, 9999 resamples, seed 0",
             "torch": torch.__version__,
-            "processor": platform.machine(),
-            "note": "research use only",
-            **self.about,
+            "device": str(engine.state.device),
+            "note": NOTE,
         }
         report: dict[str, Any] = {"about": about, **summary}
         if self._organs:
@@ -150,9 +165,10 @@ class EvaluationReport:
             *self.names,
             window_level=self.window_level,
             window_width=self.window_width,
-            note="; ".join(str(about[key]) for key in ("data", "note") if key in about),
+            note=f"Data: {about['data']}. {NOTE}",
         )
-        print(_as_table(summary), flush=True)
+        print(f"{about['data']}, {about['patients']} patients, {self.checkpoint}. {NOTE}")
+        print(_as_table(summary))
         print(f"metrics.json, metrics.csv and preview.png are in {self.output_dir}", flush=True)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from monai.data import MetaTensor
 from monai.inferers import Inferer
 from torch.nn import functional
 from tqdm.auto import tqdm
@@ -67,12 +68,14 @@ class SliceStackInferer(Inferer):
         """
         if inputs.ndim != 5 or inputs.shape[1] != 1:
             raise ValueError(f"expected volumes of shape (B, 1, H, W, D) but got {tuple(inputs.shape)}")
-        divisor = self.size_divisor or getattr(getattr(network, "module", network), "size_factor", 1)
-        plain = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
+        divisor = self.size_divisor
+        if divisor is None:
+            divisor = int(getattr(getattr(network, "module", network), "size_factor", 1))
+        plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         volumes = [self._one(volume, divisor, network, *args, **kwargs) for volume in plain]
         output = torch.stack(volumes)
-        if hasattr(inputs, "meta"):
-            return type(inputs)(output).copy_meta_from(inputs)
+        if isinstance(inputs, MetaTensor):
+            return MetaTensor(output).copy_meta_from(inputs)
         return output
 
     def _one(

@@ -15,7 +15,7 @@ class PerceptualLoss(nn.Module):
 
     ``E[ sum_i w_i || phi_i(target) - phi_i(pred) ||_1 / (W_i H_i C_i) ]``: per map the mean absolute difference.
 
-    The network is frozen and put in eval mode here, and stays so whatever ``train()`` says: its batch-norm statistics
+    From the first call on the network is frozen and in eval mode, whatever ``train()`` says: its batch-norm statistics
     must not move. Gradients pass through it to ``pred``; ``target`` is taken without gradient.
 
     Args:
@@ -27,13 +27,8 @@ class PerceptualLoss(nn.Module):
         super().__init__()
         if not layer_weights:
             raise ValueError("expected at least one layer weight but got none")
-        self.network = network.requires_grad_(False).eval()
+        self.network = network
         self.layer_weights = tuple(layer_weights)
-
-    def train(self, mode: bool = True) -> PerceptualLoss:
-        super().train(mode)
-        self.network.eval()
-        return self
 
     def forward(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """
@@ -41,6 +36,8 @@ class PerceptualLoss(nn.Module):
             - pred, target: ``(B, C, H, W)``
             - output: scalar
         """
+        # here and not in the constructor: the network may still be in training when this loss is made
+        self.network.requires_grad_(False).eval()
         count = len(self.layer_weights)
         with torch.no_grad():
             target_maps = self.network.features(target, count)  # type: ignore[operator]

@@ -38,8 +38,9 @@ def ms_ssim_setting(height: int, width: int) -> dict[str, int]:
 class ImageMetrics:
     """Metrics of each slice of a volume against the real one (decision 27: the paper averages slices).
 
-    ``mse`` is on [-1, 1], the paper's scale by all evidence (decision 25); ``mse_01`` the same on [0, 1]; ``mse_hu2`` in
-    HU² and ``mae_hu`` in HU, both within the window; ``psnr`` in dB, at most 100; ``ms_ssim`` with a data range of 2.
+    ``mse`` is on [-1, 1], the paper's scale by all evidence (decision 25); ``mse_01`` the same on [0, 1]; ``mse_hu2``
+    in HU² and ``mae_hu`` in HU, both within the window; ``psnr`` in dB, at most 100; ``ms_ssim`` with a data range
+    of 2.
 
     Args:
         window_width: of the HU window that [-1, 1] stands for, in HU.

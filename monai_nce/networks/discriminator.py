@@ -44,7 +44,9 @@ class Discriminator(nn.Module):
         super().__init__()
         factor = 2 ** len(channels)
         if min(input_size) < factor:
-            raise ValueError(f"expected input_size of at least {factor} for {len(channels)} layers but got {input_size}")
+            raise ValueError(
+                f"expected an input_size of at least {factor} for {len(channels)} layers but got {tuple(input_size)}"
+            )
         self.map_size = (input_size[0] // factor, input_size[1] // factor)
         layers = []
         for c_in, c_out in zip([slices, *channels[:-1]], channels, strict=True):

@@ -68,7 +68,7 @@ class AffineDistortion(InvertibleTransform):
         """
         return self._resample(volume, distortion_matrix(self.distortion, subject, self.seed))
 
-    def inverse(self, volume: torch.Tensor, subject: str) -> torch.Tensor:  # type: ignore[override]
+    def inverse(self, volume: torch.Tensor, subject: str) -> torch.Tensor:
         return self._resample(volume, np.linalg.inv(distortion_matrix(self.distortion, subject, self.seed)))
 
     def _resample(self, volume: torch.Tensor, matrix: np.ndarray) -> torch.Tensor:

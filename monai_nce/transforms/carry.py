@@ -57,7 +57,7 @@ class CarryHU:
 
 
 class CarryHUd(MapTransform):
-    """Dictionary version of :class:`CarryHU`, used after ``Invertd`` brought prediction and input back to the scan's grid.
+    """Dictionary version of :class:`CarryHU`, for after ``Invertd`` took prediction and input back to the scan's grid.
 
     Args:
         keys: predictions in windowed HU.

@@ -1,5 +1,6 @@
 """Pictures in the radiological orientation and the paper's window."""
 
 from .preview import PreviewRow, draw_preview, radiological
+from .side_by_side import side_by_side
 
-__all__ = ["PreviewRow", "draw_preview", "radiological"]
+__all__ = ["PreviewRow", "draw_preview", "radiological", "side_by_side"]

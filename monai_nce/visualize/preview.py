@@ -11,14 +11,17 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
-from monai_nce.data.writers import atomic_path
+from monai_nce.data import atomic_path
 
 __all__ = ["PreviewRow", "draw_preview", "radiological"]
 
 DIFFERENCE_RANGE_HU = 100.0
 # black where nothing differs, as on a dark display; red where the synthetic image is brighter
-DIFFERENCE_COLOURS = LinearSegmentedColormap.from_list("difference", ["#9fd8ff", "#2166ff", "black", "#ff4020", "#ffd090"])
+DIFFERENCE_COLOURS = LinearSegmentedColormap.from_list(
+    "difference", ["#9fd8ff", "#2166ff", "black", "#ff4020", "#ffd090"]
+)
 PANEL_INCHES = 2.6
 
 
@@ -103,13 +106,13 @@ def draw_preview(
         for c, (name, image) in enumerate(zip(columns, images, strict=True)):
             axes = figure.add_subplot(grid[r, c])
             last = c == len(columns) - 1
-            limits = (
-                {"cmap": DIFFERENCE_COLOURS, "vmin": -DIFFERENCE_RANGE_HU, "vmax": DIFFERENCE_RANGE_HU}
-                if last
-                else {"cmap": "gray", "vmin": low, "vmax": high}
-            )
             shown = axes.imshow(
-                radiological(image), aspect=row.pixel_size[1] / row.pixel_size[0], interpolation="bilinear", **limits
+                radiological(image),
+                cmap=DIFFERENCE_COLOURS if last else "gray",
+                vmin=-DIFFERENCE_RANGE_HU if last else low,
+                vmax=DIFFERENCE_RANGE_HU if last else high,
+                aspect=row.pixel_size[1] / row.pixel_size[0],
+                interpolation="bilinear",
             )
             axes.set_xticks([])
             axes.set_yticks([])
@@ -155,7 +158,7 @@ def _draw_table(figure: Figure, metrics: Mapping[str, Mapping[str, Any]], height
         colLabels=["method", *(title for title, _ in TABLE_COLUMNS.values())],
         loc="center",
         cellLoc="center",
-        bbox=[0, 0, 1, 1],
+        bbox=Bbox.unit(),
     )
     table.auto_set_font_size(False)
     table.set_fontsize(9)

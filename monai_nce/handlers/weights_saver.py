@@ -1,0 +1,58 @@
+"""Weights to a file, in one step: what was there stays until the new file is complete."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+from monai_nce.data import atomic_path
+
+__all__ = ["WeightsSaver"]
+
+
+class WeightsSaver:
+    """Save a network's state dict when an engine ends, always or when it is the best so far (decision 29).
+
+    MONAI's ``CheckpointSaver`` writes in place and also after an exception; a full disk or a NaN then costs the last
+    good file. Rank 0 alone saves.
+
+    Args:
+        network: to save; under DistributedDataParallel the network inside.
+        path: of the state dict.
+        key_metric: of the engine, an evaluator, to be the best in; None saves at each end.
+        lower_is_better: of ``key_metric``.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        path: str | PathLike[str],
+        key_metric: str | None = None,
+        lower_is_better: bool = True,
+    ) -> None:
+        self.network = network
+        self.path = Path(path)
+        self.key_metric = key_metric
+        self.sign = 1.0 if lower_is_better else -1.0
+        self._best = float("inf")
+
+    def attach(self, engine: Engine) -> None:
+        """Args: engine: a trainer, or with ``key_metric`` an evaluator."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        if self.key_metric is not None:
+            score = self.sign * float(engine.state.metrics[self.key_metric])
+            if not score < self._best:
+                return
+            self._best = score
+        if getattr(engine.state, "rank", 0) != 0:
+            return
+        network = getattr(self.network, "module", self.network)
+        weights = {name: value.detach().cpu() for name, value in network.state_dict().items()}
+        with atomic_path(self.path) as partial:
+            torch.save(weights, partial)

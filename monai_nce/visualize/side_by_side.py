@@ -1,0 +1,28 @@
+"""A sample for TensorBoard: what a network was given, what it made and what it should have made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from .preview import radiological
+
+__all__ = ["side_by_side"]
+
+
+def side_by_side(output: Mapping[str, torch.Tensor], keys: Sequence[str] = ("image", "pred", "label")) -> torch.Tensor:
+    """The middle slice of each volume, next to each other, as it is looked at.
+
+    Args:
+        output: of an evaluator, for one item.
+        keys: volumes ``(1, H, W, D)`` in [-1, 1], from left to right.
+
+    Returns:
+        ``(1, W, len(keys) * H)`` in [0, 1].
+    """
+    middles = [output[key][0, ..., output[key].shape[-1] // 2] for key in keys]
+    slices = [radiological(torch.as_tensor(middle).detach().float().cpu().numpy()) for middle in middles]
+    picture = (np.concatenate(slices, axis=1).clip(-1, 1) + 1) / 2
+    return torch.from_numpy(np.ascontiguousarray(picture))[None]
