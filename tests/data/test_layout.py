@@ -34,7 +34,11 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 def test_round_trip(tmp_path: Path) -> None:
     folder = make(tmp_path / "x" / "set")
     items = read_datalist(folder)
-    assert [(item["patient"], item["split"]) for item in items] == [("a", "training"), ("b", "training"), ("c.1", "test")]
+    assert [(item["patient"], item["split"]) for item in items] == [
+        ("a", "training"),
+        ("b", "training"),
+        ("c.1", "test"),
+    ]
     assert items[0]["source"] == str(folder / "volumes" / "a_source.nii")
     assert set(items[1]) == {"patient", "split", "source"}
     assert read_datalist(folder, "test", require=["target", "aligned_source"]) == [items[2]]
@@ -73,7 +77,10 @@ def test_a_failure_while_overwriting_leaves_the_old_set(tmp_path: Path) -> None:
 def test_what_json_cannot_hold_leaves_the_old_set(tmp_path: Path) -> None:
     make(tmp_path)
     before = snapshot(tmp_path)
-    with pytest.raises(ValueError), DatasetWriter(tmp_path, **ABOUT, overwrite=True, provenance={"k": np.nan}) as dataset:
+    with (
+        pytest.raises(ValueError),
+        DatasetWriter(tmp_path, **ABOUT, overwrite=True, provenance={"k": np.nan}) as dataset,
+    ):
         dataset.add("training", "a", AFFINE, source=VOLUME + 1)
     assert snapshot(tmp_path) == before
 
