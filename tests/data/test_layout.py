@@ -247,9 +247,12 @@ def test_missing_things_are_named(tmp_path: Path) -> None:
 
 
 def test_three_hundred_patients_are_read_quickly(tmp_path: Path) -> None:
-    with DatasetWriter(tmp_path, **ABOUT) as dataset:
-        for index in range(300):
-            dataset.add("training", f"p{index}", AFFINE, source=VOLUME, target=VOLUME)
+    folder = make(tmp_path)
+
+    def multiply(content: dict[str, Any]) -> None:
+        content["training"] = [{**content["training"][0], "patient": f"p{index}"} for index in range(300)]
+
+    spoil(folder, multiply)
     started = time.process_time()
     assert len(read_datalist(tmp_path, "training", require=["source", "target"])) == 300
     assert time.process_time() - started < 1

@@ -1,0 +1,37 @@
+"""Fixtures: real scans where they are to be had, and a crude body that can be put on any grid."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monai_nce.data.writers import write_nifti_hu
+
+
+@pytest.fixture
+def real_data() -> Path:
+    folder = os.environ.get("NCE_REAL_DATA")
+    if not folder:
+        pytest.skip("NCE_REAL_DATA is not set: no real scans to test with")
+    return Path(folder)
+
+
+@pytest.fixture
+def write_body() -> Callable[..., Path]:
+    """``write_body(path, affine, shape, centre)``: a box of 120 × 80 mm about ``centre``, brighter upwards.
+
+    Inside it HU are a linear function of the position, so that linear interpolation is exact on every grid.
+    """
+
+    def write(path: Path, affine: np.ndarray, shape: tuple[int, int, int], centre: tuple[float, float]) -> Path:
+        voxels = np.moveaxis(np.indices(shape), 0, -1)
+        x, y, z = np.moveaxis(voxels @ affine[:3, :3].T + affine[:3, 3], -1, 0)
+        inside = (abs(x - centre[0]) <= 60) & (abs(y - centre[1]) <= 40)
+        write_nifti_hu(path, np.where(inside, 40 + x - 2 * y + 3 * z, -1000), affine)
+        return path
+
+    return write

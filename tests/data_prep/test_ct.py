@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from data_prep.ct import prepare_ct
+from monai_nce.data.layout import read_datalist, read_datalist_file
+from monai_nce.errors import InputError
+
+Body = Callable[..., Path]
+LPS = np.array([[-1.0, 0, 0, 90], [0, -1, 0, 80], [0, 0, 5, -20], [0, 0, 0, 1]])  # slices from -20 to 20 mm
+CORONAL = np.array([[2.0, 0, 0, -90], [0, 0, -2, 70], [0, -4, 0, 24], [0, 0, 0, 1]])
+SHAPE, CORONAL_SHAPE = (180, 160, 9), (90, 13, 70)
+
+
+def test_unpaired(write_body: Body, tmp_path: Path) -> None:
+    nect = [write_body(tmp_path / f"n{i}.nii.gz", LPS, SHAPE, (0, 0)) for i in range(4)]
+    cect = [write_body(tmp_path / "c.nii.gz", CORONAL, CORONAL_SHAPE, (0, 0))]
+    out = prepare_ct(nect, cect, tmp_path / "out", size=128)
+    items = {item["patient"]: item for item in read_datalist(out)}
+    assert sorted(items) == ["cect_000", "nect_000", "nect_001", "nect_002", "nect_003"]
+    assert items["cect_000"]["split"] == "training"
+    assert "source" not in items["cect_000"] and "target" not in items["nect_000"]
+    assert {items[f"nect_{i:03d}"]["split"] for i in range(4)} == {"training", "validation", "test"}
+    assert read_datalist_file(out)["provenance"]["paired"] is False
+
+
+@pytest.mark.parametrize(("affine", "shape"), [(LPS, SHAPE), (CORONAL, CORONAL_SHAPE)])
+def test_values_stay_at_their_place(affine: np.ndarray, shape: tuple, write_body: Body, tmp_path: Path) -> None:
+    path = write_body(tmp_path / "a.nii.gz", affine, shape, (20, -10))
+    items = read_datalist(prepare_ct([path], [path], tmp_path / "out", size=96))
+    for item, role in zip(items, ("source", "target"), strict=True):
+        image = nib.load(item[role])
+        assert nib.aff2axcodes(image.affine) == ("R", "A", "S")
+        assert image.shape[:2] == (96, 96)
+        np.testing.assert_allclose(nib.affines.voxel_sizes(image.affine)[:2], 1.3333, rtol=1e-6)
+        x, y, z = np.moveaxis(np.moveaxis(np.indices(image.shape), 0, -1) @ image.affine[:3, :3].T, -1, 0)
+        x, y, z = x + image.affine[0, 3], y + image.affine[1, 3], z + image.affine[2, 3]
+        assert abs(x.mean() - 20) < 1.1 and abs(y.mean() + 10) < 1.1  # half a voxel of the input
+        inside = (abs(x - 20) < 52) & (abs(y + 10) < 32)
+        wanted = 40 + x - 2 * y + 3 * z
+        np.testing.assert_allclose(np.asarray(image.dataobj)[inside], wanted[inside], atol=1)
+        outside = (abs(x - 20) > 64) | (abs(y + 10) > 46)
+        assert np.asarray(image.dataobj)[outside].max() <= -990
+
+
+def test_pairs_share_the_grid_of_the_target(write_body: Body, tmp_path: Path) -> None:
+    nect = write_body(tmp_path / "n.nii.gz", CORONAL, CORONAL_SHAPE, (0, 0))
+    cect = write_body(tmp_path / "c.nii.gz", LPS, SHAPE, (0, 0))
+    (item,) = read_datalist(prepare_ct([nect], [cect], tmp_path / "out", size=128, paired=True), "training")
+    source, target = nib.load(item["source"]), nib.load(item["target"])
+    np.testing.assert_array_equal(source.affine, target.affine)
+    assert source.shape == target.shape == (128, 128, 9)
+    inner = (slice(28, 100), slice(42, 86), slice(1, 8))
+    np.testing.assert_allclose(source.dataobj[inner], target.dataobj[inner], atol=1.5)
+
+
+def test_pairs_of_different_number_are_refused(write_body: Body, tmp_path: Path) -> None:
+    path = write_body(tmp_path / "a.nii.gz", LPS, SHAPE, (0, 0))
+    with pytest.raises(InputError, match="as many NECT as CECT volumes but got 2 and 1"):
+        prepare_ct([path, path], [path], tmp_path / "out", paired=True)
+
+
+def test_pairs_that_do_not_overlap_are_refused(write_body: Body, tmp_path: Path) -> None:
+    far = LPS.copy()
+    far[2, 3] = 1000
+    nect = write_body(tmp_path / "n.nii.gz", far, SHAPE, (0, 0))
+    cect = write_body(tmp_path / "c.nii.gz", LPS, SHAPE, (0, 0))
+    with pytest.raises(InputError, match=r"n\.nii\.gz: does not overlap"):
+        prepare_ct([nect], [cect], tmp_path / "out", paired=True)
+    assert not (tmp_path / "out").exists()
+
+
+def damage_header(path: Path) -> None:
+    path.write_text("hello")
+
+
+def damage_end(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+@pytest.mark.parametrize("damage", [damage_header, damage_end])
+def test_nothing_is_written_when_one_input_is_bad(
+    damage: Callable[[Path], None], write_body: Body, tmp_path: Path
+) -> None:
+    good = write_body(tmp_path / "good.nii.gz", LPS, SHAPE, (0, 0))
+    bad = write_body(tmp_path / "bad.nii.gz", LPS, SHAPE, (0, 0))
+    damage(bad)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InputError, match=r"bad\.nii\.gz"):
+        prepare_ct([good], [good, bad], tmp_path / "x" / "out")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_too_few_patients_are_told(write_body: Body, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_body(tmp_path / "a.nii.gz", LPS, SHAPE, (0, 0))
+    prepare_ct([path], [path], tmp_path / "out", size=64)
+    err = capsys.readouterr().err
+    assert "notice: too few patients for a validation split" in err
+    assert "notice: too few patients for a test split" in err
+
+
+def test_real_scans_keep_their_hu(real_data: Path, tmp_path: Path) -> None:
+    """Organ means of the originals, with the masks brought along by nearest neighbour; vessels lose at their edges."""
+    out = prepare_ct(
+        [real_data / "nect_abdomen" / "ct.nii.gz"], [real_data / "cect_abdomen_dicom" / "series"], tmp_path
+    )
+    nect, cect = (item.get("source") or item["target"] for item in read_datalist(out, "training"))
+    for path, organs, spacing, means in (
+        (nect, "nect_abdomen", 3, {5: 45, 52: 42}),
+        (cect, "cect_abdomen_dicom", 2, {5: 89, 52: 177, 64: 130}),
+    ):
+        image, labels = nib.load(path), nib.load(real_data / organs / "organs.nii.gz")
+        np.testing.assert_allclose(np.diag(image.affine)[:3], [1.3333, 1.3333, spacing], rtol=1e-5)
+        move = np.linalg.inv(labels.affine) @ image.affine
+        mask = ndimage.affine_transform(
+            np.asarray(labels.dataobj), move[:3, :3], move[:3, 3], output_shape=image.shape, order=0
+        )
+        for label, mean in means.items():
+            assert np.asarray(image.dataobj)[mask == label].mean() == pytest.approx(mean, abs=1.5 if label == 5 else 5)
