@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from monai.engines import SupervisedTrainer
+from torch import nn
+
+from monai_nce.engines import DomainBatch, SyntheticPair
+from monai_nce.losses import PerceptualLoss, ReconstructionLoss
+from monai_nce.networks import DomainClassifier, Generator
+
+
+def batch(size: int = 2, side: int = 16) -> dict[str, torch.Tensor]:
+    random = torch.Generator().manual_seed(3)
+    return {key: torch.rand(size, 3, side, side, generator=random) * 2 - 1 for key in ("source", "target")}
+
+
+def small_generator(seed: int) -> Generator:
+    torch.manual_seed(seed)
+    return Generator(channels=(8, 4), hidden_channels=4, num_groups=2)
+
+
+def test_domain_batch_holds_sources_as_0_and_targets_as_1() -> None:
+    given = batch()
+    images, labels = DomainBatch()(given)
+    assert torch.equal(images, torch.cat([given["source"], given["target"]]))
+    assert labels.tolist() == [0, 0, 1, 1] and labels.dtype == torch.int64
+
+
+def test_domain_batch_of_other_keys_and_of_unequal_sizes() -> None:
+    given = {"t1": torch.zeros(1, 3, 4, 4), "pd": torch.ones(3, 3, 4, 4)}
+    images, labels = DomainBatch(source_key="t1", target_key="pd")(given, dtype=torch.float64)
+    assert labels.tolist() == [0, 1, 1, 1]
+    assert images.dtype == torch.float64
+    assert images.mean(dim=(1, 2, 3)).tolist() == [0, 1, 1, 1]
+
+
+def test_domain_batch_trains_a_classifier_with_cross_entropy() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 2))
+    trainer = SupervisedTrainer(
+        device=torch.device("cpu"),
+        max_epochs=1,
+        train_data_loader=[batch()],
+        network=network,
+        optimizer=torch.optim.SGD(network.parameters(), lr=0.0),
+        loss_function=nn.CrossEntropyLoss(),
+        prepare_batch=DomainBatch(),
+    )
+    trainer.run()
+    logits = network(torch.cat([batch()["source"], batch()["target"]]))
+    expected = -torch.log_softmax(logits, dim=1)[[0, 1, 2, 3], [0, 0, 1, 1]].mean()
+    assert float(trainer.state.output[0]["loss"]) == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_synthetic_pair_is_the_auxiliarys_output_and_the_real_target_without_graph() -> None:
+    auxiliary = small_generator(0).train()
+    given = batch()
+    expected = copy.deepcopy(auxiliary).eval()(given["target"])
+    synthetic, target = SyntheticPair(auxiliary)(given)
+    torch.testing.assert_close(synthetic, expected)
+    assert torch.equal(target, given["target"])
+    assert not synthetic.requires_grad and synthetic.grad_fn is None and not target.requires_grad
+
+
+def test_synthetic_pair_runs_the_auxiliary_in_eval_mode() -> None:
+    auxiliary = nn.Sequential(nn.BatchNorm2d(3), nn.Dropout(0.5)).train()
+    before = copy.deepcopy(auxiliary.state_dict())
+    first, _ = SyntheticPair(auxiliary)(batch())
+    second, _ = SyntheticPair(auxiliary)(batch())
+    assert torch.equal(first, second)
+    assert all(torch.equal(value, before[name]) for name, value in auxiliary.state_dict().items())
+
+
+def test_stage_2_moves_the_target_network_alone() -> None:
+    auxiliary, network = small_generator(0), small_generator(1)
+    torch.manual_seed(2)
+    classifier = DomainClassifier(channels=(2, 2, 4, 4, 4), head_channels=(), pooled_size=1)
+    classifier(batch(side=32)["source"])  # running statistics that are not the initial ones
+    loss = ReconstructionLoss(PerceptualLoss(classifier))
+    before = {
+        name: copy.deepcopy(part.state_dict())
+        for name, part in {"auxiliary": auxiliary, "classifier": classifier, "network": network}.items()
+    }
+    trainer = SupervisedTrainer(
+        device=torch.device("cpu"),
+        max_epochs=2,
+        train_data_loader=[batch(side=32), batch(side=32)],
+        network=network,
+        optimizer=torch.optim.Adam(network.parameters(), lr=1e-3),
+        loss_function=loss,
+        prepare_batch=SyntheticPair(auxiliary),
+    )
+    trainer.run()
+    for name, part in (("auxiliary", auxiliary), ("classifier", classifier)):
+        for key, value in part.state_dict().items():
+            assert torch.equal(value, before[name][key]), f"{name}: {key} moved"
+    assert any(key.endswith("running_mean") for key in before["classifier"])
+    assert all(parameter.grad is None for parameter in auxiliary.parameters())
+    assert all(parameter.grad is None for parameter in classifier.parameters())
+    moved = [key for key, value in network.state_dict().items() if not torch.equal(value, before["network"][key])]
+    assert len(moved) == len(before["network"])
+    item = trainer.state.output[0]
+    torch.testing.assert_close(item["image"], auxiliary.eval()(batch(side=32)["target"])[0].detach())
+    assert torch.equal(item["label"], batch(side=32)["target"][0])
