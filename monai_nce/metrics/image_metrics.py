@@ -17,8 +17,8 @@ SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al., "Multis
 def ms_ssim_setting(height: int, width: int) -> dict[str, int]:
     """Window and number of scales of MS-SSIM that an image allows (decision 26).
 
-    11×11 and 5 scales where the shorter side is beyond 160 pixels, as in the paper; else 7×7, with fewer scales where 5
-    would leave less than a window.
+    11×11 and 5 scales where the shorter side has 176 pixels or more, 11 at the coarsest scale; else 7×7, with fewer
+    scales where MONAI would refuse 5.
 
     >>> ms_ssim_setting(256, 256)
     {'window': 11, 'scales': 5}
@@ -26,9 +26,10 @@ def ms_ssim_setting(height: int, width: int) -> dict[str, int]:
     {'window': 7, 'scales': 5}
     """
     side = min(height, width)
-    window = 11 if side > 160 else 7
     scales = len(SCALE_WEIGHTS)
-    while scales > 1 and side // 2 ** (scales - 1) < window:
+    window = 11 if side >= 11 * 2 ** (scales - 1) else 7
+    # MONAI asks for (scales - 1)² where 2 ** (scales - 1) would do, which is more for four scales
+    while scales > 1 and side // max(2 ** (scales - 1), (scales - 1) ** 2) < window:
         scales -= 1
     if side < window:
         raise ValueError(f"expected images of at least {window} x {window} for MS-SSIM but got {height} x {width}")
