@@ -33,7 +33,7 @@ class SliceStackDataset(Dataset):
         transform: applied to each item, a dictionary transform.
 
     Raises:
-        InputError: when no item has one of the ``keys``.
+        InputError: when no item has one of the ``keys``, or volumes differ in their in-plane size.
 
     Shape:
         - each key of an item: float32 tensor ``(slices, H, W)`` in HU
@@ -51,8 +51,13 @@ class SliceStackDataset(Dataset):
         self.slices = slices
         self.transform = transform
         self._index: dict[str, np.ndarray] = {}
+        shapes = {item[key]: _shape(item[key]) for item in self.data for key in self.keys if key in item}
+        for path, shape in shapes.items():
+            first_path, first = next(iter(shapes.items()))
+            if shape[:2] != first[:2]:
+                raise InputError(f"{path}: expected slices of {first[:2]}, as in {first_path}, but got {shape[:2]}")
         for key in self.keys:
-            pairs = [(i, z) for i, item in enumerate(self.data) if key in item for z in range(_depth(item[key]))]
+            pairs = [(i, z) for i, item in enumerate(self.data) if key in item for z in range(shapes[item[key]][2])]
             if not pairs:
                 raise InputError(f"no patient of the data set has a {key} image")
             self._index[key] = np.array(pairs, dtype=np.int32)
@@ -84,8 +89,8 @@ class SliceStackDataset(Dataset):
         return {**self.__dict__, "_volumes": {}}
 
 
-def _depth(path: str) -> int:
-    return int(nib.load(path).shape[2])  # type: ignore[attr-defined]
+def _shape(path: str) -> tuple[int, ...]:
+    return tuple(nib.load(path).shape)  # type: ignore[attr-defined]
 
 
 def _map(path: str) -> np.ndarray:
