@@ -25,6 +25,7 @@ __all__ = ["EvaluationReport"]
 PREVIEW_ROWS = 3
 IDENTITY = "identity"
 NOTE = "Research use only."
+NOTHING = "nothing was evaluated: the test set has no patient with both domains"
 
 
 class EvaluationReport:
@@ -70,6 +71,8 @@ class EvaluationReport:
 
     def attach(self, engine: Engine) -> None:
         """Args: engine: the evaluator."""
+        if engine.state.epoch_length == 0:
+            raise InputError(NOTHING)  # here, since MONAI's engines skip such a run with a warning
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.COMPLETED, self._write)
@@ -129,7 +132,7 @@ class EvaluationReport:
 
     def _write(self, engine: Engine) -> None:
         if not self._rows:
-            raise InputError("nothing was evaluated: the test set has no patient with both domains")
+            raise InputError(NOTHING)
         summary = {
             method: {name: summarize(per_patient) for name, per_patient in values.items()}
             for method, values in self._values.items()
