@@ -8,7 +8,7 @@ from monai_nce.data.pairs import evaluation_pairs
 from monai_nce.data.phantom import LABELS, PhantomPatient, make_phantom_patient
 from monai_nce.data.phantom_dataset import ensure_phantom_dataset, write_phantom_dataset
 from monai_nce.data.reader import AIR_HU, CTReader, check_volume, find_volumes, read_ct
-from monai_nce.data.save_volume import SaveVolumed
+from monai_nce.data.save_image_hu import SaveImageHUd
 from monai_nce.data.slice_stack_dataset import SliceStackDataset
 from monai_nce.data.splits import split_patients
 from monai_nce.data.writers import atomic_path, write_json, write_nifti_hu, write_nifti_labels
@@ -21,7 +21,7 @@ __all__ = [
     "CTReader",
     "DatasetWriter",
     "PhantomPatient",
-    "SaveVolumed",
+    "SaveImageHUd",
     "SliceStackDataset",
     "atomic_path",
     "check_volume",

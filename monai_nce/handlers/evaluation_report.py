@@ -188,12 +188,12 @@ def _as_csv(summary: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _as_table(summary: Mapping[str, Mapping[str, Any]]) -> str:
-    lines = [f"{'method':<12}" + "".join(f"{name:>26}" for name in METRICS)]
+    lines = [f"{'method':<12}" + "".join(f"  {name:>26}" for name in METRICS)]
     for method, metrics in summary.items():
         cells = []
         for name in METRICS:
             value = metrics[name]
             interval = "" if value["low"] is None else f" [{value['low']:.4g}, {value['high']:.4g}]"
             cells.append(f"{value['mean']:.4g}{interval}")
-        lines.append(f"{method:<12}" + "".join(f"{cell:>26}" for cell in cells))
+        lines.append(f"{method:<12}" + "".join(f"  {cell:>26}" for cell in cells))
     return "\n".join(lines)

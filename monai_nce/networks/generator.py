@@ -26,8 +26,9 @@ class Generator(nn.Module):
         hidden_channels: width inside each SPADE.
         num_groups: groups of the group normalisation (the largest divisor of the channels up to it).
         negative_slope: of the leaky ReLUs.
-        residual: learn the change instead of the image: ``output = input + 2 tanh(.)``, which starts as the identity.
-            The factor lets the change span all of [-1, 1]. Off in the paper.
+        residual: learn the change instead of the image, starting at the identity: with ``t = tanh(.)`` the output is
+            ``x + t (1 - x)`` where t is positive and ``x + t (1 + x)`` where it is negative, that is, so much of the
+            way to the end of [-1, 1]. Off in the paper.
 
     Raises:
         ValueError: when ``channels`` is empty or a count is below 1; in ``forward``, for a size it cannot take.
@@ -101,5 +102,7 @@ class Generator(nn.Module):
             y = torch.cat([y, finer], dim=1)
         y = torch.tanh(self.head(y))
         if self.residual:
-            y = x + 2 * y
+            # bounded without a clamp, whose gradient would end where it is needed; two ReLUs, one for each sign, would
+            # have no gradient at t = 0, where everything starts
+            y = x + y - y.abs() * x
         return y

@@ -10,10 +10,10 @@ from monai.transforms import MapTransform
 
 from monai_nce.data.writers import write_nifti_hu
 
-__all__ = ["SaveVolumed"]
+__all__ = ["SaveImageHUd"]
 
 
-class SaveVolumed(MapTransform):
+class SaveImageHUd(MapTransform):
     """Write volumes ``(1, H, W, D)`` in HU with :func:`write_nifti_hu`: rounded, clipped, and in one step.
 
     MONAI's ``SaveImaged`` wraps what int16 cannot hold and turns NaN into 0.

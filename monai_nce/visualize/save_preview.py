@@ -1,0 +1,71 @@
+"""A picture beside each synthetic volume, so that it is looked at before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, Orientation
+
+from .preview import PreviewRow, draw_preview
+
+__all__ = ["SaveImagePreviewd"]
+
+
+class SaveImagePreviewd(MapTransform):
+    """Draw slices of a synthetic volume beside the scan it was made from, and what changed, as a PNG.
+
+    Three slices at a quarter, half and three quarters of the volume, turned to the radiological orientation.
+
+    Args:
+        keys: synthetic volumes ``(1, H, W, D)``, MetaTensors in HU.
+        source_key: the scan, likewise.
+        output_key: where the path of the volume's file stands; the PNG gets the same name.
+        source_name: of the source domain.
+        target_name: of the target domain.
+        window_level: of the display, in HU.
+        window_width: of the display, in HU.
+        allow_missing_keys: leave out keys that the data lacks.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        source_key: str,
+        output_key: str = "output",
+        source_name: str = "NECT",
+        target_name: str = "CECT",
+        window_level: float = 50.0,
+        window_width: float = 300.0,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.source_key = source_key
+        self.output_key = output_key
+        self.names = (source_name, target_name)
+        self.window = (window_level, window_width)
+        self.orientation = Orientation(axcodes="RAS", labels=None)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            (source, pixel), (synthetic, _) = self._upright(d[self.source_key]), self._upright(d[key])
+            depth = source.shape[2]
+            positions = sorted({depth // 4, depth // 2, depth * 3 // 4})
+            rows = [
+                PreviewRow(f"slice {z + 1} of {depth}", source[..., z], synthetic[..., z], pixel_size=pixel)
+                for z in reversed(positions)  # from the head down
+            ]
+            path = str(d[self.output_key]).removesuffix(".gz").removesuffix(".nii") + ".png"
+            draw_preview(path, rows, None, *self.names, *self.window, note="SYNTHETIC. Research use only.")
+        return d
+
+    def _upright(self, volume: MetaTensor) -> tuple[np.ndarray, tuple[float, float]]:
+        """The volume in RAS ``(H, W, D)`` and its pixel size in mm."""
+        upright = self.orientation(MetaTensor(torch.as_tensor(volume).detach().cpu(), affine=volume.affine))
+        pixel = upright.pixdim
+        return upright[0].numpy(), (float(pixel[0]), float(pixel[1]))
