@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from monai_nce.visualize import PreviewRow, draw_preview, radiological
+
+METRICS = {
+    method: {name: {"mean": 0.1234} for name in ("mse", "mse_01", "mse_hu2", "mae_hu", "psnr", "ms_ssim")}
+    for method in ("identity", "separate")
+}
+
+
+def slices(height: int = 40, width: int = 30) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Source, synthetic and target; the synthetic equals the target but for a square at right-anterior."""
+    source = np.full((height, width), -20.0)
+    target = source.copy()
+    target[10:30, 8:22] = 120
+    synthetic = target.copy()
+    synthetic[30:38, 22:28] += 100  # high indices: towards the patient's right and anterior
+    return source, synthetic, target
+
+
+@pytest.fixture
+def panels(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What each panel showed."""
+    shown: list[dict[str, Any]] = []
+    savefig = Figure.savefig
+
+    def spy(figure: Figure, *args: Any, **kwargs: Any) -> None:
+        for axes in figure.axes:
+            for image in axes.images:
+                box = axes.get_window_extent()
+                shown.append(
+                    {
+                        "image": np.asarray(image.get_array()),
+                        "limits": image.get_clim(),
+                        "title": axes.get_title(),
+                        "texts": [text.get_text() for text in axes.texts],
+                        "box": (box.x0, box.y0, box.x1, box.y1),
+                        "size": figure.bbox.size,
+                    }
+                )
+        savefig(figure, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", spy)
+    return shown
+
+
+def panel_pixels(path: Path, panel: dict[str, Any]) -> np.ndarray:
+    picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    scale = picture.shape[1] / panel["size"][0]
+    x0, y0, x1, y1 = (round(v * scale) for v in panel["box"])
+    return picture[picture.shape[0] - y1 : picture.shape[0] - y0, x0:x1]
+
+
+def test_the_patients_right_is_left_and_anterior_on_top() -> None:
+    axial = np.zeros((4, 3))
+    axial[3, 2] = 1  # RAS: the last of both axes is right-anterior
+    axial[0, 2] = 2  # left-anterior
+    axial[3, 0] = 3  # right-posterior
+    shown = radiological(axial)
+    assert shown.shape == (3, 4)
+    assert (shown[0, 0], shown[0, -1], shown[-1, 0]) == (1, 2, 3)
+
+
+def test_four_columns_in_the_window(tmp_path: Path, panels: list[dict[str, Any]]) -> None:
+    source, synthetic, target = slices()
+    path = tmp_path / "new" / "preview.png"
+    draw_preview(path, [PreviewRow("p0, slice 3", source, synthetic, target)] * 2, METRICS)
+    with Image.open(path) as picture:
+        assert picture.format == "PNG" and picture.width > 900
+    assert [panel["title"] for panel in panels[:4]] == ["NECT", "synthetic CECT", "real CECT", "synthetic - real"]
+    assert len(panels) == 8
+    for panel, image in zip(panels, (source, synthetic, target), strict=False):
+        assert panel["limits"] == (-100, 200)
+        np.testing.assert_array_equal(panel["image"], radiological(image))
+    assert panels[3]["limits"] == (-100, 100)
+    np.testing.assert_allclose(panels[3]["image"], radiological(np.clip(synthetic, -100, 200) - target))
+    assert all("R" in panel["texts"] for panel in panels)
+
+
+def test_difference_is_black_where_nothing_differs(tmp_path: Path, panels: list[dict[str, Any]]) -> None:
+    path = tmp_path / "preview.png"
+    draw_preview(path, [PreviewRow("p0", *slices())])
+    pixels = panel_pixels(path, panels[3])
+    height, width = pixels.shape[:2]
+    equal = pixels[int(0.6 * height) : int(0.95 * height), int(0.3 * width) : int(0.95 * width)]
+    assert equal.max() <= 2
+    # the square at right-anterior: upper left, and red because the synthetic image is brighter
+    differing = pixels[int(0.1 * height) : int(0.2 * height), int(0.1 * width) : int(0.2 * width)]
+    assert (differing[..., 0] > 200).all() and (differing[..., 2] < differing[..., 0]).all()
+
+
+def test_difference_is_that_of_the_windowed_images(tmp_path: Path, panels: list[dict[str, Any]]) -> None:
+    source, _, target = slices()
+    bone = np.where(target == 120, 900.0, target)  # beyond the window in both
+    draw_preview(tmp_path / "preview.png", [PreviewRow("p0", source, bone + 300 * (bone > 500), bone)])
+    assert np.abs(panels[3]["image"]).max() == 0
+
+
+def test_without_a_target_the_source_is_compared(tmp_path: Path, panels: list[dict[str, Any]]) -> None:
+    source, synthetic, _ = slices()
+    draw_preview(
+        tmp_path / "preview.png",
+        [PreviewRow("p0", source, synthetic)],
+        source_name="PD",
+        target_name="T1",
+        window_level=0,
+        window_width=400,
+    )
+    assert [panel["title"] for panel in panels] == ["PD", "synthetic T1", "synthetic - PD"]
+    assert panels[0]["limits"] == (-200, 200)
+    np.testing.assert_allclose(panels[2]["image"], radiological(np.clip(synthetic, -200, 200) - source))
+
+
+@pytest.mark.parametrize(("height_mm", "width_mm"), [(1.0, 1.0), (2.0, 1.0), (0.5, 1.5)])
+def test_pixels_are_drawn_in_their_size(
+    tmp_path: Path, panels: list[dict[str, Any]], height_mm: float, width_mm: float
+) -> None:
+    # a cross of 20 mm both ways, on whatever grid
+    height, width = round(60 / height_mm), round(60 / width_mm)
+    y, x = (np.arange(height) - height / 2 + 0.5) * height_mm, (np.arange(width) - width / 2 + 0.5) * width_mm
+    square = np.where((np.abs(y)[:, None] < 15) & (np.abs(x)[None] < 15), 200.0, -100.0)
+    path = tmp_path / "preview.png"
+    draw_preview(path, [PreviewRow("p", square, square, square, (height_mm, width_mm))])
+    bright = panel_pixels(path, panels[0])[..., 2] > 128  # the letter R is yellow, without blue
+    rows, columns = bright.any(axis=1).sum(), bright.any(axis=0).sum()
+    assert rows > 30 and rows == pytest.approx(columns, rel=0.08)
+
+
+def test_no_rows_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least one row"):
+        draw_preview(tmp_path / "preview.png", [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_leaves_the_old_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "preview.png"
+    rows = [PreviewRow("p0", *slices())]
+    draw_preview(path, rows)
+    old = path.read_bytes()
+
+    def half(figure: Figure, file: Path, **kwargs: Any) -> None:
+        Path(file).write_bytes(old[:100])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", half)
+    with pytest.raises(OSError, match="No space left"):
+        draw_preview(path, rows, METRICS)
+    assert path.read_bytes() == old
+    assert [file.name for file in tmp_path.iterdir()] == ["preview.png"]
