@@ -35,7 +35,14 @@ class PerceptualLoss(nn.Module):
         Shape:
             - pred, target: ``(B, C, H, W)``
             - output: scalar
+
+        Raises:
+            ValueError: when the shapes differ: nothing is broadcast.
         """
+        if pred.shape != target.shape:
+            raise ValueError(
+                f"expected pred and target of one shape but got {tuple(pred.shape)} and {tuple(target.shape)}"
+            )
         # here and not in the constructor: the network may still be in training when this loss is made
         self.network.requires_grad_(False).eval()
         count = len(self.layer_weights)

@@ -27,5 +27,12 @@ class ReconstructionLoss(nn.Module):
         Shape:
             - pred, target: ``(B, C, H, W)``
             - output: scalar
+
+        Raises:
+            ValueError: when the shapes differ: nothing is broadcast.
         """
+        if pred.shape != target.shape:
+            raise ValueError(
+                f"expected pred and target of one shape but got {tuple(pred.shape)} and {tuple(target.shape)}"
+            )
         return self.l1_weight * functional.l1_loss(pred, target) + self.perceptual_loss(pred, target)
