@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from monai_nce.data import evaluation_pairs
+
+BOTH = {"patient": "a", "split": "test", "source": "a_s.nii", "target": "a_t.nii"}
+
+
+def test_source_against_target() -> None:
+    assert evaluation_pairs([BOTH]) == [{"patient": "a", "image": "a_s.nii", "label": "a_t.nii", "aligned": False}]
+
+
+def test_the_aligned_source_is_preferred() -> None:
+    given = {**BOTH, "aligned_source": "a_as.nii"}
+    assert evaluation_pairs([given]) == [{"patient": "a", "image": "a_as.nii", "label": "a_t.nii", "aligned": True}]
+    assert given["source"] == "a_s.nii"  # the item given stays as it is
+
+
+def test_an_aligned_source_is_enough() -> None:
+    given = {"patient": "a", "target": "a_t.nii", "aligned_source": "a_as.nii"}
+    assert [pair["image"] for pair in evaluation_pairs([given])] == ["a_as.nii"]
+
+
+def test_roles_may_be_exchanged() -> None:
+    pairs = evaluation_pairs([{**BOTH, "aligned_source": "a_as.nii"}], image="target", label="source")
+    assert pairs == [{"patient": "a", "image": "a_t.nii", "label": "a_as.nii", "aligned": True}]
+
+
+def test_items_that_lack_a_role_are_left_out() -> None:
+    items = [{"patient": "s", "source": "s.nii"}, BOTH, {"patient": "t", "target": "t.nii"}]
+    assert [pair["patient"] for pair in evaluation_pairs(items)] == ["a"]
+    assert evaluation_pairs(items[::2]) == evaluation_pairs([]) == []
+
+
+def test_labels_are_the_organs() -> None:
+    assert evaluation_pairs([{**BOTH, "labels": "a_l.nii"}])[0]["organs"] == "a_l.nii"

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from monai_nce.data import SaveImageHUd
+
+AFFINE = np.array([[0.0, -0.8, 0.1, 12.5], [0.7, 0, 0, -30], [0, 0.05, 3, 7], [0, 0, 0, 1]])
+
+
+def volume(*values: float) -> MetaTensor:
+    hu = torch.arange(2 * 3 * 4, dtype=torch.float32).reshape(1, 2, 3, 4)
+    hu.flatten()[: len(values)] = torch.tensor(values)
+    return MetaTensor(hu, affine=AFFINE)
+
+
+def test_volume_affine_and_what_the_file_says(tmp_path: Path) -> None:
+    given = volume()
+    path = tmp_path / "new" / "a_synthetic_cect.nii.gz"
+    data = {"pred": given, "output": str(path), "other": 1}
+    result = SaveImageHUd("pred")(data)
+    assert result == data and result["pred"] is given
+    image = nib.load(path)
+    assert image.get_data_dtype() == np.int16 and image.shape == (2, 3, 4)
+    np.testing.assert_array_equal(np.asarray(image.dataobj), given[0].numpy())
+    np.testing.assert_allclose(image.affine, AFFINE, atol=1e-6)
+    assert bytes(image.header["descrip"].item()).startswith(b"SYNTHETIC")
+    assert b"research only" in bytes(image.header["descrip"].item())
+    assert image.header.get_xyzt_units()[0] == "mm"
+
+
+def test_values_are_rounded_and_clipped(tmp_path: Path) -> None:
+    SaveImageHUd("pred", output_key="to", description="SYNTHETIC x")(
+        {"pred": volume(-0.6, 0.4, 1.6, 40000.0, -50000.0), "to": tmp_path / "a.nii"}
+    )
+    image = nib.load(tmp_path / "a.nii")
+    assert np.asarray(image.dataobj).flatten()[:5].tolist() == [-1, 0, 2, 32767, -32768]
+    assert image.header["descrip"].item() == b"SYNTHETIC x"
+
+
+def test_nan_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected finite HU"):
+        SaveImageHUd("pred")({"pred": volume(float("nan")), "output": tmp_path / "a.nii.gz"})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.nii.gz"
+    SaveImageHUd("pred")({"pred": volume(), "output": path})
+    old = path.read_bytes()
+
+    def half(image: Any, file: Path) -> None:
+        Path(file).write_bytes(old[:50])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(nib, "save", half)
+    with pytest.raises(OSError, match="No space left"):
+        SaveImageHUd("pred")({"pred": volume(5.0), "output": path})
+    assert path.read_bytes() == old
+    assert [file.name for file in tmp_path.iterdir()] == ["a.nii.gz"]
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 2, 3, 4), (1, 1, 2, 3, 4)])
+def test_other_shapes_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"expected a volume of shape \(1, H, W, D\)"):
+        SaveImageHUd("pred")({"pred": MetaTensor(torch.zeros(shape)), "output": tmp_path / "a.nii.gz"})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_keys(tmp_path: Path) -> None:
+    with pytest.raises(KeyError):
+        SaveImageHUd("pred")({"output": tmp_path / "a.nii.gz"})
+    assert SaveImageHUd("pred", allow_missing_keys=True)({"image": 1}) == {"image": 1}

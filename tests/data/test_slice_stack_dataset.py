@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from monai_nce.data import DatasetWriter, SliceStackDataset, read_datalist, write_nifti_hu
+from monai_nce.errors import InputError
+
+AFFINE = np.diag([1.5, 1.5, 5.0, 1.0])
+
+
+def make_items(folder: Path, roles: dict[str, dict[str, int]], shape: tuple[int, int] = (7, 5)) -> list[dict[str, str]]:
+    """Items of a data set with the given depth per patient and role, every voxel its own value."""
+    random = np.random.default_rng(0)
+    with DatasetWriter(folder, name="n", description="d", licence="CC0-1.0") as dataset:
+        for patient, depths in roles.items():
+            volumes: dict[str, Any] = {
+                role: random.integers(-1024, 3000, size=(*shape, depth)) for role, depth in depths.items()
+            }
+            dataset.add("training", patient, AFFINE, **volumes)
+    return read_datalist(folder, "training")
+
+
+@pytest.fixture
+def paired(tmp_path: Path) -> list[dict[str, str]]:
+    return make_items(tmp_path / "set", {"a": {"source": 6, "target": 6}, "b": {"source": 4, "target": 4}})
+
+
+@pytest.fixture
+def unpaired(tmp_path: Path) -> list[dict[str, str]]:
+    return make_items(tmp_path / "set", {"t": {"target": 5}, "s1": {"source": 3}, "s2": {"source": 2}})
+
+
+def voxels(path: str) -> np.ndarray:
+    return np.asarray(nib.load(path).dataobj)
+
+
+def expected_stack(path: str, position: int, slices: int) -> np.ndarray:
+    padded = np.pad(voxels(path), [(0, 0), (0, 0), (slices // 2, slices // 2)], mode="edge")
+    return padded[:, :, position : position + slices].transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize("slices", [1, 3, 5])
+def test_every_stack_is_that_of_the_file(paired: list[dict[str, str]], slices: int) -> None:
+    dataset = SliceStackDataset(paired, slices=slices)
+    assert len(dataset) == 6 + 4
+    places = [(item, position) for item, depth in zip(paired, (6, 4), strict=True) for position in range(depth)]
+    for index in np.random.default_rng(1).permutation(len(dataset)):
+        item, position = places[index]
+        found = dataset[int(index)]
+        assert set(found) == {"source", "target"}
+        for role in found:
+            assert found[role].dtype == torch.float32
+            np.testing.assert_array_equal(found[role], expected_stack(item[role], position, slices))
+
+
+def test_edges_replicate(paired: list[dict[str, str]]) -> None:
+    dataset = SliceStackDataset(paired, keys=["source"])
+    first, last = dataset[0]["source"], dataset[5]["source"]
+    assert torch.equal(first[0], first[1]) and not torch.equal(first[1], first[2])
+    assert torch.equal(last[1], last[2]) and not torch.equal(last[0], last[1])
+
+
+def test_the_first_key_leads(unpaired: list[dict[str, str]]) -> None:
+    assert len(SliceStackDataset(unpaired, keys=("target", "source"))) == 5
+    assert len(SliceStackDataset(unpaired, keys=("source", "target"))) == 3 + 2
+
+
+def test_unpaired_draws_cover_the_other_role(unpaired: list[dict[str, str]]) -> None:
+    torch.manual_seed(0)
+    dataset = SliceStackDataset(unpaired, keys=("target", "source"))
+    sources = {
+        (item["patient"], position): expected_stack(item["source"], position, 3)
+        for item in unpaired
+        if "source" in item
+        for position in range(voxels(item["source"]).shape[2])
+    }
+    drawn = dict.fromkeys(sources, 0)
+    for draw in range(200):
+        item = dataset[draw % 5]
+        np.testing.assert_array_equal(item["target"], expected_stack(unpaired[0]["target"], draw % 5, 3))
+        (name,) = [name for name, stack in sources.items() if np.array_equal(stack, item["source"])]
+        drawn[name] += 1
+    assert min(drawn.values()) > 15  # of 40 to be expected
+
+
+def test_a_patient_with_both_roles_is_paired_among_others(tmp_path: Path) -> None:
+    items = make_items(tmp_path, {"both": {"source": 4, "target": 4}, "s": {"source": 9}})
+    dataset = SliceStackDataset(items)
+    for position in range(4):
+        for _ in range(5):
+            np.testing.assert_array_equal(dataset[position]["source"], expected_stack(items[0]["source"], position, 3))
+
+
+def test_transform_is_applied(paired: list[dict[str, str]]) -> None:
+    plain = SliceStackDataset(paired)
+    dataset = SliceStackDataset(paired, transform=lambda item: {"sum": item["source"] + item["target"]})
+    assert set(dataset[3]) == {"sum"}
+    assert torch.equal(dataset[3]["sum"], plain[3]["source"] + plain[3]["target"])
+
+
+def test_items_are_writable_and_the_file_is_not_written(paired: list[dict[str, str]]) -> None:
+    dataset = SliceStackDataset(paired)
+    before = Path(paired[0]["source"]).read_bytes()
+    item = dataset[2]["source"]
+    expected = item.clone()
+    item += 5000
+    assert torch.equal(dataset[2]["source"], expected)
+    del dataset
+    assert Path(paired[0]["source"]).read_bytes() == before
+
+
+def test_volumes_are_mapped_when_they_are_needed(paired: list[dict[str, str]]) -> None:
+    dataset = SliceStackDataset(paired)
+    assert dataset._volumes == {}
+    dataset[0]
+    assert set(dataset._volumes) == {paired[0]["source"], paired[0]["target"]}
+    assert all(type(volume) is np.memmap and volume.dtype == np.int16 for volume in dataset._volumes.values())
+
+
+def test_the_constructor_reads_headers_alone(paired: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("voxels were read")
+
+    monkeypatch.setattr(nib.arrayproxy.ArrayProxy, "__array__", refuse)
+    monkeypatch.setattr(nib.arrayproxy.ArrayProxy, "_get_unscaled", refuse)
+    assert len(SliceStackDataset(paired)) == 10
+
+
+def test_pickling_carries_no_voxels(tmp_path: Path) -> None:
+    items = make_items(tmp_path, {"a": {"source": 30, "target": 30}}, shape=(64, 64))
+    dataset = SliceStackDataset(items)
+    before = dataset[7]
+    pickled = pickle.dumps(dataset)
+    assert len(pickled) < 5000  # a volume has 245,760 bytes
+    again = pickle.loads(pickled)
+    assert all(torch.equal(again[7][role], before[role]) for role in before)
+    assert dataset._volumes  # the original keeps its maps
+
+
+def test_workers_read_the_same(paired: list[dict[str, str]]) -> None:
+    dataset = SliceStackDataset(paired)
+    dataset[0]
+    alone = list(DataLoader(dataset, batch_size=4))
+    shared = list(DataLoader(dataset, batch_size=4, num_workers=2, multiprocessing_context="fork"))
+    assert len(alone) == len(shared) == 3
+    for a, b in zip(alone, shared, strict=True):
+        assert all(torch.equal(a[role], b[role]) for role in ("source", "target"))
+
+
+def test_compressed_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii.gz"
+    write_nifti_hu(path, np.zeros((4, 4, 3)), AFFINE)
+    with pytest.raises(InputError, match=r"a\.nii\.gz: expected an uncompressed .nii file"):
+        SliceStackDataset([{"source": str(path)}], keys=["source"])[0]
+
+
+def test_a_missing_role_is_refused(unpaired: list[dict[str, str]]) -> None:
+    only_sources = [item for item in unpaired if "source" in item]
+    with pytest.raises(InputError, match="no patient of the data set has a target image"):
+        SliceStackDataset(only_sources)
+    with pytest.raises(InputError, match="no patient of the data set has a target image"):
+        SliceStackDataset([])
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (7, 6)])
+def test_other_in_plane_sizes_are_refused_by_name(
+    tmp_path: Path, paired: list[dict[str, str]], shape: tuple[int, int]
+) -> None:
+    other = make_items(tmp_path / "other", {"c": {"target": 4}}, shape=shape)
+    with pytest.raises(InputError) as caught:
+        SliceStackDataset(paired + other)
+    assert other[0]["target"] in str(caught.value)
+    assert "(7, 5)" in str(caught.value) and str(shape) in str(caught.value)
+    # of no concern where that role is not read
+    assert len(SliceStackDataset(paired + other, keys=["source"])) == 10
