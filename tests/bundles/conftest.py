@@ -1,0 +1,58 @@
+"""A data set and networks small enough to run the whole bundle in seconds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from monai_nce.data import write_phantom_dataset
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Path:
+    return REPOSITORY / "bundles" / "nce"
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_phantom_dataset(
+        tmp_path_factory.mktemp("tiny") / "phantom", patients=4, size=64, slices=4, progress=False
+    )
+
+
+@pytest.fixture
+def tiny(tiny_dataset: Path, tmp_path: Path) -> dict:
+    """Overrides of train.json: one epoch a stage on four patients of 64 x 64 x 4."""
+    return {
+        "dataset_dir": str(tiny_dataset),
+        "output_dir": str(tmp_path / "out"),
+        "in_plane_size": 64,
+        "batch_size": 2,
+        "network_def#channels": [8, 8],
+        "network_def#hidden_channels": 8,
+        "discriminator_def#channels": [8, 8],
+        "classifier_def#channels": [4, 4, 8, 8, 8],
+        "classify#trainer#max_epochs": 1,
+        "stage1#trainer#max_epochs": 1,
+        "train#trainer#max_epochs": 1,
+    }
+
+
+@pytest.fixture
+def run_bundle():
+    """``python -m monai.bundle run`` as a person types it; returns the finished process."""
+
+    def run(*arguments: str, cwd: Path = REPOSITORY, launcher: tuple[str, ...] = (), **overrides):
+        command = [sys.executable, "-m", *launcher, "monai.bundle", "run", *arguments]
+        for key, value in overrides.items():
+            command += [f"--{key}", str(value)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=900)
+
+    return run

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+STAGES = ("classify", "stage1", "train")
+
+
+def workflow(bundle: Path, overrides: dict, *overlays: str) -> ConfigWorkflow:
+    configs = [str(bundle / "configs" / f"{name}.json") for name in ("train", *overlays)]
+    made = ConfigWorkflow(
+        config_file=configs, workflow_type="train", logging_file=False, run_id="training", **overrides
+    )
+    made.initialize()
+    return made
+
+
+def state(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=True)
+
+
+def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(left[name], right[name]) for name in left) and left.keys() == right.keys()
+
+
+def test_one_command_trains_every_stage_and_leaves_its_weights(bundle, tiny):
+    run = workflow(bundle, tiny)
+    before = {name: {k: v.clone() for k, v in run.parser.get_parsed_content(name).state_dict().items()}
+              for name in ("network", "auxiliary", "discriminator", "classifier")}  # fmt: skip
+    run.run()
+    models = Path(tiny["output_dir"]) / "models"
+    saved = {"network": "model.pt", "auxiliary": "auxiliary.pt", "discriminator": "discriminator.pt",
+             "classifier": "classifier.pt"}  # fmt: skip
+    for name, file in saved.items():
+        after = state(models / file)
+        assert not same(before[name], after), f"{name} was not trained"
+        assert all(torch.isfinite(v).all() for v in after.values() if v.is_floating_point())
+        # what is saved is what is in memory: later stages left the earlier networks alone
+        assert same(after, run.parser.get_parsed_content(name).state_dict()), f"{name} moved after its stage"
+    assert (models / "model_best.pt").is_file() and (models / "auxiliary_best.pt").is_file()
+
+
+def test_losses_scalars_and_sample_images_reach_tensorboard(bundle, tiny):
+    workflow(bundle, tiny).run()
+    wanted = {
+        "classifier": ({"loss"}, False),
+        "stage1": ({"loss", "discriminator_loss", "discriminator_accuracy", "val_mse"}, True),
+        "stage2": ({"loss", "val_mse"}, True),
+    }
+    for stage, (tags, pictures) in wanted.items():
+        events = EventAccumulator(str(Path(tiny["output_dir"]) / "tensorboard" / stage)).Reload()
+        assert tags <= set(events.Tags()["scalars"])
+        assert bool(events.Tags()["images"]) == pictures
+        for tag in tags:
+            assert all(math.isfinite(event.value) for event in events.Scalars(tag))
+
+
+def test_training_twice_with_a_seed_gives_the_same_weights_and_runs_over_its_own_outputs(bundle, tiny):
+    model = Path(tiny["output_dir"]) / "models" / "model.pt"
+    workflow(bundle, tiny).run()
+    first = state(model)
+    workflow(bundle, tiny).run()
+    assert same(first, state(model))
+
+
+def test_an_unpaired_set_without_validation_trains(bundle, tiny, tmp_path):
+    import numpy as np
+
+    from monai_nce.data import DatasetWriter
+
+    rng = np.random.default_rng(0)
+    with DatasetWriter(tmp_path / "set", name="unpaired", description="noise", licence="none") as writer:
+        writer.add("training", "n", np.eye(4), source=rng.normal(0, 60, (64, 64, 5)))
+        writer.add("training", "c", np.eye(4), target=rng.normal(50, 60, (64, 64, 6)))
+    workflow(bundle, {**tiny, "dataset_dir": str(tmp_path / "set")}).run()
+    models = Path(tiny["output_dir"]) / "models"
+    assert (models / "model.pt").is_file()
+    assert not (models / "model_best.pt").exists()
+
+
+@pytest.mark.parametrize("overlay", ["paper_ct", "paper_ixi"])
+def test_paper_presets_give_every_figure_of_section_4_1(bundle, tiny, overlay):
+    # the keys that a preset must set for itself, so that no later default can move it
+    preset = json.loads((bundle / "configs" / f"{overlay}.json").read_text())
+    paper = {
+        "network_def#channels": [512, 512, 256, 128, 64, 32],
+        "network_def#negative_slope": 0.2,
+        "network_def#residual": False,
+        "discriminator_def#channels": [64, 128, 256, 512, 1024, 2048],
+        "discriminator_def#negative_slope": 0.2,
+        "train#perceptual_loss#layer_weights": [1 / 32, 1 / 16, 1 / 8, 1 / 4],
+        "train#loss#l1_weight": 10,
+        "betas": [0.5, 0.999],
+        "batch_size": 4,
+        "slices": 3,
+        "in_plane_size": {"paper_ct": 256, "paper_ixi": 128}[overlay],
+        **{f"{stage}#trainer#max_epochs": {"paper_ct": 30, "paper_ixi": 20}[overlay] for stage in ("stage1", "train")},
+        **{f"{key}#lr": 1e-4 for key in
+           ("stage1#generator_optimizer", "stage1#discriminator_optimizer", "train#optimizer")},
+        **{f"{key}#gamma": 0.9 for key in
+           ("stage1#generator_lr_scheduler", "stage1#discriminator_lr_scheduler", "train#lr_scheduler")},
+    }  # fmt: skip
+    if overlay == "paper_ct":
+        paper |= {"window_level": 50, "window_width": 300}
+    assert {key: preset[key] for key in paper} == paper
+
+
+def test_the_papers_preset_reaches_the_networks_and_optimisers(bundle, tiny):
+    kept = {key: tiny[key] for key in ("dataset_dir", "output_dir")}
+    run = workflow(bundle, kept, "paper_ct")
+    for name in ("network", "auxiliary"):
+        generator = run.parser.get_parsed_content(name)
+        assert [block.conv_2.out_channels for block in generator.blocks] == [512, 512, 256, 128, 64, 32]
+        assert not generator.residual
+    discriminator = run.parser.get_parsed_content("discriminator")
+    assert [layer[0].out_channels for layer in discriminator.layers] == [64, 128, 256, 512, 1024, 2048]
+    assert discriminator.head.in_features == 2048 * 4 * 4
+    for name in ("stage1#generator_optimizer", "stage1#discriminator_optimizer", "train#optimizer"):
+        optimizer = run.parser.get_parsed_content(name)
+        assert isinstance(optimizer, torch.optim.Adam)
+        assert optimizer.defaults["lr"] == 1e-4 and tuple(optimizer.defaults["betas"]) == (0.5, 0.999)
+
+
+@pytest.mark.slow
+def test_an_iteration_of_each_stage_at_the_papers_size_runs_on_a_cpu(bundle, tmp_path):
+    from monai_nce.data import write_phantom_dataset
+
+    dataset = write_phantom_dataset(tmp_path / "set", patients=1, size=256, slices=4, progress=False)
+    overrides = {"dataset_dir": str(dataset), "output_dir": str(tmp_path / "out"), "num_workers": 0}
+    overrides |= {f"{stage}#trainer#max_epochs": 1 for stage in STAGES}  # four stacks, a batch of four: one iteration
+    run = workflow(bundle, overrides, "paper_ct")
+    run.run()
+    for stage in STAGES:
+        trainer = run.parser.get_parsed_content(f"{stage}#trainer")
+        assert trainer.state.iteration == 1
+        assert trainer.state.output[0]["image"].shape[-2:] == (256, 256)
+        assert math.isfinite(float(trainer.state.output[0]["loss"]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder, config", [(".", "bundles/nce/configs/train.json"), ("bundles/nce", "configs/train.json")])
+def test_the_command_line_works_from_the_repository_and_from_the_bundle(run_bundle, bundle, tiny, folder, config):
+    done = run_bundle("training", "--config_file", config, cwd=bundle.parents[1] / folder, **tiny)
+    assert done.returncode == 0, done.stderr
+    for name in ("classifier: NECT or CECT", "stage 1: CECT to NECT", "stage 2: NECT to CECT"):
+        assert name in done.stderr, f"no progress bar says {name}"
+    assert (Path(tiny["output_dir"]) / "models" / "model.pt").is_file()
+
+
+@pytest.mark.slow
+def test_without_a_data_set_the_phantom_is_made_once_and_said_in_one_line(run_bundle, tiny, tmp_path):
+    del tiny["dataset_dir"]
+    tiny |= {"phantom_dir": tmp_path / "phantom", "phantom#patients": 4, "phantom#size": 64, "phantom#slices": 4}
+    for expected in (1, 0):
+        done = run_bundle("training", "--config_file", "bundles/nce/configs/train.json", **tiny)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("making a phantom") == expected
+
+
+@pytest.mark.slow
+def test_two_processes_train_every_stage(run_bundle, tiny):
+    done = run_bundle(
+        "training",
+        "--config_file",
+        "['bundles/nce/configs/train.json','bundles/nce/configs/multi_gpu_train.json']",
+        launcher=("torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"),
+        **tiny,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    models = Path(tiny["output_dir"]) / "models"
+    for name in ("classifier", "auxiliary", "discriminator", "model"):
+        weights = state(models / f"{name}.pt")
+        assert not any(key.startswith("module.") for key in weights)
