@@ -11,7 +11,7 @@ __all__ = ["body_mask"]
 SKIN_HU = -300.0  # between air (-1000) and fat (-100), away from both by the partial volume of the skin
 
 
-def body_mask(hu: torch.Tensor | np.ndarray, threshold: float = SKIN_HU) -> np.ndarray:
+def body_mask(hu: torch.Tensor | np.ndarray, threshold: float = SKIN_HU, slice_axis: int = 2) -> np.ndarray:
     """Voxels of the body: the largest thing above ``threshold``, with the gas inside it.
 
     Each slice's holes are filled, so lung and bowel gas belong to the body; the table and blankets do not where they
@@ -20,6 +20,7 @@ def body_mask(hu: torch.Tensor | np.ndarray, threshold: float = SKIN_HU) -> np.n
     Args:
         hu: CT in HU.
         threshold: in HU.
+        slice_axis: spatial axis along which axial slices follow each other.
 
     Shape:
         - hu: ``(1, H, W, D)``
@@ -28,7 +29,7 @@ def body_mask(hu: torch.Tensor | np.ndarray, threshold: float = SKIN_HU) -> np.n
     volume = np.asarray(hu.cpu() if isinstance(hu, torch.Tensor) else hu)
     if volume.ndim != 4 or volume.shape[0] != 1:
         raise ValueError(f"expected a volume of shape (1, H, W, D) but got {volume.shape}")
-    dense = volume[0] > threshold
+    dense = np.moveaxis(volume[0] > threshold, slice_axis, 2)
     # opening by one voxel in plane parts a thin table or tube from the skin
     in_plane = ndimage.generate_binary_structure(2, 1)[:, :, None]
     core, count = ndimage.label(ndimage.binary_opening(dense, in_plane))
@@ -40,4 +41,4 @@ def body_mask(hu: torch.Tensor | np.ndarray, threshold: float = SKIN_HU) -> np.n
     body = ndimage.binary_dilation(body, in_plane) & dense  # what the opening took from the rim
     for z in range(body.shape[2]):
         body[:, :, z] = ndimage.binary_fill_holes(body[:, :, z])
-    return body[None]
+    return np.moveaxis(body, 2, slice_axis)[None]

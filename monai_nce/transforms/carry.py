@@ -52,8 +52,11 @@ class CarryHU:
                 f"{tuple(pred_hu.shape)}, {tuple(windowed_hu.shape)} and {tuple(input_hu.shape)}"
             )
         changed = pred_hu if self.mode == "clamp" else input_hu + (pred_hu - windowed_hu)
-        inside = convert_to_tensor(body_mask(input_hu), device=pred_hu.device)
-        return torch.where(inside, changed, input_hu.to(changed.dtype))
+        # the scan may have come with its axes in any order
+        affine = getattr(input_hu, "affine", None)
+        slice_axis = 2 if affine is None else int(affine[2, :3].abs().div(affine[:3, :3].norm(dim=0)).argmax())
+        inside = convert_to_tensor(body_mask(input_hu, slice_axis=slice_axis).copy(), device=pred_hu.device)
+        return torch.where(inside, changed, input_hu)  # in the finer of the number types
 
 
 class CarryHUd(MapTransform):

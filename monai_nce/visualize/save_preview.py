@@ -66,6 +66,6 @@ class SaveImagePreviewd(MapTransform):
 
     def _upright(self, volume: MetaTensor) -> tuple[np.ndarray, tuple[float, float]]:
         """The volume in RAS ``(H, W, D)`` and its pixel size in mm."""
-        upright = self.orientation(MetaTensor(torch.as_tensor(volume).detach().cpu(), affine=volume.affine))
+        upright = self.orientation(MetaTensor(volume.detach().cpu().as_subclass(torch.Tensor), affine=volume.affine))
         pixel = upright.pixdim
         return upright[0].numpy(), (float(pixel[0]), float(pixel[1]))

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow, create_workflow
+
+from monai_nce.errors import InputError
+from monai_nce.networks import Generator
+
+REAL = os.environ.get("NCE_REAL_DATA")
+needs_real = pytest.mark.skipif(not REAL, reason="NCE_REAL_DATA is not set")
+CONFIG = "bundles/nce/configs/inference.json"
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    """A small generator that changes what it is given, and the overrides that load it."""
+    torch.manual_seed(0)
+    network = Generator(channels=(8, 8), hidden_channels=8, residual=True)
+    torch.nn.init.constant_(network.head.bias, 0.3)  # every voxel of the window grows brighter
+    path = tmp_path_factory.mktemp("weights") / "model.pt"
+    torch.save(network.state_dict(), path)
+    return path, {"checkpoint": str(path), "network_def#channels": [8, 8], "network_def#hidden_channels": 8}
+
+
+def scan(shape=(40, 50, 6), seed=0) -> np.ndarray:
+    """A cylinder of tissue with a bone and a gas bubble inside, in air."""
+    x, y, _ = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in shape), indexing="ij")
+    hu = np.full(shape, -1000.0)
+    body = (x / (0.4 * shape[0])) ** 2 + (y / (0.4 * shape[1])) ** 2 < 1
+    hu[body] = 40 + 10 * np.random.default_rng(seed).standard_normal(int(body.sum()))
+    hu[x**2 + (y + 6) ** 2 < 9] = 800
+    hu[x**2 + (y - 6) ** 2 < 9] = -900
+    return np.round(hu).astype(np.int16)
+
+
+def write(path: Path, hu: np.ndarray, affine: np.ndarray) -> Path:
+    nib.save(nib.Nifti1Image(hu, affine), path)
+    return path
+
+
+def infer(bundle: Path, path, output_dir: Path, **overrides) -> None:
+    workflow = ConfigWorkflow(
+        config_file=str(bundle / "configs" / "inference.json"),
+        workflow_type="inference",
+        logging_file=False,
+        input=str(path),
+        output_dir=str(output_dir),
+        **overrides,
+    )
+    workflow.initialize()
+    workflow.run()
+
+
+AFFINES = {
+    "RAS": np.diag([2.5, 2.5, 4.0, 1.0]),
+    "LPS": np.array([[-2.5, 0, 0, 60], [0, -2.5, 0, 80], [0, 0, 4.0, -12], [0, 0, 0, 1.0]]),
+    "coarse": np.diag([3.2, 3.1, 5.0, 1.0]),
+    "fine": np.diag([1.1, 1.1, 2.0, 1.0]),
+}
+
+
+@pytest.mark.parametrize("name", AFFINES)
+def test_output_keeps_grid_and_hu_beyond_window_and_says_that_it_is_synthetic(bundle, checkpoint, tmp_path, name):
+    hu, affine = scan(), AFFINES[name]
+    infer(bundle, write(tmp_path / "scan.nii.gz", hu, affine), tmp_path / "out", **checkpoint[1])
+    image = nib.load(tmp_path / "out" / "scan_synthetic_cect.nii.gz")
+    out = np.asarray(image.dataobj)
+    assert out.shape == hu.shape and out.dtype == np.int16
+    np.testing.assert_allclose(image.affine, affine, atol=1e-4)
+    assert b"SYNTHETIC" in image.header["descrip"].tobytes()
+    outside = hu <= -1000
+    np.testing.assert_array_equal(out[outside], hu[outside])
+    inside = (hu > 0) & (hu < 80)
+    change = out[inside].astype(int) - hu[inside]
+    assert 20 < change.mean() < 60  # tanh(0.3) = 0.29 of what is left to the window's end: (200 - 40) * 0.29 = 46
+    # bone beyond the window carries over; at its rim the network's coarser grid mixes bone and tissue
+    bone = out[hu == 800].astype(int) - 800
+    assert np.median(bone) == 0 and (out[hu == 800] > 600).all()
+    assert (out[(hu == -900)] < -500).all()
+    assert (tmp_path / "out" / "scan_synthetic_cect.png").stat().st_size > 5000
+
+
+def test_a_permuted_scan_gives_the_permuted_result(bundle, checkpoint, tmp_path):
+    hu, affine = scan(), AFFINES["RAS"]
+    infer(bundle, write(tmp_path / "a.nii.gz", hu, affine), tmp_path, **checkpoint[1])
+    image = nib.Nifti1Image(hu, affine)
+    turned = image.as_reoriented(nib.orientations.ornt_transform(
+        nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt("SLP")))  # fmt: skip
+    nib.save(turned, tmp_path / "b.nii.gz")
+    infer(bundle, tmp_path / "b.nii.gz", tmp_path, **checkpoint[1])
+    a = nib.load(tmp_path / "a_synthetic_cect.nii.gz")
+    b = nib.load(tmp_path / "b_synthetic_cect.nii.gz")
+    np.testing.assert_allclose(b.affine, turned.affine, atol=1e-4)
+    back = nib.as_closest_canonical(b)
+    np.testing.assert_array_equal(np.asarray(back.dataobj), np.asarray(a.dataobj))
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_volumes_of_one_and_two_slices(bundle, checkpoint, tmp_path, depth):
+    hu = scan((40, 50, 6))[..., :depth]
+    infer(bundle, write(tmp_path / "thin.nii", hu, AFFINES["RAS"]), tmp_path, **checkpoint[1])
+    assert nib.load(tmp_path / "thin_synthetic_cect.nii.gz").shape == (40, 50, depth)
+
+
+def test_a_folder_is_done_volume_by_volume_and_again_over_its_own_results(bundle, checkpoint, tmp_path):
+    for name in ("one", "two"):
+        write(tmp_path / f"{name}.nii.gz", scan(), AFFINES["RAS"])
+    for _ in range(2):
+        infer(bundle, tmp_path, tmp_path, **checkpoint[1])
+        results = sorted(path.name for path in tmp_path.glob("*synthetic*.nii.gz"))
+        assert results == ["one_synthetic_cect.nii.gz", "two_synthetic_cect.nii.gz"]
+
+
+def test_clamp_mode_limits_the_body_to_the_window(bundle, checkpoint, tmp_path):
+    hu = scan()
+    infer(bundle, write(tmp_path / "a.nii.gz", hu, AFFINES["RAS"]), tmp_path, mode="clamp", **checkpoint[1])
+    out = np.asarray(nib.load(tmp_path / "a_synthetic_cect.nii.gz").dataobj)
+    assert out[hu == 800].max() <= 200
+    np.testing.assert_array_equal(out[hu == -1000], -1000)
+
+
+def test_create_workflow_from_another_folder(bundle, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a.nii.gz", scan(), AFFINES["RAS"])
+    workflow = create_workflow(
+        config_file=str(bundle / "configs" / "inference.json"),
+        workflow_type="inference",
+        logging_file=False,
+        input="a.nii.gz",
+        output_dir="out",
+        **checkpoint[1],
+    )
+    workflow.run()
+    workflow.finalize()
+    assert (tmp_path / "out" / "a_synthetic_cect.nii.gz").is_file()
+
+
+def test_the_shipped_weights_are_found_from_another_folder(bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a.nii.gz", scan((40, 50, 2)), AFFINES["RAS"])
+    infer(bundle, "a.nii.gz", tmp_path / "out")
+    out = np.asarray(nib.load(tmp_path / "out" / "a_synthetic_cect.nii.gz").dataobj)
+    assert (out != scan((40, 50, 2))).any()
+
+
+def bad_inputs(folder: Path) -> dict[str, tuple[str, str]]:
+    """Name of the case to the path that is given and a word that the message must hold."""
+    (folder / "empty").mkdir()
+    (folder / "text.nii.gz").write_text("this is no image")
+    write(folder / "nan.nii.gz", np.zeros((8, 8, 2)), np.eye(4))
+    nib.save(nib.Nifti1Image(np.full((8, 8, 2), np.nan, dtype=np.float32), np.eye(4)), folder / "nan.nii.gz")
+    return {name: (str(folder / name), name) for name in ("missing.nii.gz", "empty", "text.nii.gz", "nan.nii.gz")}
+
+
+@pytest.mark.parametrize("name", ["missing.nii.gz", "empty", "text.nii.gz", "nan.nii.gz"])
+def test_bad_input_names_the_file_and_leaves_nothing(bundle, checkpoint, tmp_path, name):
+    path, word = bad_inputs(tmp_path)[name]
+    with pytest.raises(Exception) as caught:  # noqa: PT011  MONAI wraps what its transforms and configs raise
+        infer(bundle, path, tmp_path / "out", **checkpoint[1])
+    causes, cause = [], caught.value
+    while cause is not None:
+        causes.append(cause)
+        cause = cause.__cause__
+    refusal = next(c for c in causes if isinstance(c, InputError))
+    assert word in str(refusal) and "\n" not in str(refusal)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["missing.nii.gz", "empty", "text.nii.gz", "nan.nii.gz", "checkpoint", "foreign"])
+def test_the_command_line_ends_with_one_line(run_bundle, checkpoint, tmp_path, name):
+    overrides = dict(checkpoint[1])
+    if name == "checkpoint":
+        path, word = str(write(tmp_path / "a.nii.gz", scan(), AFFINES["RAS"])), "bad.pt"
+        (tmp_path / "bad.pt").write_bytes(b"PK\x03\x04 damaged")
+        overrides["checkpoint"] = str(tmp_path / "bad.pt")
+    elif name == "foreign":
+        path, word = str(write(tmp_path / "a.nii.gz", scan(), AFFINES["RAS"])), "another network"
+        overrides["network_def#channels"] = [8, 4]
+    else:
+        path, word = bad_inputs(tmp_path)[name]
+    done = run_bundle("--config_file", CONFIG, input=path, output_dir=tmp_path / "out", **overrides)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and word in errors[0], done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@needs_real
+def test_a_real_non_contrast_scan(bundle, tmp_path):
+    path = Path(REAL) / "nect_abdomen" / "ct.nii.gz"
+    infer(bundle, path, tmp_path)
+    scan_, made = nib.load(path), nib.load(tmp_path / "ct_synthetic_cect.nii.gz")
+    before, after = np.asarray(scan_.dataobj), np.asarray(made.dataobj)
+    assert after.shape == before.shape and after.dtype == np.int16
+    np.testing.assert_allclose(made.affine, scan_.affine, atol=1e-4)
+    from scipy import ndimage
+
+    from monai_nce.transforms import body_mask
+
+    outside = ~ndimage.binary_dilation(body_mask(np.asarray(before, dtype=np.float32)[None])[0])
+    assert outside.mean() > 0.05
+    np.testing.assert_array_equal(after[outside], np.maximum(np.round(before[outside]), -1024))
+
+
+@needs_real
+def test_a_real_dicom_series(bundle, checkpoint, tmp_path):
+    infer(bundle, Path(REAL) / "cect_abdomen_dicom" / "series", tmp_path, **checkpoint[1])
+    made = nib.load(tmp_path / "series_synthetic_cect.nii.gz")
+    organs = nib.load(Path(REAL) / "cect_abdomen_dicom" / "organs.nii.gz")
+    canonical, reference = nib.as_closest_canonical(made), nib.as_closest_canonical(organs)
+    assert canonical.shape == reference.shape == (512, 512, 20)
+    np.testing.assert_allclose(canonical.affine, reference.affine, atol=1e-2)
