@@ -31,7 +31,7 @@ class SliceStackInferer(Inferer):
         progress: show a bar per volume.
 
     Raises:
-        ValueError: for a volume that is not ``(B, 1, H, W, D)``.
+        ValueError: for a count below 1 or a volume that is not ``(B, 1, H, W, D)``.
 
     Example:
         >>> SliceStackInferer()(torch.zeros(1, 1, 20, 30, 5), torch.nn.Identity()).shape
@@ -49,6 +49,8 @@ class SliceStackInferer(Inferer):
         super().__init__()
         if batch_size < 1:
             raise ValueError(f"expected a batch_size of at least 1 but got {batch_size}")
+        if size_divisor is not None and size_divisor < 1:
+            raise ValueError(f"expected a size_divisor of at least 1 but got {size_divisor}")
         self.slices = slices
         self.batch_size = batch_size
         self.size_divisor = size_divisor

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import convert_to_tensor
 
@@ -77,7 +78,8 @@ class SliceStack(InvertibleTransform):
         return slice_stacks(convert_to_tensor(volume, track_meta=hasattr(volume, "meta")), self.slices)
 
     def inverse(self, stacks: torch.Tensor) -> torch.Tensor:
-        return merge_slice_stacks(stacks)
+        merged = merge_slice_stacks(stacks)
+        return MetaTensor(merged).copy_meta_from(stacks) if isinstance(stacks, MetaTensor) else merged
 
 
 class SliceStackd(MapTransform, InvertibleTransform):
