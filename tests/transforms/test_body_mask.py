@@ -104,3 +104,11 @@ def test_the_scan_is_left_as_it_was():
 def test_a_wrong_shape(shape):
     with pytest.raises(ValueError, match=r"\(1, H, W, D\) but got \(" + ", ".join(map(str, shape))):
         body_mask(np.zeros(shape))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_slices_along_another_axis(axis):
+    hu, body = scan()
+    hu[0, 15:20, 14:20, :] = GAS  # open at the first and last slice, closed in each
+    turned = np.moveaxis(hu, 3, 1 + axis)
+    np.testing.assert_array_equal(body_mask(turned, slice_axis=axis), np.moveaxis(body, 3, 1 + axis))

@@ -114,6 +114,21 @@ def test_a_metatensor_keeps_its_geometry():
     assert torch.equal(out.affine, AFFINE)
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (0, 2, 1), (2, 1, 0)])
+@pytest.mark.parametrize("flip", [1, -1])
+def test_a_scan_with_its_axes_in_any_order(order, flip):
+    """Slices are told from the affine: gas that is open at the ends of the scan is still inside the body."""
+    tilted = AFFINE.clone()
+    tilted[1, 2] = 1.0
+    tilted[:3, 2] *= flip
+    hu = scan()
+    expected = CarryHU()(windowed(hu) + 5, windowed(hu), hu)
+    assert value(expected, GAS, hu) == GAS + 5
+    turned = MetaTensor(hu.permute(0, *(1 + i for i in order)), affine=tilted[:, [*order, 3]])
+    out = CarryHU()(windowed(turned) + 5, windowed(turned), turned)
+    assert torch.equal(out.as_tensor(), expected.permute(0, *(1 + i for i in order)))
+
+
 def test_from_the_networks_grid_back_to_the_scan():
     """A network that does nothing gives the scan back bit for bit, resampling and window notwithstanding."""
     transform = Compose([InPlaneSpacingd("image", 1.3), WindowHUd("image")])
