@@ -14,6 +14,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BUNDLE := $(BIN)/python -m monai.bundle run
 CONFIGS := bundles/nce/configs
+DEMO := runs/demo
 # One thread a worker: the workers share the cores. NCE_REAL_DATA and NCE_BUNDLE_CHECKS reach the tests as they are set.
 PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
 
@@ -31,9 +32,15 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 		-c constraints.txt -e ".[dev]"
 	@touch $@
 
-demo: $(STAMP)  ## train both stages on phantoms and evaluate, on a CPU in minutes; results in runs/demo
-	$(BUNDLE) training --config_file $(CONFIGS)/train.json --output_dir runs/demo
-	$(BUNDLE) evaluating --config_file "['$(CONFIGS)/train.json','$(CONFIGS)/evaluate.json']" --output_dir runs/demo
+# The phantom is made by the first command that needs it. The volume to enhance is a test patient's scan as acquired.
+demo: $(STAMP)  ## train both stages on phantoms, evaluate, enhance a volume and draw it: minutes on a CPU; see runs/demo
+	$(BUNDLE) training --config_file $(CONFIGS)/train.json --output_dir $(DEMO)
+	$(BUNDLE) --config_file $(CONFIGS)/inference.json --output_dir $(DEMO) --checkpoint $(DEMO)/models/model.pt \
+		--input "$$($(BIN)/python -c "import monai_nce.data as d; print(d.read_datalist('runs/phantom', 'test')[0]['source'])")"
+	cp $(DEMO)/*_synthetic_cect.nii.gz $(DEMO)/enhanced.nii.gz
+	cp $(DEMO)/*_synthetic_cect.png $(DEMO)/enhanced.png
+	$(BUNDLE) evaluating --config_file "['$(CONFIGS)/train.json','$(CONFIGS)/evaluate.json']" --output_dir $(DEMO)
+	@echo "Look at $(DEMO)/preview.png; $(DEMO)/enhanced.nii.gz is the synthetic CECT of one scan."
 
 test: lint  ## lint and the quick tests
 	$(PYTEST) -m "not slow"

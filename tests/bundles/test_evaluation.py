@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+
+from monai_nce.errors import InputError
+from monai_nce.metrics import METRICS
+from monai_nce.networks import Generator
+
+
+@pytest.fixture
+def evaluate(bundle, tiny):
+    def run(**overrides) -> Path:
+        workflow = ConfigWorkflow(
+            config_file=[str(bundle / "configs" / f"{name}.json") for name in ("train", "evaluate")],
+            workflow_type="train",
+            logging_file=False,
+            run_id="evaluating",
+            **{**tiny, **overrides},
+        )
+        workflow.initialize()
+        workflow.run()
+        return Path(tiny["output_dir"])
+
+    return run
+
+
+@pytest.fixture
+def identity_weights(tiny) -> Path:
+    """A residual generator as it starts: it changes nothing."""
+    path = Path(tiny["output_dir"]) / "models" / "model.pt"
+    path.parent.mkdir(parents=True)
+    torch.save(Generator(channels=(8, 8), hidden_channels=8, residual=True).state_dict(), path)
+    return path
+
+
+def test_files_and_what_is_in_them(evaluate, identity_weights):
+    folder = evaluate()
+    report = json.loads((folder / "metrics.json").read_text(), parse_constant=pytest.fail)
+    assert set(report) == {"about", "identity", "separate", "organs_hu"}
+    for name in METRICS:
+        # a network that changes nothing scores what the input scores
+        for value in ("mean", "patient_mean"):
+            assert report["separate"][name][value] == pytest.approx(report["identity"][name][value])
+        assert len(report["identity"][name]["per_patient"]) == report["about"]["patients"] == 1
+    assert report["identity"]["mse"]["mean"] > 0.005
+    assert report["about"]["aligned"] and "phantom" in report["about"]["data"]
+    assert "research use only" in report["about"]["note"].lower()
+    aorta = report["organs_hu"]["aorta"]
+    assert aorta["cect"] > aorta["nect"] + 40 and aorta["synthetic"] == pytest.approx(aorta["nect"], abs=0.1)
+    rows = list(csv.reader((folder / "metrics.csv").open()))
+    assert rows[0] == ["method", "patient", *METRICS]
+    assert (folder / "preview.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_missing_checkpoint_is_named_and_nothing_is_written(evaluate, tiny):
+    with pytest.raises(RuntimeError) as caught:
+        evaluate(checkpoint="nowhere/model.pt")
+    cause = caught.value.__cause__
+    assert isinstance(cause, InputError) and "nowhere/model.pt" in str(cause)
+    assert not Path(tiny["output_dir"]).exists()
+
+
+def test_shipped_weights_beat_the_floor_on_the_phantom(bundle, tmp_path):
+    """The default networks and weights on two slices' worth of patients: the figures of the model card in small."""
+    from monai_nce.data import write_phantom_dataset
+
+    dataset = write_phantom_dataset(tmp_path / "phantom", patients=2, slices=8, seed=7, progress=False)
+    workflow = ConfigWorkflow(
+        config_file=[str(bundle / "configs" / f"{name}.json") for name in ("train", "evaluate")],
+        workflow_type="train",
+        logging_file=False,
+        run_id="evaluating",
+        dataset_dir=str(dataset),
+        output_dir=str(tmp_path / "out"),
+        checkpoint=str(bundle / "models" / "model.pt"),
+    )
+    workflow.initialize()
+    workflow.run()
+    report = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert report["separate"]["mse"]["mean"] <= 0.5 * report["identity"]["mse"]["mean"]
+    assert report["separate"]["ms_ssim"]["mean"] > report["identity"]["ms_ssim"]["mean"]
+    organs = report["organs_hu"]
+    for organ in ("aorta", "kidney_cortex", "kidney_medulla"):
+        assert organs[organ]["synthetic"] - organs[organ]["nect"] > 40, organ
+    for organ in ("vertebra", "bowel_gas", "subcutaneous_fat"):
+        assert abs(organs[organ]["synthetic"] - organs[organ]["nect"]) < 10, organ
