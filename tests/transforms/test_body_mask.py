@@ -62,6 +62,13 @@ def test_holes_are_filled_slice_by_slice():
     np.testing.assert_array_equal(body_mask(hu), body)
 
 
+def test_corners_and_bumps_of_one_pixel_belong_to_the_body():
+    hu = np.full((1, 24, 20, 2), AIR)
+    hu[0, 4:20, 3:14] = TISSUE
+    hu[0, 20, 8] = TISSUE
+    np.testing.assert_array_equal(body_mask(hu), hu == TISSUE)
+
+
 @pytest.mark.parametrize("depth", [1, 2])
 def test_few_slices(depth):
     hu, body = scan()
