@@ -31,9 +31,11 @@ class SliceStackDataset(Dataset):
         keys: roles to read, such as ``("target", "source")``.
         slices: slices of a stack, odd.
         transform: applied to each item, a dictionary transform.
+        in_plane_size: pixels along both in-plane axes that the networks are configured for; None takes what is there,
+            as long as it is the same in all volumes.
 
     Raises:
-        InputError: when no item has one of the ``keys``, or volumes differ in their in-plane size.
+        InputError: when a volume has another in-plane size, or no item has one of the ``keys``.
 
     Shape:
         - each key of an item: float32 tensor ``(slices, H, W)`` in HU
@@ -45,6 +47,7 @@ class SliceStackDataset(Dataset):
         keys: Sequence[str] = ("target", "source"),
         slices: int = 3,
         transform: Callable[[dict[str, Any]], Any] | None = None,
+        in_plane_size: int | None = None,
     ) -> None:
         self.data = list(data)
         self.keys = tuple(keys)
@@ -53,9 +56,12 @@ class SliceStackDataset(Dataset):
         self._index: dict[str, np.ndarray] = {}
         shapes = {item[key]: _shape(item[key]) for item in self.data for key in self.keys if key in item}
         for path, shape in shapes.items():
-            first_path, first = next(iter(shapes.items()))
-            if shape[:2] != first[:2]:
-                raise InputError(f"{path}: expected slices of {first[:2]}, as in {first_path}, but got {shape[:2]}")
+            wanted = next(iter(shapes.values()))[:2] if in_plane_size is None else (in_plane_size, in_plane_size)
+            if shape[:2] != wanted:
+                raise InputError(
+                    f"{path}: expected slices of {wanted[0]} x {wanted[1]} but got {shape[0]} x {shape[1]}; "
+                    "prepare the data at that size or set in_plane_size"
+                )
         for key in self.keys:
             pairs = [(i, z) for i, item in enumerate(self.data) if key in item for z in range(shapes[item[key]][2])]
             if not pairs:

@@ -18,7 +18,7 @@ from monai.data import MetaTensor
 from monai_nce.data import atomic_path, read_datalist_file, write_json
 from monai_nce.errors import InputError
 from monai_nce.metrics import METRICS, ImageMetrics, ms_ssim_setting, summarize
-from monai_nce.visualize import PreviewRow, draw_preview
+from monai_nce.visualize import PreviewRow, axial_slices, draw_preview
 
 __all__ = ["EvaluationReport"]
 
@@ -35,7 +35,8 @@ class EvaluationReport:
     per item of the batch ``patient`` and ``aligned``; optionally ``organs``, a label map ``(1, H, W, D)``.
 
     ``metrics.json`` holds per method (``identity``, the floor, and ``method``) and metric what
-    :func:`monai_nce.metrics.summarize` gives, and under ``about`` the facts that a figure needs beside it.
+    :func:`monai_nce.metrics.summarize` gives, and under ``about`` the facts that a figure needs beside it; where there
+    are label maps, ``organs_hu`` holds mean HU within the window.
 
     Args:
         output_dir: folder for the files.
@@ -118,16 +119,18 @@ class EvaluationReport:
                 self._organs.setdefault(name, []).append(np.array([volume[inside].mean() for volume in volumes]))
 
     def _preview_row(self, patient: str, image: Any, pred: Any, label: Any) -> PreviewRow:
-        source, synthetic, target = (self._hu(volume) for volume in (image, pred, label))
+        (source, pixel), (synthetic, _), (target, _) = (
+            axial_slices(MetaTensor(torch.from_numpy(self._hu(volume))[None], affine=_affine(label)))
+            for volume in (image, pred, label)
+        )
         # the slice where most changes shows most
         position = int(np.abs(target - source).mean(axis=(0, 1)).argmax())
-        pixel = label.pixdim[:2].tolist() if isinstance(label, MetaTensor) else [1.0, 1.0]
         return PreviewRow(
-            f"{patient}, slice {position}",
+            f"{patient}, slice {position + 1} of {target.shape[2]}",
             source[..., position],
             synthetic[..., position],
             target[..., position],
-            (pixel[0], pixel[1]),
+            pixel,
         )
 
     def _write(self, engine: Engine) -> None:
@@ -158,7 +161,7 @@ class EvaluationReport:
                 name: dict(zip(keys, np.mean(rows, axis=0).round(2).tolist(), strict=True))
                 for name, rows in self._organs.items()
             }
-        write_json(self.output_dir / "metrics.json", report)
+        # the JSON last: where it is new, the others are
         with atomic_path(self.output_dir / "metrics.csv") as partial:
             partial.write_text(_as_csv(summary), encoding="utf-8")
         draw_preview(
@@ -170,9 +173,14 @@ class EvaluationReport:
             window_width=self.window_width,
             note=f"Data: {about['data']}. {NOTE}",
         )
+        write_json(self.output_dir / "metrics.json", report)
         print(f"{about['data']}, {about['patients']} patients, {self.checkpoint}. {NOTE}")
         print(_as_table(summary))
         print(f"metrics.json, metrics.csv and preview.png are in {self.output_dir}", flush=True)
+
+
+def _affine(volume: Any) -> torch.Tensor:
+    return volume.affine if isinstance(volume, MetaTensor) else torch.eye(4)
 
 
 def _as_csv(summary: Mapping[str, Mapping[str, Any]]) -> str:

@@ -53,6 +53,6 @@ class WeightsSaver:
         if getattr(engine.state, "rank", 0) != 0:
             return
         network = getattr(self.network, "module", self.network)
-        weights = {name: value.detach().cpu() for name, value in network.state_dict().items()}
+        weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         with atomic_path(self.path) as partial:
             torch.save(weights, partial)

@@ -8,14 +8,17 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
+from monai.data import MetaTensor
+from monai.transforms import Orientation
 
 from monai_nce.data import atomic_path
 
-__all__ = ["PreviewRow", "draw_preview", "radiological"]
+__all__ = ["PreviewRow", "axial_slices", "draw_preview", "radiological"]
 
 DIFFERENCE_RANGE_HU = 100.0
 # black where nothing differs, as on a dark display; red where the synthetic image is brighter
@@ -36,6 +39,20 @@ def radiological(axial: np.ndarray) -> np.ndarray:
     """
     # RAS counts towards the patient's right, the picture from the patient's right to the left
     return np.asarray(axial)[::-1, ::-1].T
+
+
+def axial_slices(volume: MetaTensor) -> tuple[np.ndarray, tuple[float, float]]:
+    """A volume with its axes towards right, anterior and superior, whatever order it came in.
+
+    Args:
+        volume: ``(1, H, W, D)`` with its affine in RAS mm.
+
+    Returns:
+        ``(H, W, D)`` and the pixel size in mm along the first two axes.
+    """
+    plain = volume.detach().cpu().as_subclass(torch.Tensor)
+    upright = Orientation(axcodes="RAS", labels=None)(MetaTensor(plain, affine=volume.affine))
+    return upright[0].numpy(), (float(upright.pixdim[0]), float(upright.pixdim[1]))
 
 
 @dataclass(frozen=True)
@@ -121,11 +138,13 @@ def draw_preview(
             if c == 0:
                 axes.set_ylabel(row.title, color="white", fontsize=8)
             axes.text(0.01, 0.5, "R", transform=axes.transAxes, color="gold", fontsize=8)
+            if c == 1:  # in the panel, so that it is still there when the panel is cut out
+                axes.text(0.99, 0.02, "SYNTHETIC", transform=axes.transAxes, color="gold", fontsize=7, ha="right")
             if last:
                 difference_axes.append((axes, shown))
     axes, shown = difference_axes[-1]
     box = axes.get_position()
-    bar = figure.colorbar(shown, cax=figure.add_axes((box.x1 + 0.008, box.y0, 0.012, box.height)))
+    bar = figure.colorbar(shown, cax=figure.add_axes((box.x1 + 0.008, box.y0, 0.012, box.height)), extend="both")
     bar.set_label("HU", color="white", fontsize=8)
     bar.ax.tick_params(colors="white", labelsize=7)
     if metrics:
@@ -147,12 +166,18 @@ TABLE_COLUMNS = {
 }
 
 
+def _cell(value: Mapping[str, Any], form: str) -> str:
+    if value.get("low") is None:
+        return form.format(value["mean"])
+    return f"{form.format(value['mean'])} [{form.format(value['low'])}, {form.format(value['high'])}]"
+
+
 def _draw_table(figure: Figure, metrics: Mapping[str, Mapping[str, Any]], height: float, bottom: float) -> None:
-    axes = figure.add_axes((0.1, bottom, 0.8, height))
+    axes = figure.add_axes((0.03, bottom, 0.94, height))
     axes.set_axis_off()
     table = axes.table(
         cellText=[
-            [method, *(form.format(values[name]["mean"]) for name, (_, form) in TABLE_COLUMNS.items())]
+            [method, *(_cell(values[name], form) for name, (_, form) in TABLE_COLUMNS.items())]
             for method, values in metrics.items()
         ],
         colLabels=["method", *(title for title, _ in TABLE_COLUMNS.values())],
@@ -161,7 +186,7 @@ def _draw_table(figure: Figure, metrics: Mapping[str, Mapping[str, Any]], height
         bbox=Bbox.unit(),
     )
     table.auto_set_font_size(False)
-    table.set_fontsize(9)
+    table.set_fontsize(8)
     for cell in table.get_celld().values():
         cell.set_facecolor("black")
         cell.set_edgecolor("0.35")

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-import numpy as np
-import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor
-from monai.transforms import MapTransform, Orientation
+from monai.transforms import MapTransform
 
-from .preview import PreviewRow, draw_preview
+from .preview import PreviewRow, axial_slices, draw_preview
 
 __all__ = ["SaveImagePreviewd"]
 
@@ -48,12 +45,11 @@ class SaveImagePreviewd(MapTransform):
         self.output_key = output_key
         self.names = (source_name, target_name)
         self.window = (window_level, window_width)
-        self.orientation = Orientation(axcodes="RAS", labels=None)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            (source, pixel), (synthetic, _) = self._upright(d[self.source_key]), self._upright(d[key])
+            (source, pixel), (synthetic, _) = axial_slices(d[self.source_key]), axial_slices(d[key])
             depth = source.shape[2]
             positions = sorted({depth // 4, depth // 2, depth * 3 // 4})
             rows = [
@@ -63,9 +59,3 @@ class SaveImagePreviewd(MapTransform):
             path = str(d[self.output_key]).removesuffix(".gz").removesuffix(".nii") + ".png"
             draw_preview(path, rows, None, *self.names, *self.window, note="SYNTHETIC. Research use only.")
         return d
-
-    def _upright(self, volume: MetaTensor) -> tuple[np.ndarray, tuple[float, float]]:
-        """The volume in RAS ``(H, W, D)`` and its pixel size in mm."""
-        upright = self.orientation(MetaTensor(volume.detach().cpu().as_subclass(torch.Tensor), affine=volume.affine))
-        pixel = upright.pixdim
-        return upright[0].numpy(), (float(pixel[0]), float(pixel[1]))

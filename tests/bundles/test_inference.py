@@ -125,6 +125,20 @@ def test_clamp_mode_limits_the_body_to_the_window(bundle, checkpoint, tmp_path):
     np.testing.assert_array_equal(out[hu == -1000], -1000)
 
 
+def test_the_papers_overlay_gives_its_network_and_spacing(bundle, tmp_path):
+    workflow = ConfigWorkflow(
+        config_file=[str(bundle / "configs" / f"{name}.json") for name in ("inference", "inference_paper_ct")],
+        workflow_type="inference",
+        logging_file=False,
+        dataset_dir=str(tmp_path),
+    )
+    workflow.initialize()
+    network = workflow.parser.get_parsed_content("network_def")
+    assert [block.conv_2.out_channels for block in network.blocks] == [512, 512, 256, 128, 64, 32]
+    assert not network.residual
+    assert workflow.parser.get_parsed_content("preprocessing").transforms[-2].spacing == pytest.approx(4 / 3, abs=1e-3)
+
+
 def test_create_workflow_from_another_folder(bundle, checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "a.nii.gz", scan(), AFFINES["RAS"])

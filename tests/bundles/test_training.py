@@ -2,13 +2,20 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
 import torch
+from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from data_prep.__main__ import main as prepare
+from monai_nce.errors import InputError
+
+REAL = os.environ.get("NCE_REAL_DATA")
+needs_real = pytest.mark.skipif(not REAL, reason="NCE_REAL_DATA is not set")
 STAGES = ("classify", "stage1", "train")
 
 
@@ -144,7 +151,9 @@ def test_an_iteration_of_each_stage_at_the_papers_size_runs_on_a_cpu(bundle, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("folder, config", [(".", "bundles/nce/configs/train.json"), ("bundles/nce", "configs/train.json")])
+@pytest.mark.parametrize(
+    "folder, config", [(".", "bundles/nce/configs/train.json"), ("bundles/nce", "configs/train.json")]
+)
 def test_the_command_line_works_from_the_repository_and_from_the_bundle(run_bundle, bundle, tiny, folder, config):
     done = run_bundle("training", "--config_file", config, cwd=bundle.parents[1] / folder, **tiny)
     assert done.returncode == 0, done.stderr
@@ -177,3 +186,34 @@ def test_two_processes_train_every_stage(run_bundle, tiny):
     for name in ("classifier", "auxiliary", "discriminator", "model"):
         weights = state(models / f"{name}.pt")
         assert not any(key.startswith("module.") for key in weights)
+
+
+def test_a_data_set_of_another_size_is_refused_by_name(bundle, tiny):
+    with pytest.raises(RuntimeError) as caught:
+        workflow(bundle, {**tiny, "in_plane_size": 128}).run()
+    cause = caught.value
+    while cause is not None and not isinstance(cause, InputError):
+        cause = cause.__cause__
+    assert "64 x 64" in str(cause) and "in_plane_size" in str(cause)
+    assert not Path(tiny["output_dir"]).exists()
+
+
+@needs_real
+def test_an_epoch_on_real_scans(bundle, tiny, tmp_path):
+    """Two patients, unpaired: all that stage 1 needs."""
+    made = prepare(
+        ["--nect", f"{REAL}/nect_abdomen/ct.nii.gz", "--cect", f"{REAL}/cect_abdomen_dicom/series",
+         "--out-dir", str(tmp_path / "set"), "--size", "64", "--spacing", "5.3333"]
+    )  # fmt: skip
+    assert made == 0
+    run = workflow(bundle, {**tiny, "dataset_dir": str(tmp_path / "set")})
+    losses: dict[str, list[float]] = {stage: [] for stage in STAGES}
+    for stage in STAGES:
+        trainer = run.parser.get_parsed_content(f"{stage}#trainer")
+        trainer.add_event_handler(
+            Events.ITERATION_COMPLETED,
+            lambda engine, seen=losses[stage]: seen.append(float(engine.state.output[0]["loss"])),
+        )
+    run.run()
+    for stage, values in losses.items():
+        assert len(values) >= 10 and all(math.isfinite(value) for value in values), stage

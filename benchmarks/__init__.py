@@ -1,0 +1,1 @@
+"""What the project claims about itself, measured again by anyone: ``python -m benchmarks.NAME``."""
