@@ -7,7 +7,7 @@ from monai.metrics import MAEMetric, MSEMetric, MultiScaleSSIMMetric
 
 __all__ = ["METRICS", "ImageMetrics", "ms_ssim_setting"]
 
-METRICS = ("mse", "mse_01", "mse_hu2", "mae_hu", "psnr", "ms_ssim")
+METRICS = ("mse", "mse_01", "mse_hu2", "mae_hu", "psnr", "ms_ssim", "ms_ssim_01")
 
 DATA_RANGE = 2.0  # of [-1, 1]
 MAX_PSNR_DB = 100.0  # of two equal slices, whose PSNR is infinite
@@ -40,8 +40,11 @@ class ImageMetrics:
     """Metrics of each slice of a volume against the real one (decision 27: the paper averages slices).
 
     ``mse`` is on [-1, 1], the paper's scale by all evidence (decision 25); ``mse_01`` the same on [0, 1]; ``mse_hu2``
-    in HU² and ``mae_hu`` in HU, both within the window; ``psnr`` in dB, at most 100; ``ms_ssim`` with a data range
-    of 2.
+    in HU² and ``mae_hu`` in HU, both within the window; ``psnr`` in dB, at most 100.
+
+    ``ms_ssim`` is on [-1, 1] with a data range of 2 (decision 26). SSIM was made for intensities from 0 on: where a
+    coarse window's mean is above 0 in one image and below it in the other, its luminance term is negative and the whole
+    slice gets 0. ``ms_ssim_01``, on [0, 1] with a data range of 1, has no such trap and stands beside it.
 
     Args:
         window_width: of the HU window that [-1, 1] stands for, in HU.
@@ -72,20 +75,26 @@ class ImageMetrics:
         mse = MSEMetric(reduction="none")(pred, target).flatten()
         mae = MAEMetric(reduction="none")(pred, target).flatten()
         psnr = (10 * torch.log10(DATA_RANGE**2 / mse)).clamp(max=MAX_PSNR_DB)
-        setting = ms_ssim_setting(*pred.shape[2:])
-        weights = torch.tensor(SCALE_WEIGHTS[: setting["scales"]])
-        ms_ssim = MultiScaleSSIMMetric(
-            spatial_dims=2,
-            data_range=DATA_RANGE,
-            kernel_size=setting["window"],
-            weights=(weights / weights.sum()).tolist(),
-            reduction="none",
-        )(pred, target).flatten()
         return {
             "mse": mse,
             "mse_01": mse / 4,
             "mse_hu2": mse * self.half_width**2,
             "mae_hu": mae * self.half_width,
             "psnr": psnr,
-            "ms_ssim": ms_ssim,
+            "ms_ssim": _ms_ssim(pred, target, DATA_RANGE),
+            "ms_ssim_01": _ms_ssim((pred + 1) / 2, (target + 1) / 2, DATA_RANGE / 2),
         }
+
+
+def _ms_ssim(pred: torch.Tensor, target: torch.Tensor, data_range: float) -> torch.Tensor:
+    """MS-SSIM of each image, ``(N, 1, H, W)`` to ``(N,)``."""
+    setting = ms_ssim_setting(*pred.shape[2:])
+    weights = torch.tensor(SCALE_WEIGHTS[: setting["scales"]])
+    metric = MultiScaleSSIMMetric(
+        spatial_dims=2,
+        data_range=data_range,
+        kernel_size=setting["window"],
+        weights=(weights / weights.sum()).tolist(),
+        reduction="none",
+    )
+    return metric(pred, target).flatten()

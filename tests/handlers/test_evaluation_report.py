@@ -216,7 +216,7 @@ def test_preview_shows_the_slice_that_changes_most_with_its_pixel_size(tmp_path:
     label = image.clone()
     label[0, 2:4, 1, 3] = 0.4
     row = report._preview_row("p0", image, image - 0.2, label)
-    assert row.title == "p0, slice 3" and row.pixel_size == (0.5, 2.0)
+    assert row.title == "p0, slice 4 of 5" and row.pixel_size == (0.5, 2.0)
     assert row.target is not None
     np.testing.assert_allclose(row.source, 50)
     np.testing.assert_allclose(row.synthetic, 20, rtol=1e-5)

@@ -100,7 +100,9 @@ def test_prediction_is_clamped_to_the_window() -> None:
 def test_identity_is_perfect() -> None:
     _, target = volumes()
     metrics = ImageMetrics()(target, target)
-    for name, perfect in {"mse": 0, "mse_01": 0, "mse_hu2": 0, "mae_hu": 0, "psnr": 100, "ms_ssim": 1}.items():
+    perfect_values = {"psnr": 100, "ms_ssim": 1, "ms_ssim_01": 1}
+    for name in METRICS:
+        perfect = perfect_values.get(name, 0)
         np.testing.assert_allclose(metrics[name], perfect, atol=1e-6, err_msg=name)
 
 
@@ -119,8 +121,14 @@ def test_identity_is_perfect() -> None:
 def test_ms_ssim_against_its_definition(height: int, width: int, window: int, scales: int) -> None:
     pred, target = volumes(height, width, depth=2)
     assert ms_ssim_setting(height, width) == {"window": window, "scales": scales}
-    found = ImageMetrics()(pred, target)["ms_ssim"]
+    metrics = ImageMetrics()(pred, target)
+    found = metrics["ms_ssim"]
     expected = [ms_ssim(pred[0, ..., k].numpy(), target[0, ..., k].numpy(), window, scales) for k in range(2)]
+    on_01 = [
+        ms_ssim((pred[0, ..., k].numpy() + 1) / 2, (target[0, ..., k].numpy() + 1) / 2, window, scales, data_range=1.0)
+        for k in range(2)
+    ]
+    np.testing.assert_allclose(metrics["ms_ssim_01"], on_01, atol=1e-4)
     assert all(0.05 < value < 0.98 for value in expected)  # a case that tells something
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -171,3 +179,10 @@ def test_metatensors_of_other_types_give_the_same_without_touching_them() -> Non
         assert type(found[name]) is torch.Tensor and not found[name].requires_grad
         torch.testing.assert_close(found[name], expected[name])
     assert all(torch.equal(a, b) for a, b in zip(given, copies, strict=True))
+
+
+def test_means_of_opposite_sign_spoil_ms_ssim_on_the_papers_scale_only() -> None:
+    texture = 0.2 * torch.randn(1, 64, 64, 1, generator=torch.Generator().manual_seed(0))
+    metrics = ImageMetrics()(texture + 0.1, texture - 0.1)
+    assert float(metrics["ms_ssim"]) == 0
+    assert float(metrics["ms_ssim_01"]) > 0.8

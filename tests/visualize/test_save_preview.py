@@ -49,6 +49,7 @@ def test_a_picture_lies_beside_the_volume_and_shows_its_slices(tmp_path, monkeyp
 
 @pytest.mark.parametrize("depth, slices", [(1, 1), (2, 2), (3, 3)])
 def test_thin_volumes(tmp_path, depth, slices):
-    item = {"pred": volume(np.zeros((8, 8, depth))), "hu": volume(np.zeros((8, 8, depth))), "output": tmp_path / "a.nii"}
+    flat = volume(np.zeros((8, 8, depth)))
+    item = {"pred": flat, "hu": flat, "output": tmp_path / "a.nii"}
     SaveImagePreviewd("pred", source_key="hu")(item)
     assert (tmp_path / "a.png").is_file()
