@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from monai_nce.errors import InputError
+
 from .spade import largest_group_count
 
 __all__ = ["Discriminator"]
@@ -29,7 +31,7 @@ class Discriminator(nn.Module):
         negative_slope: of the leaky ReLUs.
 
     Raises:
-        ValueError: when ``input_size`` is too small for the number of layers.
+        InputError: when ``input_size`` is too small for the number of layers.
     """
 
     def __init__(
@@ -44,7 +46,7 @@ class Discriminator(nn.Module):
         super().__init__()
         factor = 2 ** len(channels)
         if min(input_size) < factor:
-            raise ValueError(
+            raise InputError(
                 f"expected an input_size of at least {factor} for {len(channels)} layers but got {tuple(input_size)}"
             )
         self.map_size = (input_size[0] // factor, input_size[1] // factor)

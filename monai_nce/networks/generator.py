@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from monai_nce.errors import InputError
+
 from .spade import SPADEResidualBlock
 
 __all__ = ["Generator"]
@@ -31,7 +33,7 @@ class Generator(nn.Module):
             way to the end of [-1, 1]. Off in the paper.
 
     Raises:
-        ValueError: when ``channels`` is empty or a count is below 1; in ``forward``, for a size it cannot take.
+        ValueError: when ``channels`` is empty or a count is below 1.
 
     Example:
         >>> net = Generator(channels=(64, 32), hidden_channels=16)
@@ -69,6 +71,20 @@ class Generator(nn.Module):
             if self.head.bias is not None:
                 nn.init.zeros_(self.head.bias)
 
+    def check_size(self, height: int, width: int) -> None:
+        """Refuse an in-plane size that the network cannot take.
+
+        Raises:
+            InputError: naming the size and the next larger one that fits.
+        """
+        f = self.size_factor
+        if height % f != 0 or width % f != 0:
+            fit_height, fit_width = -(-height // f) * f, -(-width // f) * f
+            raise InputError(
+                f"expected in-plane sizes divisible by {f} but got {height} x {width}; "
+                f"{fit_height} x {fit_width} would fit, and SliceStackInferer pads to it"
+            )
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """
         Args:
@@ -79,16 +95,9 @@ class Generator(nn.Module):
             - output: ``(B, slices, H, W)``
 
         Raises:
-            ValueError: when H or W is not divisible, naming the nearest sizes that are.
+            InputError: as :meth:`check_size` does.
         """
-        f = self.size_factor
-        h, w = x.shape[2], x.shape[3]
-        if h % f != 0 or w % f != 0:
-            fit_h, fit_w = -(-h // f) * f, -(-w // f) * f
-            raise ValueError(
-                f"expected in-plane sizes divisible by {f} but got {h} x {w}; pad to {fit_h} x {fit_w}, "
-                "as SliceStackInferer does"
-            )
+        self.check_size(x.shape[2], x.shape[3])
         # area reduction by two, again and again, is area reduction by each power of two
         guides = [x]
         for _ in range(len(self.blocks)):

@@ -198,11 +198,19 @@ def test_a_data_set_of_another_size_is_refused_by_name(bundle, tiny):
     assert not Path(tiny["output_dir"]).exists()
 
 
+def test_a_size_that_the_networks_cannot_take_is_refused_before_anything_is_trained(bundle, tiny):
+    with pytest.raises(RuntimeError) as caught:
+        workflow(bundle, {**tiny, "in_plane_size": 66}).run()
+    assert isinstance(caught.value.__cause__, InputError)
+    assert "66 x 66" in str(caught.value.__cause__) and "68 x 68" in str(caught.value.__cause__)
+    assert not Path(tiny["output_dir"]).exists()
+
+
 @needs_real
 def test_an_epoch_on_real_scans(bundle, tiny, tmp_path):
     """Two patients, unpaired: all that stage 1 needs."""
     made = prepare(
-        ["--nect", f"{REAL}/nect_abdomen/ct.nii.gz", "--cect", f"{REAL}/cect_abdomen_dicom/series",
+        ["ct", "--nect", f"{REAL}/nect_abdomen/ct.nii.gz", "--cect", f"{REAL}/cect_abdomen_dicom/series",
          "--out-dir", str(tmp_path / "set"), "--size", "64", "--spacing", "5.3333"]
     )  # fmt: skip
     assert made == 0

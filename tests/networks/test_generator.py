@@ -70,7 +70,7 @@ def test_shapes_with_values(slices, size):
 
 @pytest.mark.parametrize(("size", "fits"), [((17, 16), (24, 16)), ((16, 9), (16, 16)), ((7, 1), (8, 8))])
 def test_a_size_that_does_not_fit(size, fits):
-    message = f"divisible by 8 but got {size[0]} x {size[1]}; pad to {fits[0]} x {fits[1]}"
+    message = f"divisible by 8 but got {size[0]} x {size[1]}; {fits[0]} x {fits[1]} would fit"
     with pytest.raises(ValueError, match=re.escape(message)):
         small()(torch.rand(1, 3, *size))
 
