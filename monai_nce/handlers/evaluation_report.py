@@ -116,7 +116,8 @@ class EvaluationReport:
         for name, value in self._provenance().get("labels", {}).items():
             inside = where == value
             if inside.any():
-                self._organs.setdefault(name, []).append(np.array([volume[inside].mean(dtype=float) for volume in volumes]))
+                means = np.array([volume[inside].mean(dtype=float) for volume in volumes])
+                self._organs.setdefault(name, []).append(means)
 
     def _preview_row(self, patient: str, image: Any, pred: Any, label: Any) -> PreviewRow:
         (source, pixel), (synthetic, _), (target, _) = (
