@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
+from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import convert_to_tensor
+from monai.utils.enums import TraceKeys
 from torch.nn import functional
 
 __all__ = ["AffineDistortion", "AffineDistortiond", "distortion_matrix"]
@@ -66,13 +68,28 @@ class AffineDistortion(InvertibleTransform):
         Shape:
             - volume and output: ``(C, H, W, D)``
         """
-        return self._resample(volume, distortion_matrix(self.distortion, subject, self.seed))
+        matrix = distortion_matrix(self.distortion, subject, self.seed)
+        moved = self._resample(volume, matrix)
+        if isinstance(moved, MetaTensor):
+            self.push_transform(moved, extra_info={"matrix": matrix.tolist()})
+        return moved
 
-    def inverse(self, volume: torch.Tensor, subject: str) -> torch.Tensor:
-        return self._resample(volume, np.linalg.inv(distortion_matrix(self.distortion, subject, self.seed)))
+    def inverse(self, volume: torch.Tensor, subject: str | None = None) -> torch.Tensor:
+        """
+        Args:
+            volume: ``(C, H, W, D)``; a MetaTensor that was distorted here carries its matrix with it.
+            subject: whose volume it is, where it carries none.
+        """
+        if isinstance(volume, MetaTensor) and volume.applied_operations:
+            matrix = np.array(self.pop_transform(volume)[TraceKeys.EXTRA_INFO]["matrix"])
+        elif subject is not None:
+            matrix = distortion_matrix(self.distortion, subject, self.seed)
+        else:
+            raise ValueError("expected a MetaTensor that carries its matrix, or the subject's name, but got neither")
+        return self._resample(volume, np.linalg.inv(matrix))
 
     def _resample(self, volume: torch.Tensor, matrix: np.ndarray) -> torch.Tensor:
-        volume = convert_to_tensor(volume, dtype=torch.float32, track_meta=hasattr(volume, "meta"))
+        volume = convert_to_tensor(volume, dtype=torch.float32, track_meta=isinstance(volume, MetaTensor))
         if volume.ndim != 4:
             raise ValueError(f"expected a volume of shape (C, H, W, D) but got {tuple(volume.shape)}")
         # affine_grid counts its axes from the last to the first
@@ -82,10 +99,8 @@ class AffineDistortion(InvertibleTransform):
         grid = functional.affine_grid(theta[None], list(plain.shape), align_corners=False)
         moved = functional.grid_sample(plain, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
         moved = moved[0] + self.fill
-        if hasattr(volume, "meta"):
-            out = volume.clone()
-            out.copy_(moved)
-            return out
+        if isinstance(volume, MetaTensor):
+            return MetaTensor(moved).copy_meta_from(volume)
         return moved
 
 
@@ -123,5 +138,6 @@ class AffineDistortiond(MapTransform, InvertibleTransform):
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            d[key] = self.affine_distortion.inverse(d[key], str(d[self.subject_key]))
+            subject = d.get(self.subject_key)
+            d[key] = self.affine_distortion.inverse(d[key], None if subject is None else str(subject))
         return d

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.data import MetaTensor
+from monai.transforms import Compose, Invertd
 
 from monai_nce.transforms import AffineDistortion, AffineDistortiond, affine_distortion, distortion_matrix
 
@@ -243,3 +244,24 @@ def test_a_negative_k(k):
 def test_a_wrong_shape(shape):
     with pytest.raises(ValueError, match=r"\(C, H, W, D\) but got \(" + ", ".join(map(str, shape))):
         AffineDistortion(0.05)(torch.zeros(shape), "a")
+
+
+def test_invertd_brings_a_prediction_back_with_the_matrix_of_its_image():
+    blob = torch.zeros(1, 24, 24, 24)
+    blob[0, 6:12, 10:16, 9:15] = 1
+    affine = torch.diag(torch.tensor([2.0, 2.0, 3.0, 1.0]))
+    transform = Compose([AffineDistortiond("image", distortion=0.2)])
+    distorted = transform({"image": MetaTensor(blob, affine=affine), "subject": "IXI002"})
+    assert (distorted["image"] - blob).abs().max() > 0.3
+    item = {"image": distorted["image"], "pred": MetaTensor(distorted["image"].as_tensor().clone())}
+    back = Invertd("pred", transform=transform, orig_keys="image", nearest_interp=False)(item)["pred"]
+    index = torch.stack(torch.meshgrid(*3 * [torch.arange(24.0)], indexing="ij"))
+    for moved, close in ((back, True), (distorted["image"], False)):
+        centroid = (index * moved.as_tensor()).sum(dim=(1, 2, 3)) / moved.as_tensor().sum()
+        expected = (index * blob).sum(dim=(1, 2, 3)) / blob.sum()
+        assert bool((centroid - expected).abs().max() < 0.05) == close
+
+
+def test_inverse_without_trace_or_subject_is_refused():
+    with pytest.raises(ValueError, match="matrix"):
+        AffineDistortion(0.1).inverse(torch.zeros(1, 4, 4, 4))
