@@ -20,6 +20,7 @@ DISTRIBUTIONS = {
     "jpeg_ls": "pyjpegls",
     "mpl_toolkits": "matplotlib",
     "openjpeg": "pylibjpeg-openjpeg",
+    "PIL": "pillow",
     "skimage": "scikit-image",
 }
 

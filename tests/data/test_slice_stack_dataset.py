@@ -178,6 +178,11 @@ def test_other_in_plane_sizes_are_refused_by_name(
     with pytest.raises(InputError) as caught:
         SliceStackDataset(paired + other)
     assert other[0]["target"] in str(caught.value)
-    assert "(7, 5)" in str(caught.value) and str(shape) in str(caught.value)
+    assert f"slices of 7 x 5 but got {shape[0]} x {shape[1]}" in str(caught.value)
     # of no concern where that role is not read
     assert len(SliceStackDataset(paired + other, keys=["source"])) == 10
+
+
+def test_a_size_that_the_networks_are_not_configured_for_is_refused(paired: list[dict[str, str]]) -> None:
+    with pytest.raises(InputError, match="expected slices of 8 x 8 but got 7 x 5"):
+        SliceStackDataset(paired, in_plane_size=8)
