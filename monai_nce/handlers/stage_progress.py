@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ignite.engine import Engine, Events
@@ -24,10 +24,12 @@ class StageProgress:
     Args:
         name: of the stage, such as "stage 1/2 CECT -> NECT".
         keys: scalars of the engine's output to show, as running means.
+        unit: what an iteration is called.
     """
 
-    def __init__(self, name: str, keys: tuple[str, ...] | list[str] = ("loss",)) -> None:
+    def __init__(self, name: str, keys: Sequence[str] = ("loss",), unit: str = "it") -> None:
         self.name = name
+        self.unit = unit
         self.keys = tuple(keys)
         self._bar: tqdm | None = None
         self._means: dict[str, float] = {}
@@ -47,7 +49,7 @@ class StageProgress:
             total=(state.max_epochs or 0) * (state.epoch_length or 0) or None,
             initial=done,
             desc=self.name,
-            unit="it",
+            unit=self.unit,
             dynamic_ncols=True,
             mininterval=0.5 if sys.stderr.isatty() else 15.0,
             disable=getattr(state, "rank", 0) != 0,
@@ -63,8 +65,10 @@ class StageProgress:
             if is_scalar(value):
                 new = float(value)  # type: ignore[arg-type]
                 self._means[key] = new + (1 - SMOOTHING) * (self._means.get(key, new) - new)
-        shown = " ".join(f"{key}={value:.3f}" for key, value in self._means.items())
-        self._bar.set_postfix_str(f"epoch {engine.state.epoch}/{engine.state.max_epochs} {shown}", refresh=False)
+        shown = [f"{key}={value:.3f}" for key, value in self._means.items()]
+        if engine.state.max_epochs != 1:
+            shown.insert(0, f"epoch {engine.state.epoch}/{engine.state.max_epochs}")
+        self._bar.set_postfix_str(" ".join(shown), refresh=False)
         self._bar.update()
 
     def _close(self, engine: Engine) -> None:

@@ -59,7 +59,7 @@ def test_means_run(bars: list[Any]) -> None:
     engine.run([0, 1, 2])
     second = 0.05 * 3 + 0.95 * 1
     third = 0.05 * 2 + 0.95 * second
-    expected = [f"epoch 1/1 loss={mean:.3f} accuracy=1.000" for mean in (1.0, second, third)]
+    expected = [f"loss={mean:.3f} accuracy=1.000" for mean in (1.0, second, third)]
     assert bars[0].texts == expected
 
 
@@ -67,7 +67,7 @@ def test_decollated_outputs_are_understood(bars: list[Any]) -> None:
     engine = make_engine([[{"loss": 4.0}, {"loss": 4.0}]])
     StageProgress("stage").attach(engine)
     engine.run([0])
-    assert bars[0].texts == ["epoch 1/1 loss=4.000"]
+    assert bars[0].texts == ["loss=4.000"]
 
 
 def test_a_second_run_starts_anew(bars: list[Any]) -> None:
@@ -75,7 +75,7 @@ def test_a_second_run_starts_anew(bars: list[Any]) -> None:
     StageProgress("stage").attach(engine)
     engine.run([0])
     engine.run([0])
-    assert [bar.texts for bar in bars] == [["epoch 1/1 loss=8.000"], ["epoch 1/1 loss=2.000"]]
+    assert [bar.texts for bar in bars] == [["loss=8.000"], ["epoch 1/1 loss=2.000"]]
 
 
 def test_an_exception_closes_the_bar_and_is_raised(bars: list[Any]) -> None:
