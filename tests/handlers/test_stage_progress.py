@@ -75,7 +75,7 @@ def test_a_second_run_starts_anew(bars: list[Any]) -> None:
     StageProgress("stage").attach(engine)
     engine.run([0])
     engine.run([0])
-    assert [bar.texts for bar in bars] == [["loss=8.000"], ["epoch 1/1 loss=2.000"]]
+    assert [bar.texts for bar in bars] == [["loss=8.000"], ["loss=2.000"]]
 
 
 def test_an_exception_closes_the_bar_and_is_raised(bars: list[Any]) -> None:
