@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monai_nce.data.inference_items import inference_items
+from monai_nce.data.inference_items import check_inference_items, inference_items
 from monai_nce.data.layout import ROLES, SPLITS, DatasetWriter, read_datalist, read_datalist_file
 from monai_nce.data.pairs import evaluation_pairs
 from monai_nce.data.phantom import LABELS, PhantomPatient, make_phantom_patient
@@ -24,6 +24,7 @@ __all__ = [
     "SaveImageHUd",
     "SliceStackDataset",
     "atomic_path",
+    "check_inference_items",
     "check_volume",
     "ensure_phantom_dataset",
     "evaluation_pairs",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
-from monai_nce.data.reader import find_volumes
+from tqdm import tqdm
+
+from monai_nce.data.reader import check_volume, find_volumes, read_ct
 from monai_nce.errors import InputError
 
-__all__ = ["inference_items"]
+__all__ = ["check_inference_items", "inference_items"]
 
 
 def inference_items(
@@ -55,6 +58,25 @@ def inference_items(
             raise InputError(f"{volume}: would become {output}, as would {items[output]}")
         items[output] = volume
     return [{"image": str(volume), "output": str(output)} for output, volume in items.items()]
+
+
+def check_inference_items(items: Sequence[Mapping[str, str]]) -> None:
+    """Refuse what cannot be read before the first volume is computed.
+
+    One volume's headers are checked: what only its voxels show comes out when it is read, with nothing written yet. Of
+    several, every voxel is read, since a run must not end at a bad volume after hours.
+
+    Args:
+        items: as :func:`inference_items` gives them.
+
+    Raises:
+        InputError: naming the first volume that cannot be used.
+    """
+    if len(items) == 1:
+        check_volume(items[0]["image"])
+        return
+    for item in tqdm(items, desc="checking the input", unit="volume", leave=False):
+        read_ct(item["image"])
 
 
 def _stem(volume: Path) -> str:

@@ -117,6 +117,15 @@ def test_a_folder_is_done_volume_by_volume_and_again_over_its_own_results(bundle
         assert results == ["one_synthetic_cect.nii.gz", "two_synthetic_cect.nii.gz"]
 
 
+def test_a_bad_volume_among_good_ones_is_named_before_anything_is_written(bundle, checkpoint, tmp_path):
+    write(tmp_path / "a.nii.gz", scan(), AFFINES["RAS"])
+    write(tmp_path / "labels.nii.gz", np.ones((4, 4, 4), dtype=np.int16) * np.arange(4, dtype=np.int16), AFFINES["RAS"])
+    with pytest.raises(RuntimeError) as caught:
+        infer(bundle, tmp_path, tmp_path / "out", **checkpoint[1])
+    assert isinstance(caught.value.__cause__, InputError) and "labels.nii.gz" in str(caught.value.__cause__)
+    assert not (tmp_path / "out").exists()
+
+
 def test_clamp_mode_limits_the_body_to_the_window(bundle, checkpoint, tmp_path):
     hu = scan()
     infer(bundle, write(tmp_path / "a.nii.gz", hu, AFFINES["RAS"]), tmp_path, mode="clamp", **checkpoint[1])
