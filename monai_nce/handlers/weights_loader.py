@@ -32,7 +32,7 @@ def load_weights(network: nn.Module, path: str | PathLike[str]) -> None:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of many kinds: a damaged pickle fails wherever the damage leads
         # torch's own words run over paragraphs and advise to load unsafely
-        raise InputError(f"{path}: not a readable checkpoint: expected a file of torch.save with tensors alone") from error
+        raise InputError(f"{path}: not a readable checkpoint: expected tensors alone, from torch.save") from error
     if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise InputError(f"{path}: expected a state dict of tensors but got something else")
     network = getattr(network, "module", network)
