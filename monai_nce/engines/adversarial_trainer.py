@@ -7,10 +7,12 @@ from typing import Any, Protocol
 
 import torch
 from ignite.engine import Engine
-from monai.engines import IterationEvents, Trainer
+from monai.engines import IterationEvents
 from monai.utils.enums import CommonKeys as Keys
 from torch import nn
 from torch.optim import Optimizer
+
+from .alternating_trainer import AlternatingTrainer
 
 __all__ = ["ThreeClassAdversarialTrainer"]
 
@@ -25,7 +27,7 @@ class AdversarialLoss(Protocol):
     def generator_loss(self, synthetic_logits: torch.Tensor) -> torch.Tensor: ...
 
 
-class ThreeClassAdversarialTrainer(Trainer):
+class ThreeClassAdversarialTrainer(AlternatingTrainer):
     """Alternate Eq. 1 for the discriminator and Eq. 2 for the generator, one step each (paper §3.1; decision 10).
 
     MONAI's ``AdversarialTrainer`` takes the generator's inputs for the discriminator's reals and knows two classes;
@@ -50,8 +52,7 @@ class ThreeClassAdversarialTrainer(Trainer):
         adversarial_loss: Eqs. 1 and 2.
         input_key: images of the generator's input domain; CECT, the ``target``, in stage 1.
         output_key: images of its output domain; NECT, the ``source``, in stage 1.
-        kwargs: the rest, as in :class:`monai.engines.Trainer`, such as ``amp``; its ``handlers`` is called
-            ``train_handlers`` as in MONAI's other trainers.
+        kwargs: the rest, as in :class:`AlternatingTrainer`.
     """
 
     def __init__(
@@ -68,8 +69,7 @@ class ThreeClassAdversarialTrainer(Trainer):
         output_key: str = "source",
         **kwargs: Any,
     ) -> None:
-        kwargs["handlers"] = kwargs.pop("train_handlers", None)
-        super().__init__(device=device, max_epochs=max_epochs, data_loader=train_data_loader, **kwargs)
+        super().__init__(device, max_epochs, train_data_loader, **kwargs)
         self.generator = generator
         self.discriminator = discriminator
         self.generator_optimizer = generator_optimizer
@@ -79,10 +79,7 @@ class ThreeClassAdversarialTrainer(Trainer):
         self.output_key = output_key
 
     def _iteration(self, engine: Engine, batchdata: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-        real_input, real_output = (
-            batchdata[key].to(device=engine.state.device, non_blocking=self.non_blocking, **self.to_kwargs)
-            for key in (self.input_key, self.output_key)
-        )
+        real_input, real_output = self._images(batchdata, self.input_key, self.output_key)
         self.generator.train()
         self.discriminator.train()
         with self._autocast():
@@ -95,7 +92,7 @@ class ThreeClassAdversarialTrainer(Trainer):
         engine.state.output["discriminator_loss"] = discriminator_loss
         engine.state.output["discriminator_accuracy"] = (logits.argmax(dim=1) == classes).float().mean()
 
-        engine.state.output[Keys.LOSS] = self._train_generator(synthetic)
+        engine.state.output[Keys.LOSS] = self._train_generator(synthetic, real_input)
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
 
@@ -111,28 +108,10 @@ class ThreeClassAdversarialTrainer(Trainer):
         self._step(loss, self.discriminator_optimizer)
         return logits.detach(), loss.detach()
 
-    def _train_generator(self, synthetic: torch.Tensor) -> torch.Tensor:
+    def _train_generator(self, synthetic: torch.Tensor, real_input: torch.Tensor) -> torch.Tensor:
         """Eq. 2. Returns the loss."""
-        # under DistributedDataParallel the bare module: no gradient of the discriminator is to be shared here
-        discriminator = getattr(self.discriminator, "module", self.discriminator)
-        discriminator.requires_grad_(False)
-        try:
+        with self._held_still(self.discriminator) as (discriminator,):
             with self._autocast():
                 loss = self.adversarial_loss.generator_loss(discriminator(synthetic))
             self._step(loss, self.generator_optimizer)
-        finally:
-            discriminator.requires_grad_(True)
         return loss.detach()
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.state.device.type, enabled=self.amp, **self.amp_kwargs)
-
-    def _step(self, loss: torch.Tensor, optimizer: Optimizer) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        if self.scaler is None:
-            loss.backward()
-            optimizer.step()
-        else:
-            self.scaler.scale(loss).backward()
-            self.scaler.step(optimizer)
-            self.scaler.update()

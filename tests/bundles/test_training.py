@@ -107,7 +107,7 @@ def test_paper_presets_give_every_figure_of_section_4_1(bundle, tiny, overlay):
         "batch_size": 4,
         "slices": 3,
         "in_plane_size": {"paper_ct": 256, "paper_ixi": 128}[overlay],
-        **{f"{stage}#trainer#max_epochs": {"paper_ct": 30, "paper_ixi": 20}[overlay] for stage in ("stage1", "train")},
+        **{f"{stage}#max_epochs": {"paper_ct": 30, "paper_ixi": 20}[overlay] for stage in ("stage1", "train")},
         **{f"{key}#lr": 1e-4 for key in
            ("stage1#generator_optimizer", "stage1#discriminator_optimizer", "train#optimizer")},
         **{f"{key}#gamma": 0.9 for key in

@@ -1,0 +1,133 @@
+"""The Cycle baseline: CycleGAN with the paper's networks and a perceptual cycle loss (paper §4.2; decision 16)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from ignite.engine import Engine
+from monai.engines import IterationEvents
+from monai.utils.enums import CommonKeys as Keys
+from torch import nn
+from torch.optim import Optimizer
+
+from .alternating_trainer import AlternatingTrainer
+
+__all__ = ["CycleTrainer"]
+
+
+class CycleTrainer(AlternatingTrainer):
+    """Two generators against two binary discriminators, tied by cycle consistency (paper §4.2; decision 16).
+
+    After Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks", ICCV 2017: the
+    generators first, on both adversarial losses and both cycle losses, then each discriminator on real and synthetic
+    images, its loss halved. The cycle loss is Eq. 5, L1 and perceptual, where the original has L1; there is no identity
+    loss and no buffer of earlier images.
+
+    ``engine.state.output`` holds ``image`` (real source), ``label`` (real target), ``pred`` (synthetic target),
+    ``loss`` (of the generators) and its parts ``adversarial_loss`` and ``cycle_loss``, and ``discriminator_loss``.
+
+    Args:
+        device: where to train.
+        max_epochs: epochs to train.
+        train_data_loader: gives dictionaries with both keys.
+        network: source to target.
+        auxiliary: target to source.
+        target_discriminator: ``(B, C, H, W)`` to one value per image, high for real targets.
+        source_discriminator: likewise for sources.
+        optimizer: over ``network``.
+        auxiliary_optimizer: over ``auxiliary``.
+        target_discriminator_optimizer: over ``target_discriminator``.
+        source_discriminator_optimizer: over ``source_discriminator``.
+        adversarial_loss: called with ``(logits, target_is_real, for_discriminator)``, as MONAI's
+            ``PatchAdversarialLoss``.
+        cycle_loss: Eq. 5, called with ``(pred, target)``.
+        source_key: images of the source domain.
+        target_key: images of the target domain.
+        kwargs: the rest, as in :class:`AlternatingTrainer`.
+    """
+
+    def __init__(
+        self,
+        device: str | torch.device,
+        max_epochs: int,
+        train_data_loader: Iterable,
+        network: nn.Module,
+        auxiliary: nn.Module,
+        target_discriminator: nn.Module,
+        source_discriminator: nn.Module,
+        optimizer: Optimizer,
+        auxiliary_optimizer: Optimizer,
+        target_discriminator_optimizer: Optimizer,
+        source_discriminator_optimizer: Optimizer,
+        adversarial_loss: Callable[..., torch.Tensor],
+        cycle_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        source_key: str = "source",
+        target_key: str = "target",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(device, max_epochs, train_data_loader, **kwargs)
+        self.network = network
+        self.auxiliary = auxiliary
+        self.target_discriminator = target_discriminator
+        self.source_discriminator = source_discriminator
+        self.optimizer = optimizer
+        self.auxiliary_optimizer = auxiliary_optimizer
+        self.target_discriminator_optimizer = target_discriminator_optimizer
+        self.source_discriminator_optimizer = source_discriminator_optimizer
+        self.adversarial_loss = adversarial_loss
+        self.cycle_loss = cycle_loss
+        self.source_key = source_key
+        self.target_key = target_key
+
+    def _iteration(self, engine: Engine, batchdata: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+        source, target = self._images(batchdata, self.source_key, self.target_key)
+        for network in (self.network, self.auxiliary, self.target_discriminator, self.source_discriminator):
+            network.train()
+        with self._autocast():
+            synthetic_target, synthetic_source = self.network(source), self.auxiliary(target)
+        engine.state.output = {Keys.IMAGE: source, Keys.LABEL: target, Keys.PRED: synthetic_target.detach()}
+        engine.fire_event(IterationEvents.FORWARD_COMPLETED)
+        engine.state.output[Keys.LOSS] = self._train_generators(source, target, synthetic_source, synthetic_target)
+        engine.state.output["discriminator_loss"] = self._train_discriminator(
+            self.target_discriminator, self.target_discriminator_optimizer, target, synthetic_target.detach()
+        ) + self._train_discriminator(
+            self.source_discriminator, self.source_discriminator_optimizer, source, synthetic_source.detach()
+        )
+        engine.fire_event(IterationEvents.MODEL_COMPLETED)
+        return engine.state.output
+
+    def _train_generators(
+        self,
+        source: torch.Tensor,
+        target: torch.Tensor,
+        synthetic_source: torch.Tensor,
+        synthetic_target: torch.Tensor,
+    ) -> torch.Tensor:
+        """Both adversarial and both cycle losses. Returns their sum."""
+        with self._held_still(self.target_discriminator, self.source_discriminator) as (of_target, of_source):
+            with self._autocast():
+                adversarial = self.adversarial_loss(
+                    of_target(synthetic_target), target_is_real=True, for_discriminator=False
+                ) + self.adversarial_loss(of_source(synthetic_source), target_is_real=True, for_discriminator=False)
+                cycle = self.cycle_loss(self.auxiliary(synthetic_target), source)
+                cycle = cycle + self.cycle_loss(self.network(synthetic_source), target)
+                loss = adversarial + cycle
+            self._step(loss, self.optimizer, self.auxiliary_optimizer)
+        self.state.output["adversarial_loss"] = adversarial.detach()
+        self.state.output["cycle_loss"] = cycle.detach()
+        return loss.detach()
+
+    def _train_discriminator(
+        self, discriminator: nn.Module, optimizer: Optimizer, real: torch.Tensor, synthetic: torch.Tensor
+    ) -> torch.Tensor:
+        """Half the sum of the losses on real and synthetic images."""
+        with self._autocast():
+            of_real, of_synthetic = discriminator(torch.cat([real, synthetic])).chunk(2)
+            loss = 0.5 * (
+                self.adversarial_loss(of_real, target_is_real=True, for_discriminator=True)
+                + self.adversarial_loss(of_synthetic, target_is_real=False, for_discriminator=True)
+            )
+        self._step(loss, optimizer)
+        return loss.detach()
