@@ -35,10 +35,10 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 # The phantom is made by the first command that needs it. The volume to enhance is a test patient's scan as acquired.
 demo: $(STAMP)  ## train both stages on phantoms, evaluate, enhance a volume and draw it: minutes on a CPU; see runs/demo
 	$(BUNDLE) training --config_file $(CONFIGS)/train.json --output_dir $(DEMO)
-	$(BUNDLE) --config_file $(CONFIGS)/inference.json --output_dir $(DEMO) --checkpoint $(DEMO)/models/model.pt \
+	$(BUNDLE) --config_file $(CONFIGS)/inference.json --output_dir $(DEMO)/inference --checkpoint $(DEMO)/models/model.pt \
 		--input "$$($(BIN)/python -c "import monai_nce.data as d; print(d.read_datalist('runs/phantom', 'test')[0]['source'])")"
-	cp $(DEMO)/*_synthetic_cect.nii.gz $(DEMO)/enhanced.nii.gz
-	cp $(DEMO)/*_synthetic_cect.png $(DEMO)/enhanced.png
+	cp $(DEMO)/inference/*_synthetic_cect.nii.gz $(DEMO)/enhanced.nii.gz
+	cp $(DEMO)/inference/*_synthetic_cect.png $(DEMO)/enhanced.png
 	$(BUNDLE) evaluating --config_file "['$(CONFIGS)/train.json','$(CONFIGS)/evaluate.json']" --output_dir $(DEMO)
 	@echo "Look at $(DEMO)/preview.png; $(DEMO)/enhanced.nii.gz is the synthetic CECT of one scan."
 

@@ -43,6 +43,8 @@ def inference_items(
     if "synthetic" not in suffix:
         raise InputError(f"suffix: expected one that says 'synthetic' but got {suffix!r}")
     root, output_dir = Path(path), Path(output_dir)
+    if output_dir.exists() and not output_dir.is_dir():
+        raise InputError(f"{output_dir}: expected a folder for the results but it is a file")
     if empty_ok and root.is_dir() and not any(root.iterdir()):
         return []
     volumes = find_volumes(root)

@@ -83,7 +83,7 @@ class DatasetWriter:
             raise InputError(f"{self.out_dir}: expected a folder for the data set but it is a file")
         for taken in (self.out_dir / DATALIST, self.out_dir / VOLUMES):
             if taken.exists() and not overwrite:
-                raise InputError(f"{taken}: already there; choose another folder or ask to overwrite it")
+                raise InputError(f"{taken}: already there; choose another folder, or overwrite it (--overwrite)")
         self._header = {
             "name": name,
             "description": description,

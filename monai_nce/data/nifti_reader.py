@@ -60,6 +60,8 @@ def check_nifti(path: Path) -> nib.Nifti1Image:
     except KeyError as error:  # a code for the units that the standard does not know
         raise InputError(f"{path}: not a valid NIfTI header: {error}") from error
 
+    if b"SYNTHETIC" in image.header["descrip"].tobytes():
+        raise InputError(f"{path}: the image is synthetic already (its header says so)")
     shape, dtype = image.shape, image.get_data_dtype()
     if len(shape) < 3 or any(size != 1 for size in shape[3:]) or min(shape) < 1:
         raise InputError(f"{path}: expected one three-dimensional volume but got shape {shape}")

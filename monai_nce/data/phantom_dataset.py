@@ -43,9 +43,11 @@ def write_phantom_dataset(
         ``out_dir``.
 
     Raises:
-        InputError: if ``out_dir`` cannot take a data set.
-        ValueError: if a number is too small for the phantom, or there are no patients.
+        InputError: if ``out_dir`` cannot take a data set, or there are no patients.
+        ValueError: if a number is too small for the phantom.
     """
+    if patients < 1:
+        raise InputError(f"expected at least one phantom patient but got {patients}")
     splits = split_patients((f"{index:06d}" for index in range(patients)), seed=seed)
     split_of = {int(name): split for split, names in splits.items() for name in names}
     dataset = DatasetWriter(

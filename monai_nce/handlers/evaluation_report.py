@@ -25,6 +25,7 @@ __all__ = ["EvaluationReport"]
 PREVIEW_ROWS = 3
 IDENTITY = "identity"
 NOTE = "Research use only."
+SHOWN = ("mse", "mae_hu", "psnr", "ms_ssim", "ms_ssim_01")  # on the screen; the files hold all
 NOTHING = "nothing was evaluated: the test set has no patient with both domains"
 
 
@@ -197,12 +198,13 @@ def _as_csv(summary: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _as_table(summary: Mapping[str, Mapping[str, Any]]) -> str:
-    lines = [f"{'method':<12}" + "".join(f"  {name:>26}" for name in METRICS)]
+    rows = [["method", *SHOWN]]
     for method, metrics in summary.items():
-        cells = []
-        for name in METRICS:
+        cells = [method]
+        for name in SHOWN:
             value = metrics[name]
-            interval = "" if value["low"] is None else f" [{value['low']:.4g}, {value['high']:.4g}]"
-            cells.append(f"{value['mean']:.4g}{interval}")
-        lines.append(f"{method:<12}" + "".join(f"  {cell:>26}" for cell in cells))
-    return "\n".join(lines)
+            interval = "" if value["low"] is None else f" [{value['low']:.3g}, {value['high']:.3g}]"
+            cells.append(f"{value['mean']:.3g}{interval}")
+        rows.append(cells)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)

@@ -54,5 +54,6 @@ class WeightsSaver:
             return
         network = getattr(self.network, "module", self.network)
         weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-        with atomic_path(self.path) as partial:
-            torch.save(weights, partial)
+        # through an open file: given a path, torch writes the temporary name into the file, and equal weights differ
+        with atomic_path(self.path) as partial, open(partial, "wb") as file:
+            torch.save(weights, file)

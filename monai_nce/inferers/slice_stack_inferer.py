@@ -11,6 +11,7 @@ from monai.inferers import Inferer
 from torch.nn import functional
 from tqdm.auto import tqdm
 
+from monai_nce.errors import InputError
 from monai_nce.transforms import merge_slice_stacks, slice_stacks
 
 __all__ = ["SliceStackInferer"]
@@ -48,7 +49,7 @@ class SliceStackInferer(Inferer):
     ) -> None:
         super().__init__()
         if batch_size < 1:
-            raise ValueError(f"expected a batch_size of at least 1 but got {batch_size}")
+            raise InputError(f"expected a batch_size of at least 1 but got {batch_size}")
         if size_divisor is not None and size_divisor < 1:
             raise ValueError(f"expected a size_divisor of at least 1 but got {size_divisor}")
         self.slices = slices

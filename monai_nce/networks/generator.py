@@ -82,7 +82,7 @@ class Generator(nn.Module):
             fit_height, fit_width = -(-height // f) * f, -(-width // f) * f
             raise InputError(
                 f"expected in-plane sizes divisible by {f} but got {height} x {width}; "
-                f"{fit_height} x {fit_width} would fit, and SliceStackInferer pads to it"
+                f"{fit_height} x {fit_width} would fit"
             )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,8 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from monai.utils import convert_to_tensor
 
+from monai_nce.errors import InputError
+
 from .body_mask import body_mask
 
 __all__ = ["CarryHU", "CarryHUd"]
@@ -28,12 +30,13 @@ class CarryHU:
         mode: "carry" or "clamp".
 
     Raises:
-        ValueError: for another mode, or shapes that differ.
+        InputError: for another mode.
+        ValueError: for shapes that differ.
     """
 
     def __init__(self, mode: str = "carry") -> None:
         if mode not in MODES:
-            raise ValueError(f"expected mode to be one of {MODES} but got {mode!r}")
+            raise InputError(f"expected mode to be one of {MODES} but got {mode!r}")
         self.mode = mode
 
     def __call__(self, pred_hu: torch.Tensor, windowed_hu: torch.Tensor, input_hu: torch.Tensor) -> torch.Tensor:

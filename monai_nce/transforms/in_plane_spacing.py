@@ -14,6 +14,8 @@ from monai.transforms.spatial.functional import resize
 from monai.utils import convert_to_tensor
 from monai.utils.enums import TraceKeys
 
+from monai_nce.errors import InputError
+
 __all__ = ["InPlaneSpacingd"]
 
 
@@ -30,7 +32,7 @@ class InPlaneSpacingd(MapTransform, InvertibleTransform):
         allow_missing_keys: leave out keys that the data lacks.
 
     Raises:
-        ValueError: when ``spacing`` is not positive.
+        InputError: when ``spacing`` is not positive.
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class InPlaneSpacingd(MapTransform, InvertibleTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if spacing is not None and not spacing > 0:
-            raise ValueError(f"expected a positive spacing in mm but got {spacing}")
+            raise InputError(f"expected a positive spacing in mm but got {spacing}")
         self.spacing = spacing
         self.tolerance = tolerance
         self._resize = Resize(spatial_size=-1)  # lends its name to the trace

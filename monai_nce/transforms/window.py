@@ -10,6 +10,8 @@ from monai.config import KeysCollection
 from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import convert_to_tensor
 
+from monai_nce.errors import InputError
+
 __all__ = ["WindowHU", "WindowHUd"]
 
 ABDOMEN_LEVEL_HU = 50.0
@@ -27,7 +29,7 @@ class WindowHU(InvertibleTransform):
         window_width: width of the window in HU, positive.
 
     Raises:
-        ValueError: when ``window_width`` is not positive.
+        InputError: when ``window_width`` is not positive.
 
     Example:
         >>> WindowHU()(torch.tensor([[-1000.0, -100.0, 50.0, 125.0, 700.0]]))
@@ -36,7 +38,7 @@ class WindowHU(InvertibleTransform):
 
     def __init__(self, window_level: float = ABDOMEN_LEVEL_HU, window_width: float = ABDOMEN_WIDTH_HU) -> None:
         if not window_width > 0:
-            raise ValueError(f"expected a positive window_width in HU but got {window_width}")
+            raise InputError(f"expected a positive window_width in HU but got {window_width}")
         self.window_level = window_level
         self.window_width = window_width
 

@@ -126,6 +126,32 @@ def test_a_bad_volume_among_good_ones_is_named_before_anything_is_written(bundle
     assert not (tmp_path / "out").exists()
 
 
+def test_a_result_under_another_name_is_refused_by_its_header(bundle, checkpoint, tmp_path):
+    infer(bundle, write(tmp_path / "a.nii.gz", scan(), AFFINES["RAS"]), tmp_path, **checkpoint[1])
+    renamed = (tmp_path / "a_synthetic_cect.nii.gz").rename(tmp_path / "scan.nii.gz")
+    with pytest.raises(RuntimeError) as caught:
+        infer(bundle, renamed, tmp_path / "out", **checkpoint[1])
+    assert isinstance(caught.value.__cause__, InputError) and "synthetic already" in str(caught.value.__cause__)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "flag", [{"mode": "foo"}, {"spacing": 0}, {"batch_size": 0}, {"window_width": 0}, {"output_dir": "a_file"}]
+)
+def test_settings_that_cannot_be_are_refused_in_one_line(bundle, checkpoint, tmp_path, flag):
+    path = write(tmp_path / "a.nii.gz", scan(), AFFINES["RAS"])
+    (tmp_path / "a_file").write_text("")
+    flag = {key: str(tmp_path / value) if key == "output_dir" else value for key, value in flag.items()}
+    with pytest.raises(RuntimeError) as caught:
+        infer(bundle, path, **{"output_dir": tmp_path / "out", **checkpoint[1], **flag})
+    causes, cause = [], caught.value
+    while cause is not None:
+        causes.append(cause)
+        cause = cause.__cause__
+    assert any(isinstance(c, InputError) for c in causes)
+    assert not (tmp_path / "out").exists()
+
+
 def test_clamp_mode_limits_the_body_to_the_window(bundle, checkpoint, tmp_path):
     hu = scan()
     infer(bundle, write(tmp_path / "a.nii.gz", hu, AFFINES["RAS"]), tmp_path, mode="clamp", **checkpoint[1])

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import torch
@@ -96,8 +96,8 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     saver(engine)
     old = path.read_bytes()
 
-    def half(weights: Any, file: Path) -> None:
-        Path(file).write_bytes(old[: len(old) // 2])
+    def half(weights: Any, file: BinaryIO) -> None:
+        file.write(old[: len(old) // 2])
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", half)
@@ -121,3 +121,10 @@ def test_the_network_inside_a_wrapper_is_saved(tmp_path: Path) -> None:
     network = make_network()
     WeightsSaver(nn.DataParallel(network), tmp_path / "model.pt")(Engine(lambda engine, batch: None))
     assert set(torch.load(tmp_path / "model.pt", weights_only=True)) == set(network.state_dict())
+
+
+def test_equal_weights_give_equal_bytes(tmp_path: Path) -> None:
+    network = make_network()
+    for name in ("a.pt", "b.pt"):
+        WeightsSaver(network, tmp_path / name)(Engine(lambda engine, batch: None))
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()

@@ -178,7 +178,8 @@ def test_the_inverse_for_any_k(k, subject):
     volume = torch.tensor(blob((24, 24, 24), (12.0, 11.0, 12.5), 3.0)[None]).float()
     transform = AffineDistortion(k)
     back = transform.inverse(transform(volume, subject), subject)
-    np.testing.assert_allclose(centroid(back), centroid(volume), atol=0.05)
+    # two linear interpolations pull the centroid by up to 0.06 voxels; a matrix not undone, by up to 1.2
+    np.testing.assert_allclose(centroid(back), centroid(volume), atol=0.1)
 
 
 @settings(deadline=None, max_examples=25)
