@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from monai_nce.data.inference_items import check_inference_items, inference_items
 from monai_nce.data.layout import ROLES, SPLITS, DatasetWriter, read_datalist, read_datalist_file
-from monai_nce.data.pairs import evaluation_pairs
+from monai_nce.data.pairs import evaluation_pairs, regression_pairs
 from monai_nce.data.phantom import LABELS, PhantomPatient, make_phantom_patient
 from monai_nce.data.phantom_dataset import ensure_phantom_dataset, write_phantom_dataset
 from monai_nce.data.reader import AIR_HU, CTReader, check_volume, find_volumes, read_ct
@@ -34,6 +34,7 @@ __all__ = [
     "read_ct",
     "read_datalist",
     "read_datalist_file",
+    "regression_pairs",
     "split_patients",
     "write_json",
     "write_nifti_hu",

@@ -1,11 +1,13 @@
-"""Which volumes an evaluation compares."""
+"""Which volumes belong together: those that an evaluation compares, and those that a regression learns from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["evaluation_pairs"]
+from monai_nce.errors import InputError
+
+__all__ = ["evaluation_pairs", "regression_pairs"]
 
 
 def evaluation_pairs(
@@ -33,4 +35,23 @@ def evaluation_pairs(
             if "labels" in paths:
                 pair["organs"] = paths["labels"]
             pairs.append(pair)
+    return pairs
+
+
+def regression_pairs(items: Sequence[Mapping[str, Any]], source: str = "source") -> list[Mapping[str, Any]]:
+    """Items that a network can learn from pixel by pixel, without stage 1.
+
+    Args:
+        items: as ``read_datalist`` gives them.
+        source: role that the network is given: ``source``, the image as acquired, or ``aligned_source`` for the oracle.
+
+    Returns:
+        The items that have it and a target.
+
+    Raises:
+        InputError: if there are none.
+    """
+    pairs = [item for item in items if source in item and "target" in item]
+    if not pairs:
+        raise InputError(f"no training patient of the data set has both {source} and target, which regression needs")
     return pairs

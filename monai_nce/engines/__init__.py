@@ -5,13 +5,14 @@ from .alternating_trainer import AlternatingTrainer
 from .cycle_trainer import CycleTrainer
 from .joint_trainer import JointTrainer
 from .parallel import parallel
-from .prepare_batch import DomainBatch, SyntheticPair
+from .prepare_batch import DomainBatch, RealPair, SyntheticPair
 
 __all__ = [
     "AlternatingTrainer",
     "CycleTrainer",
     "DomainBatch",
     "JointTrainer",
+    "RealPair",
     "SyntheticPair",
     "ThreeClassAdversarialTrainer",
     "parallel",

@@ -1,4 +1,4 @@
-"""``prepare_batch`` of MONAI's ``SupervisedTrainer`` for the classifier's stage and for stage 2."""
+"""``prepare_batch`` of MONAI's ``SupervisedTrainer`` for the classifier's stage, stage 2 and plain regression."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["DomainBatch", "SyntheticPair"]
+__all__ = ["DomainBatch", "RealPair", "SyntheticPair"]
 
 
 class DomainBatch:
@@ -73,3 +73,33 @@ class SyntheticPair:
         self.auxiliary.eval()
         with torch.no_grad():
             return self.auxiliary(target), target
+
+
+class RealPair:
+    """The images as they were acquired, aligned or not: what regression without stage 1 learns from (decision 28).
+
+    Args:
+        source_key: images that the network is given; ``aligned_source`` makes the oracle.
+        target_key: images that it should give.
+    """
+
+    def __init__(self, source_key: str = "source", target_key: str = "target") -> None:
+        self.source_key = source_key
+        self.target_key = target_key
+
+    def __call__(
+        self,
+        batchdata: Mapping[str, torch.Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Shape:
+            - each image of the batch and of the output: ``(B, C, H, W)``
+        """
+        source, target = (
+            batchdata[key].to(device=device, non_blocking=non_blocking, **kwargs)
+            for key in (self.source_key, self.target_key)
+        )
+        return source, target

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
@@ -43,6 +44,14 @@ class WeightsSaver:
     def attach(self, engine: Engine) -> None:
         """Args: engine: a trainer, or with ``key_metric`` an evaluator."""
         engine.add_event_handler(Events.COMPLETED, self)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best score so far, for a checkpoint."""
+        return {"best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Args: state_dict: as :meth:`state_dict` gives it."""
+        self._best = float(state_dict["best"])
 
     def __call__(self, engine: Engine) -> None:
         if self.key_metric is not None:

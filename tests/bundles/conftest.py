@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -46,13 +47,22 @@ def tiny(tiny_dataset: Path, tmp_path: Path) -> dict:
 
 @pytest.fixture
 def run_bundle():
-    """``python -m monai.bundle run`` as a person types it; returns the finished process."""
+    """``python -m monai.bundle run`` as a person types it; returns the finished process.
 
-    def run(*arguments: str, cwd: Path = REPOSITORY, launcher: tuple[str, ...] = (), **overrides):
+    With ``kill_when``, it gets a SIGKILL as soon as that returns true.
+    """
+
+    def run(*arguments: str, cwd: Path = REPOSITORY, launcher: tuple[str, ...] = (), kill_when=None, **overrides):
         command = [sys.executable, "-m", *launcher, "monai.bundle", "run", *arguments]
         for key, value in overrides.items():
             command += [f"--{key}", str(value)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=900)
+        if kill_when is None:
+            return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=900)
+        with subprocess.Popen(command, cwd=cwd, env=environment, stderr=subprocess.DEVNULL) as process:
+            while process.poll() is None and not kill_when():
+                time.sleep(0.01)
+            process.kill()
+        return process
 
     return run

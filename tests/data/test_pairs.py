@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from monai_nce.data import evaluation_pairs
+import pytest
+
+from monai_nce.data import evaluation_pairs, regression_pairs
+from monai_nce.errors import InputError
 
 BOTH = {"patient": "a", "split": "test", "source": "a_s.nii", "target": "a_t.nii"}
 
@@ -33,3 +36,15 @@ def test_items_that_lack_a_role_are_left_out() -> None:
 
 def test_labels_are_the_organs() -> None:
     assert evaluation_pairs([{**BOTH, "labels": "a_l.nii"}])[0]["organs"] == "a_l.nii"
+
+
+def test_regression_takes_those_with_both() -> None:
+    aligned = {**BOTH, "aligned_source": "a_as.nii"}
+    alone = {"patient": "b", "split": "training", "target": "b_t.nii", "aligned_source": "b_as.nii"}
+    assert regression_pairs([aligned, alone, BOTH]) == [aligned, BOTH]
+    assert regression_pairs([aligned, alone, BOTH], "aligned_source") == [aligned, alone]
+
+
+def test_regression_without_pairs_is_refused() -> None:
+    with pytest.raises(InputError, match="no training patient of the data set has both aligned_source and target"):
+        regression_pairs([BOTH], "aligned_source")

@@ -7,7 +7,7 @@ import torch
 from monai.engines import SupervisedTrainer
 from torch import nn
 
-from monai_nce.engines import DomainBatch, SyntheticPair
+from monai_nce.engines import DomainBatch, RealPair, SyntheticPair
 from monai_nce.losses import PerceptualLoss, ReconstructionLoss
 from monai_nce.networks import DomainClassifier, Generator
 
@@ -105,3 +105,11 @@ def test_stage_2_moves_the_target_network_alone() -> None:
     item = trainer.state.output[0]
     torch.testing.assert_close(item["image"], auxiliary.eval()(batch(side=32)["target"])[0].detach())
     assert torch.equal(item["label"], batch(side=32)["target"][0])
+
+
+def test_real_pair_is_what_was_acquired() -> None:
+    given = {**batch(), "aligned_source": batch()["source"] + 1}
+    source, target = RealPair()(given)
+    assert torch.equal(source, given["source"]) and torch.equal(target, given["target"])
+    source, target = RealPair("aligned_source", "target")(given, dtype=torch.float64)
+    assert torch.equal(source, given["aligned_source"].double()) and target.dtype == torch.float64
