@@ -4,10 +4,12 @@
 
     OUT/datalist.json                    what belongs to which split, as in the Medical Segmentation Decathlon
     OUT/volumes/<patient>_<role>.nii     int16 HU, uncompressed (labels: uint8)
+    OUT/report.json                      only of some tools: how each patient was prepared, and who was left out
 
 Uncompressed NIfTI keeps the first voxel axis fastest and whole slices contiguous, so that training maps the file into
 memory and reads a stack of three slices without reading the volume. All volumes of one item lie on one grid. An item
-of an unpaired data set has only a source or only a target.
+of an unpaired data set has only a source or only a target. Where the source as acquired has no motion against the
+target, ``source`` and ``aligned_source`` name one file.
 """
 
 from __future__ import annotations
@@ -31,9 +33,10 @@ from numpy.typing import ArrayLike
 from monai_nce.data.writers import make_folders, remove_empty, write_json, write_nifti_hu, write_nifti_labels
 from monai_nce.errors import InputError
 
-__all__ = ["DATALIST", "ROLES", "SPLITS", "DatasetWriter", "read_datalist", "read_datalist_file"]
+__all__ = ["DATALIST", "REPORT", "ROLES", "SPLITS", "DatasetWriter", "read_datalist", "read_datalist_file"]
 
 DATALIST = "datalist.json"
+REPORT = "report.json"
 VOLUMES = "volumes"
 SPLITS = ("training", "validation", "test")
 ROLES = ("source", "target", "aligned_source", "labels")
@@ -81,7 +84,7 @@ class DatasetWriter:
         self.out_dir = Path(out_dir)
         if self.out_dir.exists() and not self.out_dir.is_dir():
             raise InputError(f"{self.out_dir}: expected a folder for the data set but it is a file")
-        for taken in (self.out_dir / DATALIST, self.out_dir / VOLUMES):
+        for taken in (self.out_dir / DATALIST, self.out_dir / VOLUMES, self.out_dir / REPORT):
             if taken.exists() and not overwrite:
                 raise InputError(f"{taken}: already there; choose another folder, or overwrite it (--overwrite)")
         self._header = {
@@ -95,6 +98,7 @@ class DatasetWriter:
         self._items: dict[str, list[dict[str, str]]] = {split: [] for split in SPLITS}
         self._patients: set[str] = set()
         self._files: set[str] = set()
+        self._report: Mapping[str, Any] | None = None
         self._staging = self.out_dir / f".partial-{secrets.token_hex(4)}"
         self._made = make_folders(self._staging)
 
@@ -117,7 +121,8 @@ class DatasetWriter:
             affine: 4×4 matrix from voxel indices to RAS millimetres, of all the volumes.
             source: volume (H, W, D) in HU of the source domain.
             target: volume (H, W, D) in HU of the target domain.
-            aligned_source: a source without motion against the target; for evaluation only.
+            aligned_source: a source without motion against the target; for evaluation, and for networks trained as
+                a ceiling. If it is the same object as ``source``, both roles name one file.
             labels: organ labels, 0 to 255.
 
         Raises:
@@ -138,6 +143,9 @@ class DatasetWriter:
         if len(set(shapes.values())) > 1:
             raise ValueError(f"{patient}: expected volumes of one shape but got {shapes}")
         names = {role: f"{patient}_{role}.nii" for role in volumes}
+        if aligned_source is not None and aligned_source is source:
+            names["aligned_source"] = names["source"]
+            del volumes["aligned_source"]
         # 'a' with an aligned_source and 'a_aligned' with a source, or 'A' and 'a' on some file systems
         if taken := {name.lower() for name in names.values()} & self._files:
             raise ValueError(f"patient: the id {patient!r} leads to a file name that is taken: {min(taken)}")
@@ -149,8 +157,16 @@ class DatasetWriter:
         self._files.update(name.lower() for name in names.values())
         self._items[split].append({"patient": patient, **{role: f"{VOLUMES}/{name}" for role, name in names.items()}})
 
+    def report(self, content: Mapping[str, Any]) -> None:
+        """Have ``report.json`` written with the data set, and only with it.
+
+        Args:
+            content: anything JSON can hold that says how the patients were prepared; no patient data.
+        """
+        self._report = content
+
     def close(self) -> Path:
-        """Put the volumes in place and write ``datalist.json``.
+        """Put the volumes in place and write ``report.json``, where there is one, and ``datalist.json``.
 
         Returns:
             The path of ``datalist.json``.
@@ -158,16 +174,21 @@ class DatasetWriter:
         Raises:
             ValueError: if no patient was added.
         """
-        datalist, volumes = self.out_dir / DATALIST, self.out_dir / VOLUMES
+        datalist, volumes, report = self.out_dir / DATALIST, self.out_dir / VOLUMES, self.out_dir / REPORT
         counts = {COUNTS[split]: len(items) for split, items in self._items.items()}
         try:
             if not self._patients:
                 raise ValueError("expected at least one patient before the data set is closed")
             write_json(self._staging / DATALIST, {**self._header, **counts, **self._items})
+            if self._report is not None:
+                write_json(self._staging / REPORT, self._report)
             datalist.unlink(missing_ok=True)  # the new data set is complete on disk; from here on only renames
             if volumes.exists():
                 volumes.rename(self._staging / "replaced")
+            report.unlink(missing_ok=True)
             (self._staging / VOLUMES).rename(volumes)
+            if self._report is not None:
+                (self._staging / REPORT).rename(report)
             (self._staging / DATALIST).rename(datalist)
         finally:
             self.discard()

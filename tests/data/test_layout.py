@@ -137,7 +137,7 @@ def test_wrong_items_are_refused(arguments: tuple[str, str], volumes: dict, tmp_
 
 def test_ids_that_lead_to_one_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="taken"), DatasetWriter(tmp_path, **ABOUT) as dataset:
-        dataset.add("training", "a", AFFINE, source=VOLUME, aligned_source=VOLUME)
+        dataset.add("training", "a", AFFINE, source=VOLUME, aligned_source=VOLUME + 1)
         dataset.add("test", "a_aligned", AFFINE, source=VOLUME)
 
 

@@ -1,0 +1,193 @@
+"""``python -m data_prep ixi``: T2 and PD of the IXI brain MRI data set, as in the paper's second experiment.
+
+Section 4.4.1: subjects with few slices left out, the 64 slices in the middle, 128 × 128 pixels, and PD distorted for
+training only. Decisions 22 to 24 say what the paper leaves open.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nibabel.affines import voxel_sizes
+from nibabel.orientations import io_orientation
+
+from data_prep.ixi_files import IXIFiles, ScanHeader
+from data_prep.mri_dataset import AcquiredPair, MRISettings, add_subjects
+from data_prep.options import add_output, at_least
+from monai_nce.data.layout import REPORT, SPLITS, DatasetWriter
+from monai_nce.data.splits import split_patients
+from monai_nce.errors import InputError
+
+__all__ = ["TEST_FRACTION", "add_parser", "prepare_ixi"]
+
+TEST_FRACTION = 0.2  # decision 24
+
+
+def prepare_ixi(
+    t2: Path,
+    pd: Path,
+    out_dir: Path,
+    *,
+    size: int = 128,
+    slices: int = 64,
+    distortion: float = 0.0,
+    validation_fraction: float = 0.0,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Path:
+    """Write a data set from IXI's T2 and PD scans: all of it, or nothing.
+
+    Subjects without both scans, with too few slices, or whose scans lie on different grids are left out; the report
+    says who and why.
+
+    Args:
+        t2: ``IXI-T2.tar``, or a folder with its files.
+        pd: ``IXI-PD.tar``, or a folder with its files.
+        out_dir: folder of the data set.
+        size: pixels along both in-plane axes.
+        slices: slices of each volume, those in the middle.
+        distortion: the k of the paper; 0 for none.
+        validation_fraction: share of all subjects for validation, taken from the 80 % for training.
+        seed: seed of the split and of the distortions.
+        overwrite: replace a data set that is already there.
+        progress: show a bar.
+
+    Returns:
+        ``out_dir``.
+
+    Raises:
+        InputError: if an archive or a scan is damaged, ``t2`` or ``pd`` holds no scan of its kind, no subject can be
+            used, a number is out of range, or ``out_dir`` cannot take a data set.
+    """
+    settings = MRISettings(size, slices, distortion, seed)
+    if not 0 <= validation_fraction < 1 - TEST_FRACTION:
+        raise InputError(f"validation fraction: expected 0 to below 0.8 but got {validation_fraction:g}")
+    made = {
+        "tool": "data_prep ixi",
+        **settings.as_json(),
+        "validation_fraction": validation_fraction,
+        "test_fraction": TEST_FRACTION,
+    }
+    dataset = DatasetWriter(
+        out_dir,
+        name="IXI T2 and PD",
+        description="T2 and PD brain MRI of IXI, prepared as in Seo et al., WACV 2021; values 0 to 1000, no HU.",
+        licence="CC BY-SA 3.0 (IXI, https://brain-development.org/ixi-dataset/)",
+        source_domain="t2",
+        target_domain="pd",
+        provenance=made,
+        overwrite=overwrite,
+    )
+    with dataset, IXIFiles(t2, "T2") as t2_files, IXIFiles(pd, "PD") as pd_files:
+        sites, left_out = _usable(t2_files, pd_files, slices)
+        splits = split_patients(sites, validation=validation_fraction, test=TEST_FRACTION, seed=seed)
+
+        def load(subject: str) -> AcquiredPair:
+            source, affine = t2_files.volume(subject)
+            return AcquiredPair(source, pd_files.volume(subject)[0], affine)
+
+        rows = add_subjects(dataset, splits, load, settings, name="ixi", progress=progress)
+        dataset.report(
+            {
+                **made,
+                "sites": dict(sorted(Counter(sites.values()).items())),
+                "subjects": [{"subject": row["subject"], "site": sites[row["subject"]], **row} for row in rows],
+                "left_out": left_out,
+            }
+        )
+    counts = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
+    reasons = Counter(row["reason"].split(":")[0] for row in left_out)
+    why = "".join(f"; {count} {reason}" for reason, count in sorted(reasons.items()))
+    print(f"ixi: {len(sites)} subjects ({counts}), {len(left_out)} left out{why}; see {Path(out_dir) / REPORT}")
+    for split in ("training", "test"):
+        if not splits[split]:
+            print(f"notice: too few subjects for a {split} split; it is empty", file=sys.stderr)
+    return out_dir
+
+
+def _usable(t2: IXIFiles, pd: IXIFiles, slices: int) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Sites of the subjects that can be used, and for the report those that cannot, judged by the headers alone."""
+    sites = {**pd.repeated, **t2.repeated, **pd.sites, **t2.sites}
+    usable: dict[str, str] = {}
+    left_out: list[dict[str, Any]] = []
+    for subject in sorted(sites):
+        reason = _fault(subject, t2, pd, slices)
+        if reason is None:
+            usable[subject] = sites[subject]
+        else:
+            left_out.append({"subject": subject, "site": sites[subject], "reason": reason})
+    if not usable:
+        first = f"{left_out[0]['subject']}: {left_out[0]['reason']}"
+        raise InputError(f"no subject of {t2.path} and {pd.path} can be used; the first of {len(left_out)}, {first}")
+    return usable, left_out
+
+
+def _fault(subject: str, t2: IXIFiles, pd: IXIFiles, slices: int) -> str | None:
+    """Why a subject cannot be used; what stands before a colon is the same for all with that reason."""
+    for files in (t2, pd):
+        if subject in files.repeated:
+            return f"several {files.contrast} scans"
+        if subject not in files.sites:
+            return f"no {files.contrast} scan"
+    headers = t2.header(subject), pd.header(subject)
+    if not _same_grid(*headers):
+        shapes = " and ".join("x".join(map(str, header.shape)) for header in headers)
+        return f"T2 and PD on different grids: {shapes} voxels"
+    shape, spacing = _canonical_grid(headers[0])
+    if spacing[2] < spacing.max() * 0.99:
+        return f"slices not axial: spacing {', '.join(f'{step:g}' for step in spacing)} mm"
+    if shape[2] < slices:
+        return f"too few slices: {shape[2]}"
+    return None
+
+
+def _same_grid(one: ScanHeader, other: ScanHeader) -> bool:
+    return one.shape == other.shape and np.allclose(one.affine, other.affine, atol=1e-3)
+
+
+def _canonical_grid(header: ScanHeader) -> tuple[np.ndarray, np.ndarray]:
+    """Shape and spacing in mm along right, front and up."""
+    axes = np.argsort(io_orientation(header.affine)[:, 0])
+    return np.array(header.shape)[axes], voxel_sizes(header.affine)[axes]
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this sub-command to argparse's sub-parsers."""
+    parser = commands.add_parser(
+        "ixi",
+        help="T2 and PD of the IXI brain MRI data set",
+        description="Prepare IXI as in the paper's second experiment. PATH: the tar archive as downloaded from"
+        " https://brain-development.org/ixi-dataset/ or a folder with its files.",
+    )
+    parser.add_argument("--t2", type=Path, required=True, metavar="PATH", help="IXI-T2.tar")
+    parser.add_argument("--pd", type=Path, required=True, metavar="PATH", help="IXI-PD.tar")
+    add_output(parser)
+    parser.add_argument(
+        "--distortion", type=float, default=0.0, metavar="K", help="k of I + kU on the training PD (default: 0)"
+    )
+    parser.add_argument("--size", type=at_least(32), default=128, metavar="PX", help="in-plane size (default: 128)")
+    parser.add_argument("--slices", type=at_least(1), default=64, metavar="N", help="in the middle (default: 64)")
+    parser.add_argument(
+        "--validation-fraction", type=float, default=0.0, metavar="X", help="share of all subjects (default: 0)"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> None:
+    prepare_ixi(
+        options.t2,
+        options.pd,
+        options.out_dir,
+        size=options.size,
+        slices=options.slices,
+        distortion=options.distortion,
+        validation_fraction=options.validation_fraction,
+        seed=options.seed,
+        overwrite=options.overwrite,
+    )

@@ -1,0 +1,186 @@
+"""The scans of IXI where they lie: in a tar archive as downloaded, or in a folder.
+
+Files are named ``IXI012-HH-1211-T2.nii.gz``: subject, site, number, contrast. The archives are not compressed as a
+whole, so one scan after the other is copied out of them, and never the archive unpacked.
+
+https://brain-development.org/ixi-dataset/; the images are under CC BY-SA 3.0. Sites: Guy's Hospital (Guys, 1.5 T),
+Hammersmith Hospital (HH, 3 T), Institute of Psychiatry (IOP, 1.5 T).
+"""
+
+from __future__ import annotations
+
+import re
+import tarfile
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from data_prep.geometry import canonical
+from monai_nce.data.nifti_reader import check_nifti, read_nifti
+from monai_nce.errors import InputError
+
+__all__ = ["IXIFiles", "ScanHeader"]
+
+FILE_NAME = re.compile(r"(IXI\d+)-([A-Za-z]+)-(\d+)-([A-Za-z0-9]+)\.nii(?:\.gz)?")
+BLOCK = 512  # bytes: what tar counts in
+HEADER_BYTES = 2**16  # of a compressed file: more than enough for a NIfTI header
+
+
+@dataclass(frozen=True)
+class ScanHeader:
+    """What a scan's header says, in the axes as stored.
+
+    Attributes:
+        shape: (H, W, D).
+        affine: 4×4 matrix from voxel indices to RAS millimetres.
+    """
+
+    shape: tuple[int, ...]
+    affine: np.ndarray
+
+
+class IXIFiles:
+    """One contrast's scans, one per subject.
+
+    As a context manager it closes the archive.
+
+    Args:
+        path: a tar archive, or a folder with such files at any depth.
+        contrast: ``T2`` or ``PD``, as in the files' names.
+
+    Attributes:
+        sites: the site of each subject that has one scan of the contrast.
+        repeated: those that have several, and their site.
+
+    Raises:
+        InputError: if there is no such file or folder, the archive is damaged, or nothing in it has the contrast.
+    """
+
+    def __init__(self, path: Path, contrast: str) -> None:
+        self.path = path
+        self.contrast = contrast
+        self.sites: dict[str, str] = {}
+        self.repeated: dict[str, str] = {}
+        self._tar: tarfile.TarFile | None = None
+        self._scans: dict[str, Path | tarfile.TarInfo] = {}
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder")
+        try:
+            self._sort(self._in_folder() if path.is_dir() else self._in_tar())
+        except InputError:
+            self.close()
+            raise
+
+    def header(self, subject: str) -> ScanHeader:
+        """Read a scan's header alone.
+
+        Args:
+            subject: one of ``sites``.
+
+        Raises:
+            InputError: if the header does not describe a volume that can be used; the message names archive and scan.
+        """
+        with self._file(subject, HEADER_BYTES) as file:
+            image = check_nifti(file)
+            return ScanHeader(image.shape[:3], np.asarray(image.affine, dtype=np.float64))
+
+    def volume(self, subject: str) -> tuple[np.ndarray, np.ndarray]:
+        """Read a scan, to its end.
+
+        Args:
+            subject: one of ``sites``.
+
+        Returns:
+            The volume (H, W, D) with axes to the right, to the front and upwards, and its affine.
+
+        Raises:
+            InputError: if the scan is damaged; the message names archive and scan.
+        """
+        with self._file(subject) as file:
+            return canonical(*read_nifti(file))
+
+    def close(self) -> None:
+        """Close the archive."""
+        if self._tar is not None:
+            self._tar.close()
+
+    def __enter__(self) -> IXIFiles:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _in_folder(self) -> list[Path]:
+        return sorted(file for file in self.path.rglob("*") if file.is_file())
+
+    def _in_tar(self) -> list[tarfile.TarInfo]:
+        last = "its start"
+        members = []
+        try:
+            self._tar = tarfile.open(self.path, "r:")  # noqa: SIM115
+            for member in self._tar:
+                members.append(member)
+                last = member.name
+        except (tarfile.TarError, EOFError) as error:
+            if self._tar is None:
+                raise InputError(f"{self.path}: not a tar archive, or empty or damaged") from error
+            raise InputError(f"{self.path}: truncated or damaged at or after {last}; download it again") from error
+        # tarfile takes a broken header in the middle, or an end without the closing zeros, for the archive's end
+        end = max((m.offset_data + -(-m.size // BLOCK) * BLOCK for m in members), default=0)
+        with open(self.path, "rb") as file:
+            file.seek(end)
+            if file.read(BLOCK) != bytes(BLOCK):
+                raise InputError(f"{self.path}: truncated or damaged after {last}; download it again")
+        return [member for member in members if member.isfile()]
+
+    def _sort(self, found: list[Path] | list[tarfile.TarInfo]) -> None:
+        contrasts: Counter[str] = Counter()
+        for entry in found:
+            match = FILE_NAME.fullmatch(Path(entry.name).name)
+            if match is None:
+                continue
+            subject, site, _, contrast = match.groups()
+            contrasts[contrast] += 1
+            if contrast != self.contrast:
+                continue
+            if subject in self._scans:
+                self.repeated[subject] = site
+            self._scans[subject] = entry
+            self.sites[subject] = site
+        for subject in self.repeated:
+            del self.sites[subject], self._scans[subject]
+        if not contrasts[self.contrast]:
+            others = ", ".join(f"{count} of {name}" for name, count in contrasts.most_common()) or "no IXI scan at all"
+            raise InputError(
+                f"{self.path}: expected {self.contrast} scans (IXI…-{self.contrast}.nii.gz) but found {others}"
+            )
+
+    @contextmanager
+    def _file(self, subject: str, limit: int | None = None) -> Iterator[Path]:
+        """The scan as a file of its own, or its first ``limit`` bytes; errors name the archive instead of that file."""
+        entry = self._scans[subject]
+        if isinstance(entry, Path):
+            yield entry
+            return
+        assert self._tar is not None
+        member = f"{self.path}: {entry.name}"
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / Path(entry.name).name
+            try:
+                stream = self._tar.extractfile(entry)
+                assert stream is not None  # _in_tar leaves only files
+                copy.write_bytes(stream.read(entry.size if limit is None else min(limit, entry.size)))
+            except (tarfile.TarError, EOFError) as error:
+                raise InputError(f"{member}: truncated or damaged ({error})") from error
+            try:
+                yield copy
+            except InputError as error:
+                raise InputError(str(error).replace(str(copy), member)) from error
