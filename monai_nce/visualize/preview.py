@@ -9,36 +9,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from monai.data import MetaTensor
 from monai.transforms import Orientation
 
-from monai_nce.data import atomic_path
+from .panels import (
+    DIFFERENCE_COLOURS,
+    Window,
+    colour_bar,
+    dark_figure,
+    draw_panel,
+    label_corner,
+    save_figure,
+)
 
-__all__ = ["PreviewRow", "axial_slices", "draw_preview", "radiological"]
+__all__ = ["PreviewRow", "axial_slices", "draw_preview"]
 
 DIFFERENCE_RANGE_HU = 100.0
-# black where nothing differs, as on a dark display; red where the synthetic image is brighter
-DIFFERENCE_COLOURS = LinearSegmentedColormap.from_list(
-    "difference", ["#9fd8ff", "#2166ff", "black", "#ff4020", "#ffd090"]
-)
 PANEL_INCHES = 2.6
-
-
-def radiological(axial: np.ndarray) -> np.ndarray:
-    """An axial slice as it is looked at: the patient's right on the left, anterior on top.
-
-    Args:
-        axial: ``(H, W)``, axes towards the patient's right and anterior (the first two of RAS).
-
-    Returns:
-        ``(W, H)``, rows from top to bottom.
-    """
-    # RAS counts towards the patient's right, the picture from the patient's right to the left
-    return np.asarray(axial)[::-1, ::-1].T
 
 
 def axial_slices(volume: MetaTensor) -> tuple[np.ndarray, tuple[float, float]]:
@@ -106,55 +95,44 @@ def draw_preview(
     columns += [f"real {target_name}", "synthetic - real"] if has_target else [f"synthetic - {source_name}"]
     table_inches = 0.34 * (len(metrics) + 1) if metrics else 0.0
     size = (PANEL_INCHES * len(columns) + 0.9, PANEL_INCHES * len(rows) + table_inches + 0.9)
-    figure = Figure(figsize=size, facecolor="black")
-    FigureCanvasAgg(figure)
+    figure = dark_figure(*size)
     bottom = (table_inches + 0.45) / size[1]
     grid = figure.add_gridspec(
         len(rows), len(columns), left=0.035, right=1 - 0.75 / size[0], top=1 - 0.4 / size[1], bottom=bottom,
         wspace=0.03, hspace=0.03,
     )  # fmt: skip
-    low, high = window_level - window_width / 2, window_level + window_width / 2
+    window = Window(window_level, window_width)
     difference_axes = []
     for r, row in enumerate(rows):
         reference = row.source if row.target is None else row.target
-        # the windowed images are compared: what the window hides is carried over and not the network's doing
-        difference = np.clip(row.synthetic, low, high) - np.clip(reference, low, high)
+        difference = window.difference(row.synthetic, reference)
         images = [row.source, row.synthetic] + ([row.target] if row.target is not None else []) + [difference]
         for c, (name, image) in enumerate(zip(columns, images, strict=True)):
             axes = figure.add_subplot(grid[r, c])
             last = c == len(columns) - 1
-            shown = axes.imshow(
-                radiological(image),
-                cmap=DIFFERENCE_COLOURS if last else "gray",
-                vmin=-DIFFERENCE_RANGE_HU if last else low,
-                vmax=DIFFERENCE_RANGE_HU if last else high,
-                aspect=row.pixel_size[1] / row.pixel_size[0],
-                interpolation="bilinear",
-            )
-            axes.set_xticks([])
-            axes.set_yticks([])
+            if last:
+                limits = -DIFFERENCE_RANGE_HU, DIFFERENCE_RANGE_HU
+                shown = draw_panel(axes, image, row.pixel_size, DIFFERENCE_COLOURS, *limits)
+            else:
+                shown = draw_panel(axes, image, row.pixel_size, "gray", window.low, window.high)
             if r == 0:
                 axes.set_title(name, color="white", fontsize=11)
             if c == 0:
                 axes.set_ylabel(row.title, color="white", fontsize=8)
-            axes.text(0.01, 0.5, "R", transform=axes.transAxes, color="gold", fontsize=8)
-            if c == 1:  # in the panel, so that it is still there when the panel is cut out
-                axes.text(0.99, 0.02, "SYNTHETIC", transform=axes.transAxes, color="gold", fontsize=7, ha="right")
+            if c == 1:
+                label_corner(axes, "SYNTHETIC")
             if last:
                 difference_axes.append((axes, shown))
     axes, shown = difference_axes[-1]
     box = axes.get_position()
-    bar = figure.colorbar(shown, cax=figure.add_axes((box.x1 + 0.008, box.y0, 0.012, box.height)), extend="both")
-    bar.set_label("HU", color="white", fontsize=8)
-    bar.ax.tick_params(colors="white", labelsize=7)
+    colour_bar(figure, shown, (box.x1 + 0.008, box.y0, 0.012, box.height), "HU")
     if metrics:
         _draw_table(figure, metrics, table_inches / size[1], 0.4 / size[1])
     figure.text(
-        0.5, 0.12 / size[1], f"Window level {window_level:g}, width {window_width:g} HU. {note}",
+        0.5, 0.12 / size[1], f"{window} {note}",
         color="0.75", fontsize=8, ha="center",
     )  # fmt: skip
-    with atomic_path(path) as partial:
-        figure.savefig(partial, dpi=110, facecolor="black", format="png")
+    save_figure(figure, path)
 
 
 TABLE_COLUMNS = {

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from .preview import radiological
+from .panels import radiological
 
 __all__ = ["side_by_side"]
 

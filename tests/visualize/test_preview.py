@@ -26,49 +26,6 @@ def slices(height: int = 40, width: int = 30) -> tuple[np.ndarray, np.ndarray, n
     return source, synthetic, target
 
 
-@pytest.fixture
-def panels(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What each panel showed."""
-    shown: list[dict[str, Any]] = []
-    savefig = Figure.savefig
-
-    def spy(figure: Figure, *args: Any, **kwargs: Any) -> None:
-        for axes in figure.axes:
-            for image in axes.images:
-                box = axes.get_window_extent()
-                shown.append(
-                    {
-                        "image": np.asarray(image.get_array()),
-                        "limits": image.get_clim(),
-                        "title": axes.get_title(),
-                        "texts": [text.get_text() for text in axes.texts],
-                        "box": (box.x0, box.y0, box.x1, box.y1),
-                        "size": figure.bbox.size,
-                    }
-                )
-        savefig(figure, *args, **kwargs)
-
-    monkeypatch.setattr(Figure, "savefig", spy)
-    return shown
-
-
-def panel_pixels(path: Path, panel: dict[str, Any]) -> np.ndarray:
-    picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
-    scale = picture.shape[1] / panel["size"][0]
-    x0, y0, x1, y1 = (round(v * scale) for v in panel["box"])
-    return picture[picture.shape[0] - y1 : picture.shape[0] - y0, x0:x1]
-
-
-def test_the_patients_right_is_left_and_anterior_on_top() -> None:
-    axial = np.zeros((4, 3))
-    axial[3, 2] = 1  # RAS: the last of both axes is right-anterior
-    axial[0, 2] = 2  # left-anterior
-    axial[3, 0] = 3  # right-posterior
-    shown = radiological(axial)
-    assert shown.shape == (3, 4)
-    assert (shown[0, 0], shown[0, -1], shown[-1, 0]) == (1, 2, 3)
-
-
 def test_four_columns_in_the_window(tmp_path: Path, panels: list[dict[str, Any]]) -> None:
     source, synthetic, target = slices()
     path = tmp_path / "new" / "preview.png"
@@ -85,7 +42,9 @@ def test_four_columns_in_the_window(tmp_path: Path, panels: list[dict[str, Any]]
     assert all("R" in panel["texts"] for panel in panels)
 
 
-def test_difference_is_black_where_nothing_differs(tmp_path: Path, panels: list[dict[str, Any]]) -> None:
+def test_difference_is_black_where_nothing_differs(
+    tmp_path: Path, panels: list[dict[str, Any]], panel_pixels: Any
+) -> None:
     path = tmp_path / "preview.png"
     draw_preview(path, [PreviewRow("p0", *slices())])
     pixels = panel_pixels(path, panels[3])
@@ -121,7 +80,7 @@ def test_without_a_target_the_source_is_compared(tmp_path: Path, panels: list[di
 
 @pytest.mark.parametrize(("height_mm", "width_mm"), [(1.0, 1.0), (2.0, 1.0), (0.5, 1.5)])
 def test_pixels_are_drawn_in_their_size(
-    tmp_path: Path, panels: list[dict[str, Any]], height_mm: float, width_mm: float
+    tmp_path: Path, panels: list[dict[str, Any]], panel_pixels: Any, height_mm: float, width_mm: float
 ) -> None:
     # a cross of 20 mm both ways, on whatever grid
     height, width = round(60 / height_mm), round(60 / width_mm)
