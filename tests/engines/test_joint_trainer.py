@@ -19,12 +19,12 @@ def make_trainer(kit, batch, **options) -> JointTrainer:
         discriminator=kit.discriminator,
         generator_optimizer=kit.sgd(kit.auxiliary),
         discriminator_optimizer=kit.sgd(kit.discriminator),
-        adversarial_loss=ThreeClassAdversarialLoss(),
         network=kit.network,
         optimizer=kit.sgd(kit.network),
-        loss_function=kit.rec,
-        **{"decollate": False, **options},
-    )
+        **{
+            "adversarial_loss": ThreeClassAdversarialLoss(), "loss_function": kit.rec, "decollate": False, **options
+        },
+    )  # fmt: skip
 
 
 def cross_entropy(logits: torch.Tensor, label: int) -> torch.Tensor:
@@ -72,6 +72,72 @@ def test_the_reconstruction_reaches_the_auxiliary_generator(kit, batch, equal_we
     make_trainer(silent, batch).run()
     assert not equal_weights(made.auxiliary, silent.auxiliary, atol=1e-6)
     assert equal_weights(made.discriminator, silent.discriminator)
+
+
+class Kept(ThreeClassAdversarialLoss):
+    """One of Eqs. 1 and 2, or neither; the other counts nothing."""
+
+    def __init__(self, kept: str) -> None:
+        super().__init__()
+        self.kept = kept
+
+    def discriminator_loss(self, *logits: torch.Tensor) -> torch.Tensor:
+        return float(self.kept == "Eq. 1") * super().discriminator_loss(*logits)
+
+    def generator_loss(self, logits: torch.Tensor) -> torch.Tensor:
+        return float(self.kept == "Eq. 2") * super().generator_loss(logits)
+
+
+NETWORKS = ("auxiliary", "network", "discriminator")
+
+
+@pytest.mark.parametrize(
+    ("kept", "reached"),
+    [
+        ("Eq. 1", {"discriminator"}),
+        ("Eq. 2", {"auxiliary"}),
+        ("Eq. 5", {"auxiliary", "network"}),
+        ("nothing", set()),
+    ],
+)
+def test_which_networks_each_equation_reaches(kit, batch, kept, reached):
+    made = kit(3)
+
+    def reconstruction(pred, target):
+        return float(kept == "Eq. 5") * made.rec(pred, target)
+
+    make_trainer(made, batch, adversarial_loss=Kept(kept), loss_function=reconstruction).run()
+    gradients = {name: [p.grad for p in getattr(made, name).parameters()] for name in NETWORKS}
+    assert {name for name in NETWORKS if any(g is not None and g.any() for g in gradients[name])} == reached
+    assert all(p.grad is None for p in made.classifier.parameters())
+
+
+def test_each_step_moves_its_own_network_alone_and_the_discriminator_keeps_no_gradient_of_eq_2(
+    kit, batch, equal_weights
+):
+    made = kit(3)
+    moved: list[set[str]] = []
+    of_eq_1: list[torch.Tensor] = []
+
+    def spy(optimizer: torch.optim.Optimizer) -> None:
+        step = optimizer.step
+
+        def wrapped(*args, **kwargs):
+            if not moved:
+                of_eq_1.extend(p.grad.clone() for p in made.discriminator.parameters())
+            before = made.copy()
+            step(*args, **kwargs)
+            moved.append({name for name in NETWORKS if not equal_weights(getattr(made, name), getattr(before, name))})
+
+        optimizer.step = wrapped
+
+    trainer = make_trainer(made, batch)
+    for optimizer in (trainer.discriminator_optimizer, trainer.generator_optimizer, trainer.optimizer):
+        spy(optimizer)
+    trainer.run()
+    assert moved == [{"discriminator"}, {"auxiliary"}, {"network"}]
+    after = [p.grad for p in made.discriminator.parameters()]
+    assert of_eq_1 and all(torch.equal(a, b) for a, b in zip(after, of_eq_1, strict=True))
 
 
 def test_the_classifier_stays_bit_identical_and_handlers_see_lists(kit, batch, equal_weights):

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from monai.metrics import MultiScaleSSIMMetric
 from scipy.signal import convolve2d
-from skimage.metrics import mean_squared_error, peak_signal_noise_ratio
+from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
+from skimage.transform import downscale_local_mean
 
 from monai_nce.metrics import METRICS, ImageMetrics, ms_ssim_setting
 
@@ -131,6 +133,43 @@ def test_ms_ssim_against_its_definition(height: int, width: int, window: int, sc
     np.testing.assert_allclose(metrics["ms_ssim_01"], on_01, atol=1e-4)
     assert all(0.05 < value < 0.98 for value in expected)  # a case that tells something
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def scikit_ssim(x: np.ndarray, y: np.ndarray, data_range: float, luminance: bool) -> float:
+    """SSIM with Wang's 11×11 Gaussian window; without luminance its contrast and structure alone."""
+    # with a boundless K1 the luminance term is 1
+    return float(
+        structural_similarity(
+            x, y, data_range=data_range, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+            K1=0.01 if luminance else 1e6,
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("height", "width"), [(256, 256), (176, 240)])
+def test_ms_ssim_of_scikit_images_ssim(height: int, width: int) -> None:
+    pred, target = volumes(height, width, depth=2, seed=1)
+    metrics = ImageMetrics()(pred, target)
+    for name, data_range, shift in (("ms_ssim", 2.0, 0.0), ("ms_ssim_01", 1.0, 0.5)):
+        for k in range(2):
+            x, y = (v[0, ..., k].numpy() * data_range / 2 + shift for v in (pred, target))
+            expected = 1.0
+            for scale, weight in enumerate(WANG / WANG.sum()):
+                halved = [downscale_local_mean(image, (2**scale, 2**scale)) for image in (x, y)]
+                expected *= max(scikit_ssim(*halved, data_range, luminance=scale == 4), 0.0) ** weight
+            assert 0.05 < expected < 0.98
+            assert float(metrics[name][k]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_one_scale_is_scikit_images_ssim() -> None:
+    """What MS-SSIM is made of, and the independent computation above, each against a third one."""
+    pred, target = volumes(48, 56, depth=1)
+    x, y = (v[0, ..., 0].numpy() for v in (pred, target))
+    expected = scikit_ssim(x, y, 2.0, luminance=True)
+    assert 0.05 < expected < 0.98
+    metric = MultiScaleSSIMMetric(spatial_dims=2, data_range=2.0, kernel_size=11, weights=[1.0], reduction="none")
+    assert metric(*(v.float().permute(3, 0, 1, 2) for v in (pred, target))).item() == pytest.approx(expected, abs=1e-5)
+    assert ms_ssim(x, y, window=11, scales=1) == pytest.approx(expected, abs=1e-9)
 
 
 def test_monai_runs_the_setting_of_every_size() -> None:

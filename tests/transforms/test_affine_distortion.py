@@ -29,7 +29,9 @@ def centroid(volume: torch.Tensor) -> np.ndarray:
     return (index * weight).sum((1, 2, 3)) / weight.sum()
 
 
-def resampled_by_itk(volume: torch.Tensor, matrix: np.ndarray, fill: float) -> tuple[np.ndarray, np.ndarray]:
+def resampled_by_itk(
+    volume: torch.Tensor, matrix: np.ndarray, fill: float, interpolator: int = sitk.sitkLinear
+) -> tuple[np.ndarray, np.ndarray]:
     """The same by ITK, and where ITK's sample points lie well inside the volume.
 
     An image whose pixels are 2 / N apart and begin at -1 + 1 / N has its faces at -1 and 1: ITK's physical points are
@@ -42,7 +44,7 @@ def resampled_by_itk(volume: torch.Tensor, matrix: np.ndarray, fill: float) -> t
     transform = sitk.AffineTransform(3)
     transform.SetMatrix(matrix[:3, :3].flatten().tolist())
     transform.SetTranslation(matrix[:3, 3].tolist())
-    moved = sitk.GetArrayFromImage(sitk.Resample(image, image, transform, sitk.sitkLinear, fill)).transpose(2, 1, 0)
+    moved = sitk.GetArrayFromImage(sitk.Resample(image, image, transform, interpolator, fill)).transpose(2, 1, 0)
     inside = np.zeros(array.shape, dtype=bool)
     for index in np.ndindex(array.shape):
         point = transform.TransformPoint([(2 * i + 1) / n - 1 for i, n in zip(index, array.shape, strict=True)])
@@ -120,6 +122,21 @@ def test_against_itk(monkeypatch, shape, fill):
     out.fill = fill
     assert inside.mean() > 0.4
     np.testing.assert_allclose(out(volume, "a")[0].numpy()[inside], expected[inside], atol=1e-3)
+
+
+def test_interpolation_is_linear_and_not_nearest_or_cubic():
+    volume = random_volume()
+    out = AffineDistortion(0.05, seed=3)(volume, "IXI012")[0].numpy()
+    away = {}
+    for name, interpolator in (
+        ("nearest", sitk.sitkNearestNeighbor),
+        ("linear", sitk.sitkLinear),
+        ("cubic", sitk.sitkBSpline),
+    ):
+        expected, inside = resampled_by_itk(volume, distortion_matrix(0.05, "IXI012", 3), 0.0, interpolator)
+        away[name] = float(np.sqrt(np.mean((out - expected)[inside] ** 2)))
+    assert away["linear"] < 1e-4
+    assert away["nearest"] > 0.1 and away["cubic"] > 0.1
 
 
 @pytest.mark.parametrize("k", [0.01, 0.02, 0.05])
