@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from data_prep import ct, ixi, ixi_like, phantom
+from data_prep import ct, ixi, ixi_like, phantom, register
 from monai_nce.errors import InputError
 
 
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m data_prep", description="Make a data set for monai-nce.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for module in (phantom, ct, ixi, ixi_like):
+    for module in (phantom, ct, ixi, ixi_like, register):
         module.add_parser(commands)
     options = parser.parse_args(arguments)
     with warnings.catch_warnings():

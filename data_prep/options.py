@@ -22,8 +22,8 @@ def at_least(least: int) -> Callable[[str], int]:
     return parse
 
 
-def add_output(parser: argparse.ArgumentParser) -> None:
-    """Add what every sub-command has: where to write, and the seed."""
+def add_output(parser: argparse.ArgumentParser, seed: str = "of the split") -> None:
+    """Add what every sub-command has: where to write, and the seed, with ``seed`` saying what it is of."""
     parser.add_argument("--out-dir", type=Path, required=True, metavar="DIR", help="folder of the data set")
     parser.add_argument("--overwrite", action="store_true", help="replace a data set that is already there")
-    parser.add_argument("--seed", type=at_least(0), default=0, metavar="S", help="seed of the split (default: 0)")
+    parser.add_argument("--seed", type=at_least(0), default=0, metavar="S", help=f"seed {seed} (default: 0)")
