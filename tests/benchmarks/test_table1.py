@@ -1,0 +1,166 @@
+"""The table's command: what it plans, what it refuses, and that nothing is lost when it is stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.table1 import METHODS, main, plan
+from monai_nce.data import write_phantom_dataset
+from monai_nce.errors import InputError
+
+REPOSITORY = Path(__file__).parents[2]
+TINY = [
+    "in_plane_size=64",
+    "batch_size=2",
+    "network_def#channels=[8, 8]",
+    "network_def#hidden_channels=8",
+    "discriminator_def#channels=[8, 8]",
+    "classifier_def#channels=[4, 4, 8, 8, 8]",
+    "classify#max_epochs=1",
+    "stage1#max_epochs=1",
+    "train#max_epochs=1",
+]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_phantom_dataset(
+        tmp_path_factory.mktemp("table") / "set", patients=4, size=64, slices=4, progress=False
+    )
+
+
+def test_phantom_has_every_method_once(tmp_path):
+    cells = plan("phantom", list(METHODS), [0.01], [0], "small", tmp_path)
+    assert sorted(cell.method for cell in cells) == sorted(set(METHODS) - {"identity"})
+    by_method = {cell.method: cell for cell in cells}
+    assert by_method["oracle"].configs == ["train", "regression", "oracle"]
+    assert by_method["separate"].configs == ["train"]
+    assert by_method["separate"].data.settings["patients"] == 24
+    affine = by_method["affine"].data
+    assert affine.base == by_method["separate"].data and affine.settings["method"] == "affine"
+    assert len({cell.path for cell in cells}) == len(cells)
+    assert all(cell.distortion is None for cell in cells)
+
+
+def test_each_distortion_has_a_data_set_and_each_seed_a_cell(tmp_path):
+    cells = plan("ixi-like", ["single", "affine"], [0.01, 0.05], [0, 1], "small", tmp_path)
+    assert len(cells) == 8 and len({cell.path for cell in cells}) == 8
+    single = [cell for cell in cells if cell.method == "single"]
+    assert {cell.data.settings["distortion"] for cell in single} == {0.01, 0.05}
+    assert len({cell.data.path for cell in single}) == 2
+    assert all(cell.configs == ["train", "single", "ixi"] for cell in single)
+    assert all(cell.data.settings["window_width"] == 1000 for cell in cells if cell.method == "affine")
+
+
+def test_the_papers_preset_is_laid_over_last(tmp_path):
+    (cell,) = plan("phantom", ["joint"], [], [0], "paper", tmp_path)
+    assert cell.configs == ["train", "joint", "paper_ct"] and cell.data.settings["size"] == 256
+    ixi = plan("ixi", ["joint"], [0.02], [0], "paper", tmp_path, (Path("t2"), Path("pd")))
+    assert ixi[0].configs == ["train", "joint", "paper_ixi"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--methods", "pix2pix"], "method: expected some of identity, unregistered, .* but got 'pix2pix'"),
+        (["--data", "ixi-like", "--distortions", "-0.01"], "distortion: expected 0 or more.* but got -0.01"),
+        (["--data", "ixi-like", "--distortions", "nan"], "distortion: expected 0 or more.* but got nan"),
+        (["--preset", "medium"], "preset: expected one of small, paper but got 'medium'"),
+        (["--methods", "identity"], "at least one method besides identity"),
+        (["--data", "ixi"], "name the T2 and PD scans"),
+        (["--data", "/no/such/folder"], "/no/such/folder: no such data set folder"),
+        (["--set", "in_plane_size"], "expected KEY=VALUE but got 'in_plane_size'"),
+    ],
+)
+def test_wrong_input_gets_one_line_and_writes_nothing(arguments, line, tmp_path, capsys):
+    out_dir = tmp_path / "out"
+    assert main([*arguments, "--out-dir", str(out_dir)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    with pytest.raises(InputError, match=line):
+        raise InputError(error)
+    assert not out_dir.exists()
+
+
+def start(dataset: Path, out_dir: Path, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "benchmarks.table1", "--data", str(dataset), "--out-dir", str(out_dir)]
+    return subprocess.Popen(
+        [*command, *arguments, "--jobs", "1", "--set", *TINY],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_a_killed_table_goes_on_where_it_was(dataset, tmp_path):
+    out_dir = tmp_path / "out"
+    methods = ("--methods", "separate", "oracle")
+    running = start(dataset, out_dir, *methods)
+    last = out_dir / "cells" / "oracle_s0" / "checkpoints"
+    deadline = time.monotonic() + 300
+    while not last.exists() and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert last.exists(), running.stderr.read()
+    first = out_dir / "cells" / "separate_s0" / "cell.json"
+    finished = first.stat().st_mtime_ns
+    assert not (out_dir / "cells" / "oracle_s0" / "cell.json").exists()
+    time.sleep(2)  # the orphaned cell notices and leaves
+    before = {file: file.stat().st_mtime_ns for file in out_dir.rglob("*") if file.is_file()}
+    time.sleep(2)
+    assert {file: file.stat().st_mtime_ns for file in out_dir.rglob("*") if file.is_file()} == before
+
+    refused = start(dataset, out_dir, *methods)
+    assert refused.wait(300) == 2 and "holds cells already" in refused.stderr.read()
+    resumed = start(dataset, out_dir, *methods, "--resume")
+    output, error = resumed.communicate(timeout=600)
+    assert resumed.returncode == 0, error
+    assert first.stat().st_mtime_ns == finished  # not trained again
+    assert "is finished" in (out_dir / "cells" / "oracle_s0" / "log.txt").read_text()
+    table = json.loads((out_dir / "table1.json").read_text())
+    assert [row["method"] for row in table["rows"]] == ["identity", "separate", "oracle"]
+    assert set(table) >= {"data", "preset", "hardware", "rows"}
+    for row in table["rows"]:
+        assert row["mse"]["low"] is None or row["mse"]["low"] <= row["mse"]["mean"] <= row["mse"]["high"]
+    assert "| **" not in output or "Table 1" in output
+    assert {file.name for file in out_dir.iterdir()} >= {"table1.json", "table1.csv", "table1.md"}
+
+    other = start(dataset, out_dir, *methods, "--resume", "--seeds", "0")
+    assert other.wait(300) == 0  # nothing left to do
+
+
+@pytest.mark.slow
+def test_a_failing_cell_is_named_and_the_others_finish(dataset, tmp_path):
+    out_dir = tmp_path / "out"
+    (out_dir / "cells").mkdir(parents=True)
+    (out_dir / "cells" / "oracle_s0").write_text("in the way")
+    running = start(dataset, out_dir, "--methods", "separate", "oracle", "--resume")
+    output, error = running.communicate(timeout=600)
+    assert running.returncode == 1
+    assert "oracle, seed 0" in error
+    assert [row["method"] for row in json.loads((out_dir / "table1.json").read_text())["rows"]] == [
+        "identity",
+        "separate",
+    ]
+
+
+def test_results_of_other_settings_are_not_taken(tmp_path):
+    (cell,) = plan("phantom", ["joint"], [], [0], "small", tmp_path)
+    cell.path.mkdir(parents=True)
+    (cell.path / "cell.json").write_text(json.dumps({"spec": cell.spec, "seconds": 1.0}))
+    assert cell.result() is not None
+    (cell.path / "cell.json").write_text(json.dumps({"spec": {**cell.spec, "seed": 3}}))
+    with pytest.raises(InputError, match=r"joint_s0: holds a result of other settings"):
+        cell.result()
