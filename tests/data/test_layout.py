@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from monai_nce.data.layout import DatasetWriter, read_datalist, read_datalist_file
+from monai_nce.data.pairs import evaluation_pairs
 from monai_nce.data.writers import write_nifti_hu
 from monai_nce.errors import InputError
 
@@ -50,6 +51,47 @@ def test_round_trip(tmp_path: Path) -> None:
     assert (about["numTraining"], about["numValidation"], about["numTest"]) == (2, 0, 1)
     assert about["provenance"] == {"seed": 7}
     assert sorted(os.listdir(folder)) == ["datalist.json", "volumes"]
+
+
+def test_a_source_that_is_aligned_is_written_once(tmp_path: Path) -> None:
+    with DatasetWriter(tmp_path, **ABOUT) as dataset:
+        dataset.add("training", "a", AFFINE, source=VOLUME, target=VOLUME + 1, aligned_source=VOLUME)
+        dataset.add("test", "b", AFFINE, source=VOLUME, target=VOLUME + 1, aligned_source=VOLUME.copy())
+    once, twice = read_datalist(tmp_path)
+    assert once["aligned_source"] == once["source"] == str(tmp_path / "volumes" / "a_source.nii")
+    assert twice["aligned_source"] != twice["source"]
+    assert sorted(os.listdir(tmp_path / "volumes")) == [
+        "a_source.nii",
+        "a_target.nii",
+        "b_aligned_source.nii",
+        "b_source.nii",
+        "b_target.nii",
+    ]
+    assert [pair["aligned"] for pair in evaluation_pairs([once, twice])] == [True, True]
+
+
+def test_a_report_comes_and_goes_with_its_data_set(tmp_path: Path) -> None:
+    def make_with(content: dict[str, Any] | None, spoilt: bool = False) -> None:
+        with DatasetWriter(tmp_path / "x", **ABOUT, overwrite=True) as dataset:
+            dataset.add("training", "a", AFFINE, source=VOLUME * np.nan if spoilt else VOLUME)
+            if content is not None:
+                dataset.report(content)
+
+    with pytest.raises(ValueError):
+        make_with({"left_out": []}, spoilt=True)
+    with pytest.raises(ValueError):
+        make_with({"k": np.nan})
+    assert os.listdir(tmp_path) == []
+    make_with({"left_out": ["b"]})
+    with pytest.raises(ValueError):
+        make_with({"left_out": []}, spoilt=True)
+    assert json.loads((tmp_path / "x" / "report.json").read_text()) == {"left_out": ["b"]}
+    make_with(None)
+    assert sorted(os.listdir(tmp_path / "x")) == ["datalist.json", "volumes"]
+    (tmp_path / "y").mkdir()
+    (tmp_path / "y" / "report.json").touch()
+    with pytest.raises(InputError, match=r"report\.json: already there"):
+        DatasetWriter(tmp_path / "y", **ABOUT)
 
 
 def test_slices_lie_contiguously_for_a_memory_map(tmp_path: Path) -> None:

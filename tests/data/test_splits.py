@@ -38,6 +38,16 @@ def test_sizes(count: int, sizes: tuple[int, int, int]) -> None:
     assert tuple(map(len, split_patients(map(str, range(count))).values())) == sizes
 
 
+@given(PATIENTS, st.floats(0, 0.49), SEED)
+def test_the_test_split_does_not_depend_on_the_share_for_validation(
+    patients: list[str], share: float, seed: int
+) -> None:
+    """So that a network trained with a validation split is tested on the same patients as one without."""
+    without = split_patients(patients, validation=0, test=0.2, seed=seed)
+    assert not without["validation"]
+    assert split_patients(patients, share, 0.2, seed)["test"] == without["test"]
+
+
 def test_the_seed_matters() -> None:
     patients = [str(index) for index in range(24)]
     assert split_patients(patients, seed=0) != split_patients(patients, seed=1)

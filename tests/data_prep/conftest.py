@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -35,3 +37,28 @@ def write_body() -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def write_scan() -> Callable[..., Path]:
+    """``write_scan(path, volume, affine)``: a scan as IXI has them, int16 in a compressed NIfTI file."""
+
+    def write(path: Path, volume: np.ndarray, affine: np.ndarray) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nib.save(nib.Nifti1Image(np.rint(volume).astype(np.int16), affine), path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def as_tar() -> Callable[..., Path]:
+    """``as_tar(folder, path)``: the folder's files as a tar archive, sorted by name."""
+
+    def pack(folder: Path, path: Path, prefix: str = "") -> Path:
+        with tarfile.open(path, "w") as archive:
+            for file in sorted(folder.iterdir()):
+                archive.add(file, prefix + file.name)
+        return path
+
+    return pack
