@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -256,15 +257,15 @@ class Page:
         self.tops = [self.size[1] - self.TOP - sum(row_heights[:row]) - self.ROW_GAP * row for row in range(len(crops))]
         self.figure = dark_figure(*self.size)
         for column, title in enumerate(columns):
-            self._text(
-                self.LEFT + column * (self.PANEL + self.GAP) + self.PANEL / 2, self.size[1] - 0.29, title, 11, "white"
-            )
+            centre = self.LEFT + column * (self.PANEL + self.GAP) + self.PANEL / 2
+            # 22 characters of 11 points fill a column
+            self._text(centre, self.size[1] - 0.29, title, 11 * min(1.0, 22 / max(len(title), 1)), "white")
         for top, height, title in zip(self.tops, row_heights, row_titles, strict=True):
             wrapped = textwrap.fill(title, max(int(height / 0.07), 8))
             self._text(0.23, top - height / 2, wrapped, 8, "white", rotation=90, va="center")
         self._text(width / 2, 0.14, "\n".join(note_lines), 8, "0.75", va="bottom")
 
-    def _text(self, x: float, y: float, text: str, size: float, colour: str, **how: object) -> None:
+    def _text(self, x: float, y: float, text: str, size: float, colour: str, **how: Any) -> None:
         self.figure.text(x / self.size[0], y / self.size[1], text, fontsize=size, color=colour, ha="center", **how)
 
     def _position(self, row: int, line: int, column: int) -> tuple[float, float, float, float]:

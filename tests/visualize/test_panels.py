@@ -76,7 +76,13 @@ def test_nothing_on_a_page_overlaps_or_is_cut(tmp_path: Path, monkeypatch: pytes
     images = [body(), body(20, 60), body(60, 20)]
     crops = [Crop("p", {"a": image}, (1.0, 1.0), CT) for image in images]
     note = "A long note that does not fit into one line. " * 8
-    page = Page(["left", "right"], crops, ["patient_with_a_long_name_000, slice 20 of 32"] * 3, note, lines=2)
+    page = Page(
+        ["a method with a name of many words", "Wwwwwwwwwwwwwwwwww"],
+        crops,
+        ["patient_with_a_long_name_000, slice 20 of 32"] * 3,
+        note,
+        lines=2,
+    )
     for r, image in enumerate(images):
         for c in range(2):
             for line in range(2):
