@@ -191,7 +191,7 @@ def _template() -> Template:
         path = root / FILES.format(name)
         if not path.is_file():
             raise InputError(f"{path}: missing; another release of nilearn? constraints.txt names one that ships it")
-        images[name] = nib.load(path)
+        images[name] = nib.Nifti1Image.from_filename(path)
     t1, gm, wm = (np.asarray(image.dataobj, dtype=np.float32) / 255 for image in images.values())
     brain = (t1 > 0).astype(np.float32)
     csf = np.clip(brain - gm - wm, 0, 1)
