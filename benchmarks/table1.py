@@ -4,8 +4,9 @@
                                 [--preset small|paper] [--resume]
 
 Every cell (method, distortion, seed) is trained and evaluated by the bundle's own workflows, in a process of its own.
-After each cell ``table1.json``, ``table1.csv`` and ``table1.md`` are written anew in the output folder. A stopped run
-goes on with ``--resume``: finished cells are skipped, and a cell that was at work goes on after its last epoch.
+After each cell ``table1.json``, ``table1.csv`` and ``table1.md`` are written anew in the output folder, and at the end
+the figures. A stopped run goes on with ``--resume``: finished cells are skipped, and a cell that was at work goes on
+after its last epoch.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.cell import RESULT
+from benchmarks.figures import draw_figures
 from benchmarks.table import hardware, write_table
 from data_prep.options import at_least
 from monai_nce.data import read_datalist, read_datalist_file, write_json
@@ -392,8 +394,9 @@ def _run(options: argparse.Namespace) -> int:
     failures = Runner(jobs, threads).run(todo, len(cells) - len(todo), write) if todo else []
     write()
     if (out_dir / "table1.md").exists():
+        figures = draw_figures(out_dir)
         print((out_dir / "table1.md").read_text(encoding="utf-8"))
-    print(f"table1.json, table1.csv and table1.md are in {out_dir}")
+        print(f"table1.json, table1.csv, table1.md and {len(figures)} figures are in {out_dir}")
     if failures:
         print(f"error: {len(failures)} of {len(cells)} cells failed; mend the cause and go on with --resume")
     return 1 if failures else 0

@@ -1,0 +1,105 @@
+"""Figures from finished cells: the right networks on the right patients, and clear words where there are none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser
+
+from benchmarks import figures
+from benchmarks.figures import draw_figures, main
+from benchmarks.table1 import DataSet, plan
+from data_prep.register import register_dataset
+from monai_nce.data import read_datalist, write_phantom_dataset
+
+TINY = {
+    "in_plane_size": 64,
+    "network_def#channels": [8, 8],
+    "network_def#hidden_channels": 8,
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table's folder with cells whose networks are as initialised: the residual generator leaves its input as it is."""
+    folder = tmp_path_factory.mktemp("figures")
+    dataset = write_phantom_dataset(folder / "set", patients=4, size=64, slices=4, progress=False)
+    register_dataset(dataset, folder / "registered", "affine", progress=False)
+    for cell in plan(str(dataset), ["affine", "separate", "oracle"], [], [0], "small", folder, overrides=TINY):
+        parser = ConfigParser(json.loads((Path(figures.CONFIGS) / "train.json").read_text()))
+        parser.update(TINY)
+        network = parser.get_parsed_content("network_def", instantiate=True)
+        (cell.path / "models").mkdir(parents=True)
+        for name in ("model.pt", "auxiliary.pt"):
+            torch.save(network.state_dict(), cell.path / "models" / name)
+        data = DataSet(folder / "registered") if cell.method == "affine" else cell.data
+        spec = {**cell.spec, "dataset_dir": str(data.path)}
+        (cell.path / "cell.json").write_text(json.dumps({"spec": spec}))
+    return folder
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> dict:
+    """What the drawing functions are given, in place of pictures."""
+    kept: dict = {}
+    for name in ("draw_registration", "draw_synthetic_source", "draw_comparison"):
+        monkeypatch.setattr(figures, name, lambda path, rows, _name=name, **names: kept.update({_name: (rows, names)}))
+    return kept
+
+
+def volume(path: str) -> np.ndarray:
+    return np.asarray(nib.load(path).dataobj, dtype=float)
+
+
+def test_methods_are_compared_on_the_aligned_source_of_test_patients(trained, drawn):
+    draw_figures(trained, progress=False)
+    rows, names = drawn["draw_comparison"]
+    item = read_datalist(trained / "set", "test")[0]
+    assert rows[0].title.startswith(item["patient"]) and list(rows[0].synthetic) == ["affine", "separate", "oracle"]
+    assert (names["source_name"], names["window_width"], names["unit"]) == ("NECT", 300, "HU")
+    z = int(rows[0].title.split("slice ")[1].split(" ")[0]) - 1
+    source, target = volume(item["aligned_source"]), volume(item["target"])
+    np.testing.assert_allclose(rows[0].source, source[..., z])
+    np.testing.assert_allclose(rows[0].target, target[..., z])
+    # an untrained residual generator gives its input, back in HU and within the window
+    np.testing.assert_allclose(rows[0].synthetic["separate"], source[..., z].clip(-100, 200), atol=0.01)
+    change = [np.abs(target[..., i].clip(-100, 200) - source[..., i].clip(-100, 200)).mean() for i in range(4)]
+    assert z == int(np.argmax(change))
+
+
+def test_the_auxiliary_network_is_given_the_target(trained, drawn):
+    draw_figures(trained, progress=False)
+    (row, *_), _ = drawn["draw_synthetic_source"]
+    np.testing.assert_allclose(row.synthetic_source, row.target.clip(-100, 200), atol=0.01)
+    assert not np.array_equal(row.source, row.aligned_source)
+
+
+def test_registration_is_shown_on_training_patients(trained, drawn):
+    draw_figures(trained, progress=False)
+    (row, *_), _ = drawn["draw_registration"]
+    item = read_datalist(trained / "set", "training")[0]
+    moved = {i["patient"]: i for i in read_datalist(trained / "registered", "training")}[item["patient"]]
+    z = int(row.title.split("slice ")[1].split(" ")[0]) - 1
+    np.testing.assert_allclose(row.registered["affine"], volume(moved["source"])[..., z])
+    np.testing.assert_allclose(row.source, volume(item["source"])[..., z])
+
+
+def test_pictures_are_written(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "table")
+    names = [path.name for path in draw_figures(tmp_path / "table", progress=False)]
+    assert names == ["fig2_registration.png", "fig5_synthetic_source.png", "fig6_comparison.png"]
+    for name in names:
+        assert (tmp_path / "table" / "figures" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_folder_without_cells_and_an_unknown_distortion_get_one_line(trained, tmp_path, capsys):
+    assert main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}: holds no finished cell of python -m benchmarks.table1\n"
+    assert main([str(trained), "--distortion", "0.02"]) == 2
+    assert "has none but not 0.02" in capsys.readouterr().err
