@@ -131,8 +131,7 @@ def _header(content: Mapping[str, Any], registration: Registration, method: str,
 def _registered(registration: Registration, pairs: Sequence[dict[str, str]], workers: int) -> Iterator[np.ndarray]:
     """The registered sources, in the order of the pairs."""
     if registration.learns:
-        volumes = [(_open(item["target"]), _open(item["source"])) for item in pairs]
-        registration.fit([(_voxels(fixed), _voxels(moving)) for fixed, moving in volumes], _spacing(volumes[0][0]))
+        registration.fit([_pair(item) for item in pairs])
     if workers == 1 or registration.learns:
         yield from (_register(registration, item) for item in pairs)
         return
@@ -151,12 +150,17 @@ def _one_thread() -> None:
 
 
 def _register(registration: Registration, item: Mapping[str, str]) -> np.ndarray:
-    fixed, moving = _open(item["target"]), _open(item["source"])
     try:
-        return registration.register(_voxels(fixed), _voxels(moving), _spacing(fixed))
+        return registration.register(*_pair(item))
     except RuntimeError as error:  # ITK's, whose last line says what went wrong
         reason = str(error).strip().splitlines()[-1:]
         raise InputError(f"patient {item['patient']}: cannot be registered: {' '.join(reason)}") from error
+
+
+def _pair(item: Mapping[str, str]) -> tuple[np.ndarray, np.ndarray, list[float]]:
+    """Fixed and moving volume, mapped and not yet read, and their spacing in mm."""
+    fixed, moving = _open(item["target"]), _open(item["source"])
+    return _voxels(fixed), _voxels(moving), [float(side) for side in voxel_sizes(fixed.affine)]
 
 
 def _open(path: str) -> nib.Nifti1Image:
@@ -165,10 +169,6 @@ def _open(path: str) -> nib.Nifti1Image:
 
 def _voxels(image: nib.Nifti1Image) -> np.ndarray:
     return np.asanyarray(image.dataobj)
-
-
-def _spacing(image: nib.Nifti1Image) -> list[float]:
-    return [float(side) for side in voxel_sizes(image.affine)]
 
 
 def _add(dataset: DatasetWriter, item: Mapping[str, str], source: np.ndarray | None = None) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 __all__ = ["METHODS", "Registration", "make_registration"]
 
-METHODS = ("affine", "bspline")
+METHODS = ("affine", "bspline", "voxelmorph")
 
 
 class Registration(Protocol):
@@ -25,8 +25,8 @@ class Registration(Protocol):
 
     learns: bool
 
-    def fit(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]], spacing: Sequence[float]) -> None:
-        """Learn from pairs of (fixed, moving), volumes (H, W, D) in HU; without effect where nothing is learnt."""
+    def fit(self, pairs: Sequence[tuple[np.ndarray, np.ndarray, Sequence[float]]]) -> None:
+        """Learn from (fixed, moving, spacing), as in :meth:`register`; without effect where nothing is learnt."""
 
     def register(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
         """Bring ``moving`` onto ``fixed``, both (H, W, D) in HU with ``spacing`` in mm; float32 HU."""

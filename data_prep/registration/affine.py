@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from data_prep.registration.resampling import pull
 from monai_nce.transforms.window import WindowHU
 
-__all__ = ["AffineRegistration"]
+__all__ = ["AffineRegistration", "apply"]
 
 LEVELS_MM = (10.0, 5.0)  # size of the voxels at each level; the Gaussian before has half of it as its sigma
 BINS = 32
@@ -40,7 +41,7 @@ class AffineRegistration:
         self.window = WindowHU(window_level, window_width)
         self.seed = seed
 
-    def fit(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]], spacing: Sequence[float]) -> None:
+    def fit(self, pairs: Sequence[tuple[np.ndarray, np.ndarray, Sequence[float]]]) -> None:
         """Nothing is learnt: each pair is optimised by itself."""
 
     def register(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
@@ -54,18 +55,13 @@ class AffineRegistration:
         Returns:
             ``moving`` on the grid of ``fixed``, float32 HU.
         """
-        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # sums in another order would change the last digits
-        image = _image(np.asarray(moving, dtype=np.float32), spacing)
-        resampler = sitk.ResampleImageFilter()
-        resampler.SetReferenceImage(image)
-        resampler.SetTransform(self.transform(fixed, moving, spacing))
-        resampler.SetInterpolator(sitk.sitkLinear)
-        # Between the scans organs move by centimetres along the body: air would stand where tissue is.
-        resampler.SetUseNearestNeighborExtrapolator(True)
-        return np.ascontiguousarray(sitk.GetArrayFromImage(resampler.Execute(image)).transpose(2, 1, 0))
+        matrix, offset = self.matrix(fixed, moving, spacing)
+        points = np.indices(fixed.shape, dtype=np.float32) * np.reshape(np.float32(spacing), (3, 1, 1, 1))
+        return pull(moving, apply(matrix, offset, points), spacing)
 
-    def transform(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> sitk.AffineTransform:
-        """The transform from points of ``fixed`` to points of ``moving``, in mm from the first voxel."""
+    def matrix(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """The transform as a 3×3 matrix and an offset: ``moving_point = matrix @ fixed_point + offset``, in mm."""
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # sums in another order would change the last digits
         pair = [_image(self.window(np.asarray(volume)).numpy(), spacing) for volume in (fixed, moving)]
         transform = sitk.AffineTransform(3)
         extent = (np.array(fixed.shape) - 1) * np.array(spacing, dtype=float)
@@ -82,7 +78,8 @@ class AffineRegistration:
             method.SetOptimizerScalesFromPhysicalShift()
             method.SetInitialTransform(transform, inPlace=True)
             method.Execute(*(_coarser(image, size) for image in pair))
-        return transform
+        offset = np.array(transform.TransformPoint([0.0, 0.0, 0.0]))
+        return np.array(transform.GetMatrix()).reshape(3, 3), offset
 
     def settings(self) -> dict[str, Any]:
         """What a data set's provenance should say of the method."""
@@ -98,6 +95,12 @@ class AffineRegistration:
             "window_width": self.window.window_width,
             "seed": self.seed,
         }
+
+
+def apply(matrix: np.ndarray, offset: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """``matrix @ point + offset`` for each of the points (3, H, W, D); float32."""
+    turned = np.tensordot(matrix.astype(np.float32), points, axes=1)
+    return np.asarray(turned + offset.astype(np.float32).reshape(3, 1, 1, 1))
 
 
 def _image(volume: np.ndarray, spacing: Sequence[float]) -> sitk.Image:

@@ -12,8 +12,8 @@ from typing import Any
 
 import itk
 import numpy as np
-from scipy import ndimage
 
+from data_prep.registration.resampling import pull
 from monai_nce.errors import InputError
 from monai_nce.transforms.window import WindowHU
 
@@ -48,7 +48,7 @@ class BSplineRegistration:
         if not hasattr(itk, "ElastixRegistrationMethod"):
             raise InputError("--method bspline needs elastix; install it with: pip install itk-elastix")
 
-    def fit(self, pairs: Sequence[tuple[np.ndarray, np.ndarray]], spacing: Sequence[float]) -> None:
+    def fit(self, pairs: Sequence[tuple[np.ndarray, np.ndarray, Sequence[float]]]) -> None:
         """Nothing is learnt: each pair is optimised by itself."""
 
     def register(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
@@ -62,9 +62,8 @@ class BSplineRegistration:
         Returns:
             ``moving`` on the grid of ``fixed``, float32 HU.
         """
-        shift = self.displacement(fixed, moving, spacing) / np.array(spacing, dtype=np.float32)
-        voxels = np.indices(fixed.shape, dtype=np.float32) + np.moveaxis(shift, -1, 0)
-        return np.asarray(ndimage.map_coordinates(np.asarray(moving, np.float32), voxels, order=1, mode="nearest"))
+        points = np.indices(fixed.shape, dtype=np.float32) * np.reshape(np.float32(spacing), (3, 1, 1, 1))
+        return pull(moving, points + np.moveaxis(self.displacement(fixed, moving, spacing), -1, 0), spacing)
 
     def displacement(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
         """From each voxel of ``fixed`` to its place in ``moving``: (H, W, D, 3), in mm along the three axes."""
