@@ -37,7 +37,8 @@ def test_a_smooth_deformation_is_undone(points, scan, spacing, error) -> None:
     found = np.moveaxis(method.displacement(fixed, moving, spacing), -1, 0)
     organs = (truth > 0) & (truth < 150)
     for axis in (0, 2):
-        assert np.corrcoef(found[axis][organs], -bent(points)[axis][organs])[0, 1] > 0.5  # inside flat organs nothing tells it
+        # weakly: inside flat organs nothing tells where a point went
+        assert np.corrcoef(found[axis][organs], -bent(points)[axis][organs])[0, 1] > 0.5
     # values are interpolated between those of the scan, never beyond
     assert moving.min() - 0.01 <= moved.min()
     assert 0.8 * moving.max() < moved.max() <= moving.max() + 0.01

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_prep import register
+from data_prep.__main__ import main
+from data_prep.register import register_dataset
+from monai_nce.data.layout import DatasetWriter, read_datalist, read_datalist_file
+from monai_nce.data.phantom_dataset import write_phantom_dataset
+from monai_nce.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_phantom_dataset(tmp_path_factory.mktemp("set"), patients=5, size=32, slices=8, progress=False)
+
+
+class Plus:
+    """Adds to the moving volume what it has been told, and its first spacing."""
+
+    learns = True
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def fit(self, pairs):
+        self.seen = len(pairs)
+
+    def register(self, fixed, moving, spacing):
+        return moving + np.float32(self.seen) + np.rint(10 * spacing[0])
+
+    def settings(self):
+        return {"plus": 1}
+
+
+@pytest.fixture
+def plus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(register, "make_registration", lambda *args, **kwargs: Plus())
+
+
+def voxels(item: dict[str, str], role: str) -> np.ndarray:
+    return register._voxels(register._open(item[role]))
+
+
+def test_only_the_training_sources_change(phantom: Path, tmp_path: Path, plus: None) -> None:
+    out = register_dataset(phantom, tmp_path / "out", "affine", progress=False)
+    before, after = read_datalist(phantom), read_datalist(out)
+    assert [(i["patient"], i["split"]) for i in after] == [(i["patient"], i["split"]) for i in before]
+    for old, new in zip(before, after, strict=True):
+        assert old.keys() == new.keys()
+        assert Path(new["source"]).is_relative_to(out.resolve())
+        for role in ("target", "aligned_source", "labels"):
+            assert Path(new[role]).read_bytes() == Path(old[role]).read_bytes()
+        # 3 training patients of 5; pixels of 10.67 mm
+        added = 3 + 107 if old["split"] == "training" else 0
+        np.testing.assert_array_equal(voxels(new, "source"), voxels(old, "source") + added)
+
+
+def test_what_it_says_of_itself(phantom: Path, tmp_path: Path, plus: None) -> None:
+    made = read_datalist_file(register_dataset(phantom, tmp_path / "out", "bspline", progress=False))
+    original = read_datalist_file(phantom)
+    assert made["name"] == "monai-nce phantom, registered (bspline)"
+    for key in ("licence", "source_domain", "target_domain"):
+        assert made[key] == original[key]
+    provenance = made["provenance"]
+    assert provenance["method"] == "bspline"
+    assert provenance["settings"] == {"plus": 1}
+    assert provenance["registered_patients"] == 3
+    assert provenance["labels"] == original["provenance"]["labels"]
+    assert provenance["original"] == {k: v for k, v in original["provenance"].items() if k != "labels"}
+
+
+def unpaired(folder: Path, roles: dict[str, tuple[str, ...]], shape: tuple[int, int, int] = (8, 8, 8)) -> Path:
+    with DatasetWriter(folder, name="set", description="d", licence="l") as dataset:
+        for patient, given in roles.items():
+            volumes = {role: np.zeros(shape) for role in given}
+            dataset.add("training", patient, np.diag([2, 2, 2, 1]), **volumes)
+    return folder
+
+
+def test_patients_without_a_pair_are_left_out(tmp_path: Path, plus: None) -> None:
+    given = unpaired(tmp_path / "set", {"a": ("source", "target"), "b": ("source",), "c": ("target",)})
+    with pytest.warns(UserWarning, match="2 training patients without source or target are left out: b, c"):
+        out = register_dataset(given, tmp_path / "out", "affine", progress=False)
+    assert [item["patient"] for item in read_datalist(out)] == ["a"]
+
+
+def test_bad_input_is_refused_and_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lone = unpaired(tmp_path / "lone", {"a": ("source",), "b": ("target",)})
+    flat = unpaired(tmp_path / "flat", {"a": ("source", "target")}, (8, 8, 3))
+    fine = unpaired(tmp_path / "fine", {"a": ("source", "target")})
+    out = tmp_path / "out"
+    for dataset, options, message in (
+        (lone, [], "no training patient has both a source and a target"),
+        (flat, [], r"a_source.nii: expected 4 voxels or more on each axis but got (8, 8, 3)"),
+        (tmp_path / "none", [], "no such data set folder"),
+        (fine, ["--window-width", "0"], "expected a positive window_width in HU but got 0.0"),
+        (fine, ["--out-dir", str(fine), "--overwrite"], "expected another folder than that of the data set"),
+    ):
+        assert main(["register", str(dataset), "--method", "affine", "--out-dir", str(out), *options]) == 2
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert line.startswith("error: ")
+        assert message in line
+        assert not out.exists()
+    with pytest.raises(InputError, match="expected one of affine, bspline, voxelmorph but got 'rigid'"):
+        register_dataset(fine, out, "rigid")
+
+
+def test_a_failed_registration_names_the_patient(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    constant = unpaired(tmp_path / "set", {"a": ("source", "target")})
+    out = tmp_path / "out"
+    assert main(["register", str(constant), "--method", "affine", "--out-dir", str(out)]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: patient a: cannot be registered: ")
+    assert not out.exists()
+
+
+def test_the_command_twice(phantom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["register", str(phantom), "--method", "affine", "--out-dir"]
+    assert main([*command, str(tmp_path / "a")]) == 0
+    assert "register, affine" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "b")]) == 0
+    assert main([*command, str(tmp_path / "b")]) == 2
+    for name in os.listdir(tmp_path / "a" / "volumes"):
+        assert (tmp_path / "a" / "volumes" / name).read_bytes() == (tmp_path / "b" / "volumes" / name).read_bytes()
+    assert json.loads((tmp_path / "a" / "datalist.json").read_text())["numTraining"] == 3
+
+
+@pytest.mark.slow
+def test_several_workers_give_the_same(phantom: Path, tmp_path: Path) -> None:
+    one = register_dataset(phantom, tmp_path / "one", "affine", progress=False)
+    two = register_dataset(phantom, tmp_path / "two", "affine", workers=2, progress=False)
+    for a, b in zip(read_datalist(one, "training"), read_datalist(two, "training"), strict=True):
+        assert Path(a["source"]).read_bytes() == Path(b["source"]).read_bytes()
+
+
+@pytest.mark.slow
+def test_voxelmorph_through_the_command(phantom: Path, tmp_path: Path) -> None:
+    assert main(["register", str(phantom), "--method", "voxelmorph", "--out-dir", str(tmp_path / "out")]) == 0
+    assert read_datalist_file(tmp_path / "out")["provenance"]["method"] == "voxelmorph"
