@@ -9,6 +9,7 @@ VENV ?= .venv
 PIP_ARGS ?=
 PYTEST_ARGS ?=
 WORKERS ?= 2
+TABLE_ARGS ?= --data phantom
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -19,10 +20,10 @@ DEMO := runs/demo
 PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all lint clean
+.PHONY: help setup demo table1 test test-slow test-all lint clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## make .venv with the tested versions of everything
 
@@ -41,6 +42,10 @@ demo: $(STAMP)  ## train both stages on phantoms, evaluate, enhance a volume and
 	cp $(DEMO)/inference/*_synthetic_cect.png $(DEMO)/enhanced.png
 	$(BUNDLE) evaluating --config_file "['$(CONFIGS)/train.json','$(CONFIGS)/evaluate.json']" --output_dir $(DEMO)
 	@echo "Look at $(DEMO)/preview.png; $(DEMO)/enhanced.nii.gz is the synthetic CECT of one scan."
+
+# What is there already is taken up, not trained again. Another table: make table1 TABLE_ARGS="--data ixi-like"
+table1: $(STAMP)  ## Table 1 of the paper and its figures, on the phantom: about an hour on 2 cores; see runs/table1
+	$(BIN)/python -m benchmarks.table1 $(TABLE_ARGS) --resume
 
 test: lint  ## lint and the quick tests
 	$(PYTEST) -m "not slow"

@@ -56,7 +56,8 @@ def hardware(jobs: int, threads: int) -> str:
         name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         pass  # not Linux
-    return f"{name}, {os.cpu_count()} cores, {jobs} cells at once, {threads} threads each, torch {torch.__version__}"
+    each = f"{threads} thread{'s' * (threads != 1)} each"
+    return f"{name}, {os.cpu_count()} cores, {jobs} cells at once, {each}, torch {torch.__version__}"
 
 
 def table_rows(results: Sequence[Mapping[str, Any]], mri: bool) -> list[dict[str, Any]]:

@@ -1,0 +1,109 @@
+"""What training at the paper's size costs: floating-point operations of each stage, and hours at a given speed.
+
+    python -m benchmarks.paper_cost [--tflops 40] [--out FILE]
+
+One iteration of each stage runs at full size on the CPU under PyTorch's operation counter; iterations and epochs are
+the paper's (§4.1, §4.3.1, §4.4.1). The hours are an estimate: convolutions and matrix products alone count, and the
+speed that a GPU keeps up is assumed, not measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigWorkflow
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.cell import CONFIGS
+from benchmarks.table1 import METHODS
+from monai_nce.data import write_json, write_phantom_dataset
+
+__all__ = ["STAGES", "main", "operations"]
+
+# which trainers each method runs, one after the other
+STAGES = {
+    "separate": ("classify", "stage1", "train"),
+    "joint": ("classify", "train"),
+    "single": ("stage1",),
+    "cycle": ("classify", "train"),
+    "regression": ("classify", "train"),
+}
+# training stacks (one per slice): 19,180 pairs of CT (4.3.1); of IXI 80 % of 566 subjects, 64 slices each (4.4.1)
+STACKS = {"paper_ct": 19180, "paper_ixi": round(0.8 * 566) * 64}
+BATCH = 4
+DEFAULT_TFLOPS = 40.0
+
+
+def operations(method: str, preset: str, dataset_dir: str | Path, **overrides: Any) -> dict[str, dict[str, float]]:
+    """Operations of a method's stages.
+
+    Args:
+        method: of ``STAGES``.
+        preset: ``paper_ct`` or ``paper_ixi``.
+        dataset_dir: any data set of the preset's in-plane size, with at least a batch of stacks.
+        overrides: keys of the configuration.
+
+    Returns:
+        For each stage ``tflop_per_iteration``, ``iterations`` (all epochs) and ``pflop``, the product.
+    """
+    configs = ["train", *METHODS.get(method, [method]), preset]
+    counted = {}
+    with tempfile.TemporaryDirectory() as output_dir:
+        for stage in STAGES[method]:
+            workflow = ConfigWorkflow(
+                config_file=[str(CONFIGS / f"{name}.json") for name in configs],
+                workflow_type="train",
+                logging_file=False,
+                dataset_dir=str(dataset_dir),
+                output_dir=output_dir,
+                num_workers=0,
+                **{f"{stage}#handlers": [], **overrides},
+            )
+            workflow.initialize()
+            trainer = workflow.parser.get_parsed_content(f"{stage}#trainer")
+            epochs = trainer.state.max_epochs
+            trainer.state.epoch_length, trainer.state.max_epochs = 1, 1
+            with FlopCounterMode(display=False) as counter:
+                trainer.run()
+            iterations = epochs * (STACKS[preset] // BATCH)
+            tflop = counter.get_total_flops() / 1e12
+            counted[stage] = {
+                "tflop_per_iteration": tflop,
+                "iterations": iterations,
+                "pflop": tflop * iterations / 1e3,
+            }
+    return counted
+
+
+def main() -> None:
+    """Count, print and, with ``--out``, write."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.paper_cost", description="Cost of the paper's trainings."
+    )
+    parser.add_argument("--tflops", type=float, default=DEFAULT_TFLOPS, help="assumed speed of the GPU (default: 40)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="JSON to write")
+    options = parser.parse_args()
+    result: dict[str, Any] = {"tflops_assumed": options.tflops, "torch": torch.__version__}
+    with tempfile.TemporaryDirectory() as folder:
+        for preset, size in (("paper_ct", 256), ("paper_ixi", 128)):
+            data = write_phantom_dataset(Path(folder) / preset, patients=2, size=size, slices=4, progress=False)
+            result[preset] = {}
+            for method in STAGES:
+                stages = operations(method, preset, data)
+                pflop = sum(stage["pflop"] for stage in stages.values())
+                hours = pflop * 1e3 / options.tflops / 3600
+                result[preset][method] = {"stages": stages, "pflop": pflop, "hours": hours}
+                print(
+                    f"{preset}  {method:10}  {pflop:9.0f} PFLOP  {hours:6.1f} h at {options.tflops:g} TFLOP/s",
+                    flush=True,
+                )
+    if options.out:
+        write_json(options.out, result)
+
+
+if __name__ == "__main__":
+    main()
