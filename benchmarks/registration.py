@@ -3,7 +3,7 @@
     python -m benchmarks.registration [--data DIR] [--methods NAME ...] [--seed S] [--out FILE]
 
 For each training pair the squared error, within the window on [-1, 1], between the registered source and the aligned
-one, which a phantom has. Beside it stands the floor, the source left where it is, and the seconds that each method
+one, which a phantom has. Beside it stands the floor, the source left where it is, and the CPU seconds that each method
 takes. Noise alone, and what is nowhere in the moving scan, leave an error that no method can remove.
 """
 
@@ -51,7 +51,7 @@ def measure(
 
     Returns:
         Per method, and for ``unregistered``: mean ``mse`` over patients, that of each patient (``mse_per_patient``),
-        ``seconds_to_learn`` and ``seconds_per_patient``, and the ``settings``; and the hardware.
+        ``seconds_to_learn`` and ``seconds_per_patient`` of CPU time, and the ``settings``; and the hardware.
 
     Raises:
         InputError: if the data set cannot be used or lacks an aligned source.
@@ -70,11 +70,11 @@ def measure(
         method = make_registration(
             name, window_level=window_level, window_width=window_width, seed=seed, progress=progress
         )
-        start = time.perf_counter()
+        start = time.process_time()
         method.fit(pairs)
-        learnt = time.perf_counter()
+        learnt = time.process_time()
         moved = [method.register(*pair) for pair in tqdm(pairs, desc=name, unit="patient", disable=not progress)]
-        seconds = (time.perf_counter() - learnt) / len(pairs)
+        seconds = (time.process_time() - learnt) / len(pairs)
         errors = [error(volume, truth) for volume, truth in zip(moved, truths, strict=True)]
         rows[name] = {
             **_row(items, errors),
@@ -115,7 +115,7 @@ def main() -> None:
     arguments = parser.parse_args()
     dataset_dir = arguments.data or ensure_phantom_dataset(Path("runs/phantom"))
     result = measure(dataset_dir, arguments.methods, seed=arguments.seed)
-    print("| method | MSE on [-1, 1] | of unregistered | seconds to learn | seconds per patient |")
+    print("| method | MSE on [-1, 1] | of unregistered | CPU seconds to learn | CPU seconds per patient |")
     print("| --- | --- | --- | --- | --- |")
     floor = result["methods"][UNREGISTERED]["mse"]
     for name, row in result["methods"].items():

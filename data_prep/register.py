@@ -164,7 +164,7 @@ def _pair(item: Mapping[str, str]) -> tuple[np.ndarray, np.ndarray, list[float]]
 
 
 def _open(path: str) -> nib.Nifti1Image:
-    return nib.load(path)
+    return nib.Nifti1Image.from_filename(path)
 
 
 def _voxels(image: nib.Nifti1Image) -> np.ndarray:

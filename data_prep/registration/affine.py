@@ -56,7 +56,7 @@ class AffineRegistration:
             ``moving`` on the grid of ``fixed``, float32 HU.
         """
         matrix, offset = self.matrix(fixed, moving, spacing)
-        points = np.indices(fixed.shape, dtype=np.float32) * np.reshape(np.float32(spacing), (3, 1, 1, 1))
+        points = np.indices(fixed.shape, dtype=np.float32) * np.array(spacing, dtype=np.float32).reshape(3, 1, 1, 1)
         return pull(moving, apply(matrix, offset, points), spacing)
 
     def matrix(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ and elastix, which draws some thousand new samples for each of its steps, to 0.0
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,7 +63,7 @@ class BSplineRegistration:
         Returns:
             ``moving`` on the grid of ``fixed``, float32 HU.
         """
-        points = np.indices(fixed.shape, dtype=np.float32) * np.reshape(np.float32(spacing), (3, 1, 1, 1))
+        points = np.indices(fixed.shape, dtype=np.float32) * np.array(spacing, dtype=np.float32).reshape(3, 1, 1, 1)
         return pull(moving, points + np.moveaxis(self.displacement(fixed, moving, spacing), -1, 0), spacing)
 
     def displacement(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
@@ -80,12 +81,14 @@ class BSplineRegistration:
         transformix.SetTransformParameterObject(method.GetTransformParameterObject())
         transformix.SetComputeDeformationField(True)
         transformix.SetLogToConsole(False)
-        transformix.UpdateLargestPossibleRegion()
+        with tempfile.TemporaryDirectory() as folder:  # it writes the field to a file too, by default where one stands
+            transformix.SetOutputDirectory(folder)
+            transformix.UpdateLargestPossibleRegion()
         return np.asarray(itk.array_from_image(transformix.GetOutputDeformationField()).transpose(2, 1, 0, 3))
 
     def _stages(self, spacing: Sequence[float]) -> list[dict[str, list[Any]]]:
         """elastix's parameter maps, named as in its manual."""
-        common = {
+        common: dict[str, list[Any]] = {
             "FixedInternalImagePixelType": ["float"],
             "MovingInternalImagePixelType": ["float"],
             "ResultImagePixelType": ["float"],
@@ -108,12 +111,12 @@ class BSplineRegistration:
             "Optimizer": ["AdaptiveStochasticGradientDescent"],
             "HowToCombineTransforms": ["Compose"],
         }
-        affine = {
+        affine: dict[str, list[Any]] = {
             "Transform": ["AffineTransform"],
             "AutomaticScalesEstimation": ["true"],
             "AutomaticTransformInitialization": ["true"],
         }
-        bspline = {
+        bspline: dict[str, list[Any]] = {
             "Transform": ["RecursiveBSplineTransform"],
             "FinalGridSpacingInPhysicalUnits": [GRID_MM] * 3,
             "GridSpacingSchedule": [2**level for level in reversed(range(len(PYRAMID_MM))) for _ in range(3)],

@@ -119,7 +119,7 @@ class VoxelMorphRegistration:
             ``moving`` on the grid of ``fixed``, float32 HU.
         """
         matrix, offset = self.affine.matrix(fixed, moving, spacing)
-        sides = np.reshape(np.float32(spacing), (3, 1, 1, 1))
+        sides = np.array(spacing, dtype=np.float32).reshape(3, 1, 1, 1)
         grid = np.indices(fixed.shape, dtype=np.float32)
         aligned = pull(moving, apply(matrix, offset, grid * sides), spacing)
         points = (grid + self._displacement(fixed, aligned, spacing)) * sides
