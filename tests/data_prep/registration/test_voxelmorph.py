@@ -32,7 +32,8 @@ def test_it_learns_to_undo_a_deformation(pairs, points, scan, error) -> None:
 
 def test_untrained_it_is_the_affine_transform(pairs) -> None:
     method = VoxelMorphRegistration(progress=False)
-    np.testing.assert_allclose(method.register(*pairs[0]), method.affine.register(*pairs[0]), atol=4)  # its first weights are not quite zero
+    # its first weights are not quite zero
+    np.testing.assert_allclose(method.register(*pairs[0]), method.affine.register(*pairs[0]), atol=4)
 
 
 def test_the_displacement_is_in_voxels_of_the_scan(pairs) -> None:
