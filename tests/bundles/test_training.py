@@ -9,6 +9,7 @@ import pytest
 import torch
 from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
+from monai.handlers import LrScheduleHandler
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data_prep.__main__ import main as prepare
@@ -115,23 +116,32 @@ def test_paper_presets_give_every_figure_of_section_4_1(bundle, tiny, overlay):
     }  # fmt: skip
     if overlay == "paper_ct":
         paper |= {"window_level": 50, "window_width": 300}
+    # ours, since the paper gives none: as many as its widths can be divided by
+    paper |= {"network_def#num_groups": 32, "discriminator_def#num_groups": 32}
     assert {key: preset[key] for key in paper} == paper
 
 
-def test_the_papers_preset_reaches_the_networks_and_optimisers(bundle, tiny):
+@pytest.mark.parametrize(("overlay", "map_size"), [("paper_ct", 4), ("paper_ixi", 2)])
+def test_the_papers_preset_reaches_the_networks_and_optimisers(bundle, tiny, overlay, map_size):
     kept = {key: tiny[key] for key in ("dataset_dir", "output_dir")}
-    run = workflow(bundle, kept, "paper_ct")
+    run = workflow(bundle, kept, overlay)
     for name in ("network", "auxiliary"):
         generator = run.parser.get_parsed_content(name)
         assert [block.conv_2.out_channels for block in generator.blocks] == [512, 512, 256, 128, 64, 32]
         assert not generator.residual
     discriminator = run.parser.get_parsed_content("discriminator")
     assert [layer[0].out_channels for layer in discriminator.layers] == [64, 128, 256, 512, 1024, 2048]
-    assert discriminator.head.in_features == 2048 * 4 * 4
-    for name in ("stage1#generator_optimizer", "stage1#discriminator_optimizer", "train#optimizer"):
-        optimizer = run.parser.get_parsed_content(name)
+    assert discriminator.head.in_features == 2048 * map_size**2
+    for name in ("stage1#generator_", "stage1#discriminator_", "train#"):
+        optimizer = run.parser.get_parsed_content(f"{name}optimizer")
         assert isinstance(optimizer, torch.optim.Adam)
         assert optimizer.defaults["lr"] == 1e-4 and tuple(optimizer.defaults["betas"]) == (0.5, 0.999)
+        scheduler = run.parser.get_parsed_content(f"{name}lr_scheduler")
+        assert isinstance(scheduler, torch.optim.lr_scheduler.ExponentialLR) and scheduler.gamma == 0.9
+        assert scheduler.optimizer is optimizer
+    for stage in ("stage1", "train"):
+        schedulers = [h for h in run.parser.get_parsed_content(f"{stage}#handlers") if isinstance(h, LrScheduleHandler)]
+        assert len(schedulers) == {"stage1": 2, "train": 1}[stage] and all(h.epoch_level for h in schedulers)
 
 
 @pytest.mark.slow
