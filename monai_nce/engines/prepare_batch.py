@@ -11,12 +11,12 @@ from torch import nn
 __all__ = ["DomainBatch", "RealPair", "SyntheticPair"]
 
 
-class DomainBatch:
-    """Stacks of both domains in one batch, with the domain as the label (paper §3.2: NECT against CECT).
+class RealPair:
+    """The images as they were acquired, aligned or not: what regression without stage 1 learns from (decision 28).
 
     Args:
-        source_key: images of class 0.
-        target_key: images of class 1.
+        source_key: images that the network is given; ``aligned_source`` makes the oracle.
+        target_key: images that it should give.
     """
 
     def __init__(self, source_key: str = "source", target_key: str = "target") -> None:
@@ -32,13 +32,36 @@ class DomainBatch:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """
         Shape:
-            - each image of the batch: ``(B, C, H, W)``
-            - output: images ``(2 B, C, H, W)`` and labels ``(2 B,)``
+            - each image of the batch and of the output: ``(B, C, H, W)``
         """
         source, target = (
             batchdata[key].to(device=device, non_blocking=non_blocking, **kwargs)
             for key in (self.source_key, self.target_key)
         )
+        return source, target
+
+
+class DomainBatch(RealPair):
+    """Stacks of both domains in one batch, with the domain as the label (paper §3.2: NECT against CECT).
+
+    Args:
+        source_key: images of class 0.
+        target_key: images of class 1.
+    """
+
+    def __call__(
+        self,
+        batchdata: Mapping[str, torch.Tensor],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Shape:
+            - each image of the batch: ``(B, C, H, W)``
+            - output: images ``(2 B, C, H, W)`` and labels ``(2 B,)``
+        """
+        source, target = super().__call__(batchdata, device, non_blocking, **kwargs)
         labels = torch.cat([source.new_zeros(len(source)), target.new_ones(len(target))]).long()
         return torch.cat([source, target]), labels
 
@@ -73,33 +96,3 @@ class SyntheticPair:
         self.auxiliary.eval()
         with torch.no_grad():
             return self.auxiliary(target), target
-
-
-class RealPair:
-    """The images as they were acquired, aligned or not: what regression without stage 1 learns from (decision 28).
-
-    Args:
-        source_key: images that the network is given; ``aligned_source`` makes the oracle.
-        target_key: images that it should give.
-    """
-
-    def __init__(self, source_key: str = "source", target_key: str = "target") -> None:
-        self.source_key = source_key
-        self.target_key = target_key
-
-    def __call__(
-        self,
-        batchdata: Mapping[str, torch.Tensor],
-        device: str | torch.device | None = None,
-        non_blocking: bool = False,
-        **kwargs: Any,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """
-        Shape:
-            - each image of the batch and of the output: ``(B, C, H, W)``
-        """
-        source, target = (
-            batchdata[key].to(device=device, non_blocking=non_blocking, **kwargs)
-            for key in (self.source_key, self.target_key)
-        )
-        return source, target
