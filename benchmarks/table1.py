@@ -61,7 +61,7 @@ PHANTOM = {
     "paper": {"patients": 96, "size": 256, "slices": 64, "seed": DATA_SEED},
 }
 IXI_LIKE = {
-    "small": {"subjects": 24, "size": 128, "slices": 24, "seed": DATA_SEED},
+    "small": {"subjects": 24, "size": 128, "slices": 16, "seed": DATA_SEED},
     "paper": {"subjects": 96, "size": 128, "slices": 64, "seed": DATA_SEED},
 }
 # What the small preset sets otherwise than train.json, whose adversarial settings are tuned for stage 1 by itself: here
