@@ -1,0 +1,47 @@
+"""A cell's own parts: data sets that are made once, and refusals in one line."""
+
+from __future__ import annotations
+
+import json
+
+import nibabel as nib
+import numpy as np
+
+from benchmarks.cell import main, prepare
+from monai_nce.data import read_datalist, read_datalist_file, write_phantom_dataset
+
+
+def write_ixi(folder, subjects=3):
+    random = np.random.default_rng(0)
+    folder.mkdir()
+    for subject in range(subjects):
+        for kind in ("T2", "PD"):
+            image = nib.Nifti1Image(random.random((8, 8, 6), dtype=np.float32) * 100, np.diag([2.0, 2.0, 2.0, 1.0]))
+            nib.save(image, folder / f"IXI{subject:03d}-Guys-0700-{kind}.nii.gz")
+    return str(folder)
+
+
+def test_ixi_is_prepared_with_its_distortion_and_once(tmp_path):
+    folder = write_ixi(tmp_path / "ixi")
+    settings = {"t2": folder, "pd": folder, "distortion": 0.05, "seed": 0, "size": 64, "slices": 4}
+    prepare("ixi", tmp_path / "set", settings)
+    items = read_datalist(tmp_path / "set")
+    assert len(items) == 3 and {item["split"] for item in items} == {"training", "test"}
+    written = (tmp_path / "set" / "datalist.json").stat().st_mtime_ns
+    prepare("ixi", tmp_path / "set", settings)
+    assert (tmp_path / "set" / "datalist.json").stat().st_mtime_ns == written
+
+
+def test_registration_is_of_the_data_set_that_is_named(tmp_path):
+    phantom = write_phantom_dataset(tmp_path / "set", patients=3, size=64, slices=4, progress=False)
+    prepare("registered", tmp_path / "affine", {"dataset_dir": str(phantom), "method": "affine", "seed": 0})
+    assert "affine" in read_datalist_file(tmp_path / "affine")["name"]
+
+
+def test_wrong_input_is_one_line_and_status_2(tmp_path, capsys):
+    spec = {"prepare": {"kind": "ixi", "out_dir": str(tmp_path / "set"), "settings": {"t2": "no", "pd": "no"}}}
+    (tmp_path / "spec.json").write_text(json.dumps({**spec, "threads": 1}))
+    assert main(str(tmp_path / "spec.json")) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: no") and error.count("\n") == 1
+    assert not (tmp_path / "set").exists()
