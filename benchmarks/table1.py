@@ -64,8 +64,8 @@ IXI_LIKE = {
     "small": {"subjects": 24, "size": 128, "slices": 16, "seed": DATA_SEED},
     "paper": {"subjects": 96, "size": 128, "slices": 64, "seed": DATA_SEED},
 }
-# What the small preset sets otherwise than train.json, whose adversarial settings are tuned for stage 1 by itself: here
-# the adversarial networks must go on learning as long as the target network does. The paper's preset gives all methods
+# What the small preset sets otherwise than train.json, whose adversarial settings are for stage 1: where the target
+# network learns from a discriminator, that must go on learning as long as it does. The paper's preset gives all methods
 # the same.
 TOGETHER = {
     "stage1#generator_optimizer#lr": 0.0002,
@@ -73,7 +73,11 @@ TOGETHER = {
     "stage1#generator_lr_scheduler#gamma": 0.7,
     "stage1#discriminator_lr_scheduler#gamma": 0.7,
 }
-SMALL: dict[str, dict[str, Any]] = {"joint": TOGETHER, "cycle": TOGETHER}
+SMALL: dict[str, dict[str, Any]] = {
+    "single": {**TOGETHER, "stage1#max_epochs": 5},
+    "cycle": TOGETHER,
+    "joint": TOGETHER,
+}
 PROGRESS = re.compile(r"([^:\r\n]+(?:: [^:\r\n]+)?):\s+(\d+)%")
 
 
