@@ -107,7 +107,7 @@ def test_a_killed_table_goes_on_where_it_was(dataset, tmp_path):
     out_dir = tmp_path / "out"
     methods = ("--methods", "separate", "oracle")
     running = start(dataset, out_dir, *methods)
-    last = out_dir / "cells" / "oracle_s0" / "checkpoints"
+    last = out_dir / "cells" / "oracle_s0" / "checkpoints" / "classifier.pt"
     deadline = time.monotonic() + 300
     while not last.exists() and running.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
