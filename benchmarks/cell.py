@@ -111,13 +111,15 @@ def main(path: str) -> int:
 
     Args:
         path: of a JSON file with either ``prepare``, arguments of :func:`prepare`, or ``train``, arguments of
-            :func:`train_and_evaluate`; and ``threads``, of PyTorch.
+            :func:`train_and_evaluate`; ``threads``, of PyTorch, 0 for its own choice; and ``parent``, the process with
+            which this one ends.
 
     Returns:
         The exit code: 2 for wrong input, which is said in one line.
     """
-    _end_with_parent()
     spec = json.loads(Path(path).read_text(encoding="utf-8"))
+    if "parent" in spec:
+        _end_with_parent(spec["parent"])
     if spec["threads"]:
         torch.set_num_threads(spec["threads"])
     try:
@@ -138,9 +140,12 @@ def main(path: str) -> int:
     return 0
 
 
-def _end_with_parent() -> None:
-    """Leave when the table's process is gone, even by SIGKILL: it may be started again, and train this cell anew."""
-    parent = os.getppid()
+def _end_with_parent(parent: int) -> None:
+    """Leave when the table's process is gone, even by SIGKILL: it may be started again, and train this cell anew.
+
+    Args:
+        parent: its process id. Asked for here, it could be another's: the table may end while this process still loads.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:

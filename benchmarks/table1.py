@@ -311,7 +311,7 @@ class Runner:
         if self._stopped:
             return "stopped"
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "spec.json", {**spec, "threads": self.threads})
+        write_json(folder / "spec.json", {**spec, "threads": self.threads, "parent": os.getpid()})
         threads = {"OMP_NUM_THREADS": str(self.threads), "MKL_NUM_THREADS": str(self.threads)} if self.threads else {}
         log = folder / "log.txt"
         with open(log, "ab") as file:

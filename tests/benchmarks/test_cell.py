@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
 from benchmarks.cell import main, prepare
 from monai_nce.data import read_datalist, read_datalist_file, write_phantom_dataset
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 def write_ixi(folder, subjects=3):
@@ -45,3 +50,16 @@ def test_wrong_input_is_one_line_and_status_2(tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.startswith("error: no") and error.count("\n") == 1
     assert not (tmp_path / "set").exists()
+
+
+def test_a_cell_whose_table_is_gone_leaves_at_once(tmp_path):
+    prepare = {"kind": "phantom", "out_dir": str(tmp_path / "set"), "settings": {"patients": 200, "size": 256}}
+    # no process has a parent of id 0 but the first: this one's table ended while it was loading
+    (tmp_path / "spec.json").write_text(json.dumps({"prepare": prepare, "threads": 1, "parent": 0}))
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.cell", str(tmp_path / "spec.json")],
+        cwd=REPOSITORY,
+        timeout=120,
+        capture_output=True,
+    )
+    assert done.returncode == 1 and not (tmp_path / "set" / "datalist.json").exists()
