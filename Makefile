@@ -44,7 +44,7 @@ demo: $(STAMP)  ## train both stages on phantoms, evaluate, enhance a volume and
 	@echo "Look at $(DEMO)/preview.png; $(DEMO)/enhanced.nii.gz is the synthetic CECT of one scan."
 
 # What is there already is taken up, not trained again. Another table: make table1 TABLE_ARGS="--data ixi-like"
-table1: $(STAMP)  ## Table 1 of the paper and its figures, on the phantom: about an hour on 2 cores; see runs/table1
+table1: $(STAMP)  ## Table 1 of the paper and its figures, on the phantom: half an hour on 2 cores; see runs/table1
 	$(BIN)/python -m benchmarks.table1 $(TABLE_ARGS) --resume
 
 test: lint  ## lint and the quick tests
