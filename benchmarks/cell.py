@@ -21,7 +21,7 @@ import torch
 from monai.bundle import ConfigWorkflow
 
 from monai_nce.data import ensure_phantom_dataset, write_json
-from monai_nce.errors import InputError
+from monai_nce.errors import find_input_error
 
 __all__ = ["CONFIGS", "RESULT", "main", "prepare", "train_and_evaluate"]
 
@@ -130,9 +130,7 @@ def main(path: str) -> int:
             result = train_and_evaluate(**{**spec["train"], "out_dir": out_dir})
             write_json(out_dir / RESULT, {"spec": spec["train"], **result})
     except Exception as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, InputError):
-            cause = cause.__cause__ or cause.__context__  # MONAI wraps what it catches
+        cause = find_input_error(error)
         if cause is None:
             raise
         print(f"error: {cause}", file=sys.stderr)

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from benchmarks.cell import CONFIGS, RESULT
 from benchmarks.table import ORDER
+from data_prep.registration import METHODS as REGISTRATIONS
 from monai_nce.data import evaluation_pairs, read_datalist, read_datalist_file
 from monai_nce.errors import InputError
 from monai_nce.handlers import load_weights
@@ -43,7 +44,6 @@ from monai_nce.visualize import (
 __all__ = ["draw_figures", "main"]
 
 PATIENTS = 3
-REGISTRATIONS = ("affine", "bspline", "voxelmorph")
 COMPARED = ("single", "cycle", "joint", "separate", "oracle")  # the paper's columns, and the ceiling
 
 

@@ -32,12 +32,12 @@ from benchmarks.cell import RESULT
 from benchmarks.figures import draw_figures
 from benchmarks.table import hardware, write_table
 from data_prep.options import at_least
+from data_prep.registration import METHODS as REGISTRATIONS
 from monai_nce.data import read_datalist, read_datalist_file, write_json
 from monai_nce.errors import InputError
 
 __all__ = ["METHODS", "Cell", "DataSet", "main", "plan"]
 
-REGISTRATIONS = ("affine", "bspline", "voxelmorph")
 # method: the configuration files that are laid over train.json
 METHODS: dict[str, list[str]] = {
     "identity": [],

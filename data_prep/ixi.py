@@ -18,7 +18,7 @@ from nibabel.orientations import io_orientation
 
 from data_prep.ixi_files import IXIFiles, ScanHeader
 from data_prep.mri_dataset import AcquiredPair, MRISettings, add_subjects
-from data_prep.options import add_output, at_least
+from data_prep.options import add_distortion, add_output, at_least
 from monai_nce.data.layout import REPORT, SPLITS, DatasetWriter
 from monai_nce.data.splits import split_patients
 from monai_nce.errors import InputError
@@ -168,9 +168,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--t2", type=Path, required=True, metavar="PATH", help="IXI-T2.tar")
     parser.add_argument("--pd", type=Path, required=True, metavar="PATH", help="IXI-PD.tar")
     add_output(parser)
-    parser.add_argument(
-        "--distortion", type=float, default=0.0, metavar="K", help="k of I + kU on the training PD (default: 0)"
-    )
+    add_distortion(parser)
     parser.add_argument("--size", type=at_least(32), default=128, metavar="PX", help="in-plane size (default: 128)")
     parser.add_argument("--slices", type=at_least(1), default=64, metavar="N", help="in the middle (default: 64)")
     parser.add_argument(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from data_prep.ixi_like_brain import make_pair
 from data_prep.mri_dataset import AcquiredPair, MRISettings, add_subjects
-from data_prep.options import add_output, at_least
+from data_prep.options import add_distortion, add_output, at_least
 from monai_nce.data.layout import DatasetWriter
 from monai_nce.data.splits import split_patients
 from monai_nce.errors import InputError
@@ -93,9 +93,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Make a data set like IXI's from the brain template that nilearn ships (extra: ixi-like).",
     )
     add_output(parser)
-    parser.add_argument(
-        "--distortion", type=float, default=0.0, metavar="K", help="k of I + kU on the training PD (default: 0)"
-    )
+    add_distortion(parser)
     parser.add_argument("--subjects", type=at_least(1), default=24, metavar="N", help="how many (default: 24)")
     parser.add_argument("--size", type=at_least(32), default=128, metavar="PX", help="in-plane size (default: 128)")
     parser.add_argument("--slices", type=at_least(1), default=32, metavar="N", help="over 80 mm (default: 32)")

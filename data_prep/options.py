@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["add_output", "at_least"]
+__all__ = ["add_distortion", "add_output", "at_least"]
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -27,3 +27,10 @@ def add_output(parser: argparse.ArgumentParser, seed: str = "of the split") -> N
     parser.add_argument("--out-dir", type=Path, required=True, metavar="DIR", help="folder of the data set")
     parser.add_argument("--overwrite", action="store_true", help="replace a data set that is already there")
     parser.add_argument("--seed", type=at_least(0), default=0, metavar="S", help=f"seed {seed} (default: 0)")
+
+
+def add_distortion(parser: argparse.ArgumentParser) -> None:
+    """Add the k of the paper's simulated misalignment (section 4.4.1)."""
+    parser.add_argument(
+        "--distortion", type=float, default=0.0, metavar="K", help="k of I + kU on the training PD (default: 0)"
+    )

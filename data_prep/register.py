@@ -173,8 +173,11 @@ def _voxels(image: nib.Nifti1Image) -> np.ndarray:
 
 def _add(dataset: DatasetWriter, item: Mapping[str, str], source: np.ndarray | None = None) -> None:
     """Copy a patient, with another source where one is given."""
-    images = {role: _open(item[role]) for role in ROLES if role in item}
-    volumes = {role: _voxels(image) for role, image in images.items()}
+    paths = {role: item[role] for role in ROLES if role in item}
+    images = {path: _open(path) for path in paths.values()}
+    # each file once: an aligned source that is the source stays one file
+    voxels = {path: _voxels(image) for path, image in images.items()}
+    volumes = {role: voxels[path] for role, path in paths.items()}
     if source is not None:
         volumes["source"] = source
     dataset.add(item["split"], item["patient"], next(iter(images.values())).affine, **volumes)

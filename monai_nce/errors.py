@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
-__all__ = ["InputError", "one_line_errors"]
+__all__ = ["InputError", "find_input_error", "one_line_errors"]
 
 
 class InputError(ValueError):
@@ -19,6 +19,17 @@ class InputError(ValueError):
         super().__init__(" ".join(str(message).split()))
 
 
+def find_input_error(error: BaseException | None) -> InputError | None:
+    """The :class:`InputError` behind an exception, or None: MONAI's parser and transforms wrap what they catch.
+
+    Args:
+        error: what was caught.
+    """
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 def one_line_errors() -> None:
     """Make ``python -m monai.bundle`` end with one line on stderr, and status 1, on an :class:`InputError`.
 
@@ -30,10 +41,7 @@ def one_line_errors() -> None:
 
 
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, InputError):
-        # MONAI's transforms wrap what they catch
-        cause = cause.__cause__ or cause.__context__
+    cause = find_input_error(error)
     if cause is None:
         sys.__excepthook__(kind, error, trace)
     else:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from data_prep.registration.resampling import pull
+from data_prep.registration.resampling import grid_points, pull
 from monai_nce.transforms.window import WindowHU
 
 __all__ = ["AffineRegistration", "apply"]
@@ -56,8 +56,7 @@ class AffineRegistration:
             ``moving`` on the grid of ``fixed``, float32 HU.
         """
         matrix, offset = self.matrix(fixed, moving, spacing)
-        points = np.indices(fixed.shape, dtype=np.float32) * np.array(spacing, dtype=np.float32).reshape(3, 1, 1, 1)
-        return pull(moving, apply(matrix, offset, points), spacing)
+        return pull(moving, apply(matrix, offset, grid_points(fixed.shape, spacing)), spacing)
 
     def matrix(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """The transform as a 3×3 matrix and an offset: ``moving_point = matrix @ fixed_point + offset``, in mm."""

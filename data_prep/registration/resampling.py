@@ -7,7 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-__all__ = ["pull"]
+__all__ = ["grid_points", "pull"]
+
+
+def grid_points(shape: Sequence[int], spacing: Sequence[float]) -> np.ndarray:
+    """Where the voxels of a volume lie, (3, H, W, D), float32 in mm from the first.
+
+    Args:
+        shape: of the volume.
+        spacing: of the volume, three numbers in mm.
+    """
+    return np.indices(shape, dtype=np.float32) * np.reshape(np.array(spacing, dtype=np.float32), (3, 1, 1, 1))
 
 
 def pull(volume: np.ndarray, points: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
