@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -23,10 +24,25 @@ from monai.bundle import ConfigWorkflow
 from monai_nce.data import ensure_phantom_dataset, write_json
 from monai_nce.errors import find_input_error
 
-__all__ = ["CONFIGS", "RESULT", "main", "prepare", "train_and_evaluate"]
+__all__ = ["CONFIGS", "RESULT", "folder_name", "main", "parse_folder_name", "prepare", "train_and_evaluate"]
 
 CONFIGS = Path(__file__).parents[1] / "bundles" / "nce" / "configs"
 RESULT = "cell.json"  # written last: where it is, the cell is finished
+FOLDER = re.compile(r"(?P<method>[a-z0-9]+)(_k(?P<distortion>[0-9.e-]+))?_s(?P<seed>[0-9]+)")
+
+
+def folder_name(method: str, distortion: float | None, seed: int) -> str:
+    """The name of a cell's folder, such as ``joint_k0.05_s0``."""
+    return "_".join([method, *([] if distortion is None else [f"k{distortion:g}"]), f"s{seed}"])
+
+
+def parse_folder_name(name: str) -> tuple[str, float | None, int] | None:
+    """Method, distortion and seed of the cell whose folder has this name; None if it is no cell's."""
+    found = FOLDER.fullmatch(name)
+    if found is None:
+        return None
+    k = found["distortion"]
+    return found["method"], None if k is None else float(k), int(found["seed"])
 
 
 def prepare(kind: str, out_dir: Path, settings: Mapping[str, Any]) -> None:

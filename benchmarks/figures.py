@@ -23,8 +23,8 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from tqdm import tqdm
 
-from benchmarks.cell import CONFIGS, RESULT
-from benchmarks.table import ORDER
+from benchmarks.cell import CONFIGS, RESULT, parse_folder_name
+from benchmarks.plan import METHODS, is_mri
 from data_prep.registration import METHODS as REGISTRATIONS
 from monai_nce.data import evaluation_pairs, read_datalist, read_datalist_file
 from monai_nce.errors import InputError
@@ -49,9 +49,11 @@ COMPARED = ("single", "cycle", "joint", "separate", "oracle")  # the paper's col
 
 @dataclass(frozen=True)
 class TrainedCell:
-    """A finished cell of the table: its method and what ``cell.json`` says of its making."""
+    """A finished cell of the table: its place there and what ``cell.json`` says of its making."""
 
     method: str
+    distortion: float | None
+    seed: int
     spec: dict[str, Any]
 
     def network(self, name: str) -> torch.nn.Module:
@@ -75,12 +77,13 @@ class TrainedCell:
 
 def _finished(table_dir: Path, distortion: float | None) -> dict[str, TrainedCell]:
     """The cells of the first seed, by method; of the largest distortion unless one is given."""
+    cells = []
+    for file in (table_dir / "cells").glob(f"*/{RESULT}"):
+        if named := parse_folder_name(file.parent.name):
+            cells.append(TrainedCell(*named, json.loads(file.read_text(encoding="utf-8"))["spec"]))
     found: dict[tuple[str, float | None], TrainedCell] = {}
-    for file in sorted((table_dir / "cells").glob(f"*/{RESULT}")):
-        spec = json.loads(file.read_text(encoding="utf-8"))["spec"]
-        name = file.parent.name.rsplit("_s", 1)[0]
-        method, _, k = name.partition("_k")
-        found.setdefault((method, float(k) if k else None), TrainedCell(method, spec))
+    for cell in sorted(cells, key=lambda cell: cell.seed):
+        found.setdefault((cell.method, cell.distortion), cell)
     distortions = {k for _, k in found}
     if not found:
         raise InputError(f"{table_dir}: holds no finished cell of python -m benchmarks.table1")
@@ -89,7 +92,7 @@ def _finished(table_dir: Path, distortion: float | None) -> dict[str, TrainedCel
     if distortion not in distortions:
         known = ", ".join(f"{k:g}" for k in sorted(k for k in distortions if k is not None)) or "none"
         raise InputError(f"distortion: {table_dir} has {known} but not {distortion}")
-    return {method: found[method, distortion] for method in ORDER if (method, distortion) in found}
+    return {method: found[method, distortion] for method in METHODS if (method, distortion) in found}
 
 
 def _load(path: str) -> MetaTensor:
@@ -131,13 +134,14 @@ def draw_figures(table_dir: Path, distortion: float | None = None, progress: boo
     first = next(iter(cells.values()))
     base = next((cell for name, cell in cells.items() if name not in REGISTRATIONS), first)
     dataset_dir = base.spec["dataset_dir"]
-    mri = any(name in ("ixi", "paper_ixi") for name in base.spec["configs"])
+    mri = is_mri(base.spec["configs"])
+    data_name = str(read_datalist_file(dataset_dir)["name"])
     names = {
         "source_name": base.setting("source_name"),
         "target_name": base.setting("target_name"),
         "window_level": base.setting("window_level"),
         "window_width": base.setting("window_width"),
-        "data_name": str(read_datalist_file(dataset_dir)["name"]) + (f", k = {_k(base):g}" if _k(base) else ""),
+        "data_name": data_name + (f", k = {base.distortion:g}" if base.distortion else ""),
         "unit": "" if mri else "HU",
     }
     folder = table_dir / "figures"
@@ -151,11 +155,6 @@ def draw_figures(table_dir: Path, distortion: float | None = None, progress: boo
         if draw(folder / name):
             drawn.append(folder / name)
     return drawn
-
-
-def _k(cell: TrainedCell) -> float:
-    folder = Path(cell.spec["out_dir"]).name
-    return float(folder.partition("_k")[2].rsplit("_s", 1)[0] or 0)
 
 
 def _window(names: Mapping[str, Any]) -> tuple[WindowHU, float, float]:

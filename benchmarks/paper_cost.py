@@ -19,7 +19,7 @@ from monai.bundle import ConfigWorkflow
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.cell import CONFIGS
-from benchmarks.table1 import METHODS
+from benchmarks.plan import METHODS
 from monai_nce.data import write_json, write_phantom_dataset
 
 __all__ = ["STAGES", "main", "operations"]

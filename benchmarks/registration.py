@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import statistics
 import time
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 from tqdm import tqdm
 
+from benchmarks.hardware import host
 from data_prep.registration import METHODS, make_registration
 from monai_nce.data import ensure_phantom_dataset, read_datalist, write_json
 from monai_nce.transforms.window import WindowHU
@@ -83,7 +83,7 @@ def measure(
             "settings": method.settings(),
         }
     return {
-        "hardware": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "hardware": host(),
         "patients": len(items),
         "window_hu": [window_level - window_width / 2, window_level + window_width / 2],
         "seed": seed,

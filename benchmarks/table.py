@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from benchmarks.plan import METHODS
 from monai_nce.data import atomic_path, write_json
 from monai_nce.metrics import summarize
 
-__all__ = ["PAPER_CT", "PAPER_IXI", "hardware", "table_rows", "write_table"]
+__all__ = ["PAPER_CT", "PAPER_IXI", "table_rows", "write_table"]
 
 METRICS = ("mse", "ms_ssim", "ms_ssim_01", "psnr", "mae_hu")
 # Table 1 of Seo et al., WACV 2021: MSE, times 100 for IXI, and MS-SSIM
@@ -31,33 +29,7 @@ PAPER_IXI = {
     0.02: {"single": (0.484, 0.914), "cycle": (0.351, 0.929), "joint": (0.312, 0.945), "separate": (0.313, 0.946)},
     0.05: {"single": (0.574, 0.907), "cycle": (0.318, 0.930), "joint": (0.367, 0.941), "separate": (0.364, 0.936)},
 }
-ORDER = (
-    "identity",
-    "unregistered",
-    "affine",
-    "bspline",
-    "voxelmorph",
-    "single",
-    "cycle",
-    "joint",
-    "separate",
-    "oracle",
-)
 FLOOR, CEILING = "identity", "oracle"
-
-
-def hardware(jobs: int, threads: int) -> str:
-    """What the table was measured on: the accelerator where there is one, else the processor."""
-    if torch.cuda.is_available():
-        return f"{torch.cuda.get_device_name()}, {jobs} at once, torch {torch.__version__}"
-    name = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass  # not Linux
-    each = f"{threads} thread{'s' * (threads != 1)} each"
-    return f"{name}, {os.cpu_count()} cores, {jobs} cells at once, {each}, torch {torch.__version__}"
 
 
 def table_rows(results: Sequence[Mapping[str, Any]], mri: bool) -> list[dict[str, Any]]:
@@ -93,7 +65,7 @@ def table_rows(results: Sequence[Mapping[str, Any]], mri: bool) -> list[dict[str
             }
         for row in made.values():
             row["gap_closed"] = _gap_closed(row, made)
-        rows += [made[method] for method in ORDER if method in made]
+        rows += [made[method] for method in METHODS if method in made]
     return rows
 
 
@@ -172,7 +144,7 @@ def markdown(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], mri: b
     """
     scale, unit = (100, "MSE × 100") if mri else (1, "MSE")
     distortions = list(dict.fromkeys(row["distortion"] for row in rows))
-    methods = [method for method in ORDER if any(row["method"] == method for row in rows)]
+    methods = [method for method in METHODS if any(row["method"] == method for row in rows)]
     cells = {(row["method"], row["distortion"]): row for row in rows}
     gap = any(row["gap_closed"] is not None for row in rows)
     header, papers = ["method"], ["method"]

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
-import platform
 import statistics
 import tempfile
 import time
@@ -23,14 +21,14 @@ import torch
 from monai.bundle import ConfigWorkflow
 from torch.nn import functional
 
+from benchmarks.cell import CONFIGS
+from benchmarks.hardware import host
 from monai_nce.data import ensure_phantom_dataset, write_json
-
-CONFIG = Path(__file__).parents[1] / "bundles" / "nce" / "configs" / "train.json"
 
 
 def _workflow(dataset_dir: Path, output_dir: str, overrides: dict[str, Any]) -> ConfigWorkflow:
     workflow = ConfigWorkflow(
-        config_file=str(CONFIG),
+        config_file=str(CONFIGS / "train.json"),
         workflow_type="train",
         logging_file=False,
         dataset_dir=str(dataset_dir),
@@ -116,7 +114,7 @@ def measure(dataset_dir: Path, iterations: int = 20, rounds: int = 5, **override
         second and how many times faster it is than the faster stage consumes; the hardware.
     """
     result: dict[str, Any] = {
-        "hardware": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "hardware": host(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
     }

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pytest
 
-from benchmarks.cell import main, prepare
+from benchmarks.cell import folder_name, main, parse_folder_name, prepare
 from monai_nce.data import read_datalist, read_datalist_file, write_phantom_dataset
 
 REPOSITORY = Path(__file__).parents[2]
@@ -24,6 +25,24 @@ def write_ixi(folder, subjects=3):
             image = nib.Nifti1Image(random.random((8, 8, 6), dtype=np.float32) * 100, np.diag([2.0, 2.0, 2.0, 1.0]))
             nib.save(image, folder / f"IXI{subject:03d}-Guys-0700-{kind}.nii.gz")
     return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        (("joint", None, 0), "joint_s0"),
+        (("single", 0.05, 12), "single_k0.05_s12"),
+        (("cycle", 0.0, 1), "cycle_k0_s1"),
+        (("oracle", 1e-05, 0), "oracle_k1e-05_s0"),
+    ],
+)
+def test_a_cells_folder_says_what_it_is(place, name):
+    assert folder_name(*place) == name and parse_folder_name(name) == place
+
+
+@pytest.mark.parametrize("name", ["joint_s0_old", "joint", "joint_k_s0", "joint_k0.05", "copy of joint_s0"])
+def test_other_folders_are_no_cells(name):
+    assert parse_folder_name(name) is None
 
 
 def test_ixi_is_prepared_with_its_distortion_and_once(tmp_path):

@@ -14,9 +14,10 @@ from monai.bundle import ConfigParser
 
 from benchmarks import figures
 from benchmarks.figures import draw_figures, main
-from benchmarks.table1 import DataSet, plan
+from benchmarks.plan import DataSet, plan
 from data_prep.register import register_dataset
 from monai_nce.data import read_datalist, write_phantom_dataset
+from monai_nce.errors import InputError
 
 TINY = {
     "in_plane_size": 64,
@@ -96,6 +97,20 @@ def test_pictures_are_written(trained, tmp_path):
     assert names == ["fig2_registration.png", "fig5_synthetic_source.png", "fig6_comparison.png"]
     for name in names:
         assert (tmp_path / "table" / "figures" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_largest_distortion_and_the_first_seed_are_shown(trained, tmp_path, drawn):
+    spec = json.loads((trained / "cells" / "separate_s0" / "cell.json").read_text())["spec"]
+    nowhere = str(tmp_path / "nowhere")  # whose networks would be missed
+    places = {"separate_k0.05_s2": spec["out_dir"], "separate_k0.05_s10": nowhere, "separate_k0.01_s0": nowhere}
+    for name, place in {**places, "separate_k0.5_s0_old": nowhere}.items():
+        (tmp_path / "cells" / name).mkdir(parents=True)
+        (tmp_path / "cells" / name / "cell.json").write_text(json.dumps({"spec": {**spec, "out_dir": place}}))
+    draw_figures(tmp_path, progress=False)
+    _, names = drawn["draw_comparison"]
+    assert names["data_name"].endswith(", k = 0.05")
+    with pytest.raises(InputError, match="nowhere"):
+        draw_figures(tmp_path, 0.01, progress=False)
 
 
 def test_a_folder_without_cells_and_an_unknown_distortion_get_one_line(trained, tmp_path, capsys):

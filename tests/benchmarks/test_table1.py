@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.table1 import METHODS, main, plan
+from benchmarks.table1 import main
 from monai_nce.data import write_phantom_dataset
 from monai_nce.errors import InputError
 
@@ -35,36 +35,6 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_phantom_dataset(
         tmp_path_factory.mktemp("table") / "set", patients=4, size=64, slices=4, progress=False
     )
-
-
-def test_phantom_has_every_method_once(tmp_path):
-    cells = plan("phantom", list(METHODS), [0.01], [0], "small", tmp_path)
-    assert sorted(cell.method for cell in cells) == sorted(set(METHODS) - {"identity"})
-    by_method = {cell.method: cell for cell in cells}
-    assert by_method["oracle"].configs == ["train", "regression", "oracle"]
-    assert by_method["separate"].configs == ["train"]
-    assert by_method["separate"].data.settings["patients"] == 24
-    affine = by_method["affine"].data
-    assert affine.base == by_method["separate"].data and affine.settings["method"] == "affine"
-    assert len({cell.path for cell in cells}) == len(cells)
-    assert all(cell.distortion is None for cell in cells)
-
-
-def test_each_distortion_has_a_data_set_and_each_seed_a_cell(tmp_path):
-    cells = plan("ixi-like", ["single", "affine"], [0.01, 0.05], [0, 1], "small", tmp_path)
-    assert len(cells) == 8 and len({cell.path for cell in cells}) == 8
-    single = [cell for cell in cells if cell.method == "single"]
-    assert {cell.data.settings["distortion"] for cell in single} == {0.01, 0.05}
-    assert len({cell.data.path for cell in single}) == 2
-    assert all(cell.configs == ["train", "single", "ixi"] for cell in single)
-    assert all(cell.data.settings["window_width"] == 1000 for cell in cells if cell.method == "affine")
-
-
-def test_the_papers_preset_is_laid_over_last(tmp_path):
-    (cell,) = plan("phantom", ["joint"], [], [0], "paper", tmp_path)
-    assert cell.configs == ["train", "joint", "paper_ct"] and cell.data.settings["size"] == 256
-    ixi = plan("ixi", ["joint"], [0.02], [0], "paper", tmp_path, (Path("t2"), Path("pd")))
-    assert ixi[0].configs == ["train", "joint", "paper_ixi"]
 
 
 @pytest.mark.parametrize(
@@ -154,13 +124,3 @@ def test_a_failing_cell_is_named_and_the_others_finish(dataset, tmp_path):
         "identity",
         "separate",
     ]
-
-
-def test_results_of_other_settings_are_not_taken(tmp_path):
-    (cell,) = plan("phantom", ["joint"], [], [0], "small", tmp_path)
-    cell.path.mkdir(parents=True)
-    (cell.path / "cell.json").write_text(json.dumps({"spec": cell.spec, "seconds": 1.0}))
-    assert cell.result() is not None
-    (cell.path / "cell.json").write_text(json.dumps({"spec": {**cell.spec, "seed": 3}}))
-    with pytest.raises(InputError, match=r"joint_s0: holds a result of other settings"):
-        cell.result()

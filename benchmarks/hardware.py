@@ -1,0 +1,43 @@
+"""What a figure was measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+__all__ = ["describe_hardware", "host", "processor"]
+
+CPUINFO = Path("/proc/cpuinfo")
+
+
+def processor() -> str:
+    """The processor's name: on Linux as the system knows it, where Python says little or nothing."""
+    try:
+        for line in CPUINFO.read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()
+
+
+def host() -> dict[str, str | int | None]:
+    """``processor`` and its number of ``cores``."""
+    return {"processor": processor(), "cores": os.cpu_count()}
+
+
+def describe_hardware(jobs: int, threads: int) -> str:
+    """The accelerator where there is one, else the processor, and how the work was spread.
+
+    Args:
+        jobs: processes at once.
+        threads: of PyTorch in each.
+    """
+    if torch.cuda.is_available():
+        return f"{torch.cuda.get_device_name()}, {jobs} at once, torch {torch.__version__}"
+    each = f"{threads} thread{'s' * (threads != 1)} each"
+    return f"{processor()}, {os.cpu_count()} cores, {jobs} cells at once, {each}, torch {torch.__version__}"

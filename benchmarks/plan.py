@@ -1,0 +1,245 @@
+"""What a table consists of: its methods, the settings of its presets, its data sets and its cells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cell import CONFIGS, RESULT, folder_name
+from data_prep.registration import METHODS as REGISTRATIONS
+from monai_nce.data import read_datalist, read_datalist_file
+from monai_nce.errors import InputError
+
+__all__ = ["DEFAULT_METHODS", "DISTORTIONS", "METHODS", "MRI", "Cell", "DataSet", "default_methods", "is_mri", "plan"]
+
+# method: the configuration files that are laid over train.json; in the order of the table's rows
+METHODS: dict[str, list[str]] = {
+    "identity": [],
+    "unregistered": ["regression"],
+    **{name: ["regression"] for name in REGISTRATIONS},
+    "single": ["single"],
+    "cycle": ["cycle"],
+    "joint": ["joint"],
+    "separate": [],
+    "oracle": ["regression", "oracle"],
+}
+SLOWEST = ("cycle", "voxelmorph", "joint")  # started first, so that no core is left with one of them at the end
+SWEEP = ["identity", "single", "cycle", "joint", "separate", "oracle"]
+DEFAULT_METHODS = {"phantom": list(METHODS), "ixi": SWEEP, "ixi-like": SWEEP}
+DISTORTIONS = [0.01, 0.02, 0.05]  # section 4.4.1
+MRI = ("ixi", "ixi-like")  # each made once per distortion
+
+# The presets: what data sets are made of, the configuration files laid over last, and what those do not say.
+PRESETS = ("small", "paper")
+DATA_SEED = 0
+PHANTOM = {
+    "small": {"patients": 24, "size": 128, "slices": 32, "seed": DATA_SEED},
+    "paper": {"patients": 96, "size": 256, "slices": 64, "seed": DATA_SEED},
+}
+IXI_LIKE = {
+    "small": {"subjects": 24, "size": 128, "slices": 16, "seed": DATA_SEED},
+    "paper": {"subjects": 96, "size": 128, "slices": 64, "seed": DATA_SEED},
+}
+CT_CONFIGS: dict[str, list[str]] = {"small": [], "paper": ["paper_ct"]}
+MRI_CONFIGS = {"small": "ixi", "paper": "paper_ixi"}
+# What the small preset sets otherwise than train.json, whose adversarial settings are for stage 1: where the target
+# network learns from a discriminator, that must go on learning as long as it does. The paper's preset gives all methods
+# the same.
+TOGETHER = {
+    "stage1#generator_optimizer#lr": 0.0002,
+    "stage1#discriminator_optimizer#lr": 0.0002,
+    "stage1#generator_lr_scheduler#gamma": 0.7,
+    "stage1#discriminator_lr_scheduler#gamma": 0.7,
+}
+# chosen for each by trials on the phantom's default split: with 4 groups Single lights up the air
+MANY_GROUPS = {"discriminator_def#num_groups": 32}
+SMALL: dict[str, dict[str, Any]] = {
+    "single": {**TOGETHER, **MANY_GROUPS, "stage1#max_epochs": 5},
+    "cycle": TOGETHER,
+    "joint": {**TOGETHER, **MANY_GROUPS},
+}
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set of the table, and how it is made where it is not there yet.
+
+    Args:
+        path: its folder.
+        kind: as :func:`benchmarks.cell.prepare` takes it; None for one that is there.
+        settings: likewise.
+        base: the data set that this one is made from.
+    """
+
+    path: Path
+    kind: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    base: DataSet | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A method, trained and evaluated once.
+
+    Args:
+        method: one of ``METHODS``.
+        distortion: the k of its data set; None where nothing is distorted.
+        seed: of the training.
+        data: the data set.
+        configs: names of configuration files, ``train`` first.
+        overrides: of their keys.
+        path: its folder.
+    """
+
+    method: str
+    distortion: float | None
+    seed: int
+    data: DataSet
+    configs: list[str]
+    overrides: dict[str, Any]
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Such as ``joint, k = 0.05, seed 0``."""
+        return ", ".join(
+            [self.method, *([] if self.distortion is None else [f"k = {self.distortion:g}"]), f"seed {self.seed}"]
+        )
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Arguments of :func:`benchmarks.cell.train_and_evaluate`."""
+        return {
+            "configs": self.configs,
+            "overrides": self.overrides,
+            "dataset_dir": str(self.data.path),
+            "out_dir": str(self.path),
+            "seed": self.seed,
+        }
+
+    def result(self) -> dict[str, Any] | None:
+        """What the finished cell gave, or None.
+
+        Raises:
+            InputError: if the folder holds the result of other settings.
+        """
+        file = self.path / RESULT
+        if not file.exists():
+            return None
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if found["spec"] != self.spec:
+            raise InputError(f"{self.path}: holds a result of other settings; remove it or choose another --out-dir")
+        return found
+
+
+def is_mri(configs: Sequence[str]) -> bool:
+    """Whether a cell with these configuration files is about MRI, and not about CT."""
+    return not set(MRI_CONFIGS.values()).isdisjoint(configs)
+
+
+def default_methods(data: str) -> list[str]:
+    """The rows of a table for which no methods are named.
+
+    Args:
+        data: as :func:`plan` takes it.
+
+    Returns:
+        Names of ``METHODS``; of a folder, without those that need pairs, or aligned ones, where it has none.
+
+    Raises:
+        InputError: if the folder is no data set that can be used.
+    """
+    if data in DEFAULT_METHODS:
+        return DEFAULT_METHODS[data]
+    items = read_datalist(data, "training")
+    lacking: set[str] = set()
+    if any(not {"source", "target"} <= item.keys() for item in items):
+        lacking |= {"unregistered", *REGISTRATIONS}
+    if not any({"aligned_source", "target"} <= item.keys() for item in items):
+        lacking.add("oracle")
+    return [method for method in METHODS if method not in lacking]
+
+
+def plan(
+    data: str,
+    methods: Sequence[str],
+    distortions: Sequence[float],
+    seeds: Sequence[int],
+    preset: str,
+    out_dir: Path,
+    ixi: tuple[Path, Path] | None = None,
+    overrides: dict[str, Any] | None = None,
+) -> list[Cell]:
+    """The cells of a table, without identity, which every evaluation gives.
+
+    Args:
+        data: ``phantom``, ``ixi``, ``ixi-like`` or the folder of a data set.
+        methods: rows, of ``METHODS``.
+        distortions: k of the data sets; for ``ixi`` and ``ixi-like``.
+        seeds: of the trainings.
+        preset: ``small`` or ``paper``.
+        out_dir: where cells and data sets go.
+        ixi: T2 and PD as downloaded, for ``ixi``.
+        overrides: keys of the bundle's configuration to set in every cell.
+
+    Returns:
+        The cells, the longest first.
+
+    Raises:
+        InputError: for methods, data, distortions or presets that cannot be.
+    """
+    for method in methods:
+        if method not in METHODS:
+            raise InputError(f"method: expected some of {', '.join(METHODS)} but got {method!r}")
+    if preset not in PRESETS:
+        raise InputError(f"preset: expected one of {', '.join(PRESETS)} but got {preset!r}")
+    for distortion in distortions:
+        if not 0 <= distortion < 1:
+            raise InputError(f"distortion: expected 0 or more, and less than 1, but got {distortion:g}")
+    trained = [method for method in METHODS if method in methods and method != "identity"]
+    if not trained:
+        raise InputError("expected at least one method besides identity, which is part of every table")
+    bases = _bases(data, distortions, preset, out_dir / "data", ixi)
+    mri = data in MRI or (data not in DEFAULT_METHODS and read_datalist_file(data).get("source_domain") == "t2")
+    overlay = [MRI_CONFIGS[preset]] if mri else CT_CONFIGS[preset]
+    cells = []
+    for method in trained:
+        configs = ["train", *METHODS[method], *overlay]
+        tuned = SMALL.get(method, {}) if preset == "small" else {}
+        named = {**tuned, **(overrides or {}), "method": method}
+        for k, base in bases:
+            source = _registered(base, method, out_dir / "data", configs) if method in REGISTRATIONS else base
+            for seed in seeds:
+                folder = out_dir / "cells" / folder_name(method, k, seed)
+                cells.append(Cell(method, k, seed, source, configs, named, folder))
+    return sorted(cells, key=lambda cell: [*SLOWEST, cell.method].index(cell.method))
+
+
+def _bases(
+    data: str, distortions: Sequence[float], preset: str, data_dir: Path, ixi: tuple[Path, Path] | None
+) -> list[tuple[float | None, DataSet]]:
+    """The data sets as they were acquired or simulated, each with its distortion."""
+    if data == "phantom":
+        return [(None, DataSet(data_dir / "phantom", data, PHANTOM[preset]))]
+    if data not in MRI:
+        read_datalist(data)
+        read_datalist(data, "training")  # refused here, not by each cell, where it is empty
+        return [(None, DataSet(Path(data)))]
+    made_from: dict[str, Any] = IXI_LIKE[preset]
+    if data == "ixi":
+        if ixi is None:
+            raise InputError("--data ixi: name the T2 and PD scans as downloaded, by --t2 and --pd")
+        made_from = {"t2": str(ixi[0]), "pd": str(ixi[1]), "seed": DATA_SEED}
+    return [(k, DataSet(data_dir / f"{data}_k{k:g}", data, {**made_from, "distortion": k})) for k in distortions]
+
+
+def _registered(base: DataSet, method: str, data_dir: Path, configs: Sequence[str]) -> DataSet:
+    """The data set that a method of registration makes of another, in the window of the networks."""
+    settings = {"dataset_dir": str(base.path), "method": method, "seed": DATA_SEED}
+    if is_mri(configs):  # else the window is CT's, which the methods have unless told otherwise
+        config = json.loads((CONFIGS / f"{configs[-1]}.json").read_text(encoding="utf-8"))
+        settings |= {key: float(config[key]) for key in ("window_level", "window_width")}
+    return DataSet(data_dir / f"{base.path.name}_{method}", "registered", settings, base)
