@@ -1,17 +1,12 @@
-"""Atomic writers: a file is there complete, or the old one is still there.
+"""Atomic writers of NIfTI and JSON: a file is there complete, or the old one is still there.
 
-A full disk, a crash or an interrupt in the middle of a write leaves neither a truncated file nor a temporary one. CT
-volumes are written as int16 Hounsfield units (HU), rounded and clipped: a plain cast would wrap 40000 to -25536 and
+CT volumes are written as int16 Hounsfield units (HU), rounded and clipped: a plain cast would wrap 40000 to -25536 and
 turn NaN into 0 without a word.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import secrets
-from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -22,61 +17,20 @@ import torch
 from nibabel.affines import apply_affine
 from numpy.typing import ArrayLike
 
-__all__ = ["atomic_path", "make_folders", "remove_empty", "write_json", "write_nifti_hu", "write_nifti_labels"]
+from monai_nce.data.atomic import atomic_path, make_folders, remove_empty
+
+__all__ = [
+    "as_int16_hu",
+    "atomic_path",
+    "make_folders",
+    "remove_empty",
+    "write_json",
+    "write_nifti_hu",
+    "write_nifti_labels",
+]
 
 MAX_DESCRIPTION = 79  # bytes in a NIfTI header's descrip field, less its closing zero
 QFORM_TOLERANCE_MM = 0.01  # a quaternion that misplaces a corner of the volume by more is not written as valid
-
-
-def make_folders(folder: str | PathLike[str]) -> list[Path]:
-    """Make ``folder`` and its missing parents.
-
-    Args:
-        folder: the folder that is needed.
-
-    Returns:
-        The folders that were made, deepest first, for :func:`remove_empty` to undo it.
-    """
-    folder = Path(folder)
-    made = [f for f in (folder, *folder.parents) if not f.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    return made
-
-
-def remove_empty(folders: Iterable[Path]) -> None:
-    """Remove those of ``folders`` that are empty; one that is in use stays."""
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-
-
-@contextlib.contextmanager
-def atomic_path(path: str | PathLike[str]) -> Iterator[Path]:
-    """Give a temporary sibling of ``path`` to write to, and move it to ``path`` once it is safely on disk.
-
-    The temporary file lies in the same folder and ends in the same name, so that writers which look at the suffix
-    (``.nii.gz``) do the same for it. If the body or the move fails, the temporary file is removed, a file already at
-    ``path`` stays as it was, and folders made for it are removed again.
-
-    Args:
-        path: the file to write or replace; missing parent folders are made.
-
-    Yields:
-        The path to write to; the body must create that file.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
-    made = make_folders(path.parent)
-    try:
-        yield temporary
-        with open(temporary, "r+b") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        remove_empty(made)
-        raise
-    _sync_folder(path.parent)
 
 
 def write_json(path: str | PathLike[str], obj: Any) -> None:
@@ -95,6 +49,22 @@ def write_json(path: str | PathLike[str], obj: Any) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def as_int16_hu(volume: ArrayLike) -> np.ndarray:
+    """Whole HU, rounded to nearest and clipped to [-32768, 32767].
+
+    Args:
+        volume: array, tensor or MetaTensor of shape (H, W, D) in HU.
+
+    Raises:
+        ValueError: if the volume is not (H, W, D) or holds NaN or infinities.
+    """
+    hu = _as_volume(volume)
+    if not np.isfinite(hu).all():
+        raise ValueError(f"volume: expected finite HU but got {np.count_nonzero(~np.isfinite(hu))} NaN or infinite")
+    limits = np.iinfo(np.int16)
+    return np.clip(np.rint(hu), limits.min, limits.max).astype(np.int16)
+
+
 def write_nifti_hu(path: str | PathLike[str], volume: ArrayLike, affine: ArrayLike, description: str = "") -> None:
     """Write a CT volume as int16 NIfTI, atomically: slope 1, intercept 0, millimetres.
 
@@ -111,11 +81,7 @@ def write_nifti_hu(path: str | PathLike[str], volume: ArrayLike, affine: ArrayLi
         ValueError: if the volume is not (H, W, D) or holds NaN or infinities, if the affine is not a finite,
             invertible 4×4 matrix, or if the suffix or the description does not fit.
     """
-    hu = _as_volume(volume)
-    if not np.isfinite(hu).all():
-        raise ValueError(f"volume: expected finite HU but got {np.count_nonzero(~np.isfinite(hu))} NaN or infinite")
-    limits = np.iinfo(np.int16)
-    _write_nifti(path, np.clip(np.rint(hu), limits.min, limits.max).astype(np.int16), affine, description)
+    _write_nifti(path, as_int16_hu(volume), affine, description)
 
 
 def write_nifti_labels(path: str | PathLike[str], labels: ArrayLike, affine: ArrayLike, description: str = "") -> None:
@@ -171,13 +137,3 @@ def _write_nifti(path: str | PathLike[str], array: np.ndarray, affine: ArrayLike
         image.header["qform_code"] = 0
     with atomic_path(path) as temporary:
         nib.save(image, temporary)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable. The file itself is safe by now, so a file system that cannot do this is no failure."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_nce.data.writers import atomic_path, write_json, write_nifti_hu, write_nifti_labels
+from monai_nce.data.writers import write_json, write_nifti_hu, write_nifti_labels
 
 AFFINE = np.array([[-0.7, 0, 0, 12.5], [0, 0.8, 0, -3], [0, 0, 2.5, 100], [0, 0, 0, 1]])
 # every order of the axes with every direction: 48
@@ -26,33 +26,6 @@ ORIENTATIONS = [
 
 def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*"))
-
-
-def test_atomic_path_replaces_and_keeps_the_suffix(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "a.b.nii.gz"
-    for text in ("one", "two"):
-        with atomic_path(path) as temporary:
-            assert temporary.parent == path.parent
-            assert temporary.name.endswith("a.b.nii.gz")
-            temporary.write_text(text)
-    assert path.read_text() == "two"
-    assert files(tmp_path) == ["a.b.nii.gz", "new"]
-
-
-def test_a_failure_in_the_middle_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), atomic_path(path) as temporary:
-        temporary.write_text("ha")
-        raise KeyboardInterrupt
-    assert path.read_text() == "old"
-    assert files(tmp_path) == ["a.txt"]
-
-
-def test_a_failure_removes_the_folders_it_made(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), atomic_path(tmp_path / "x" / "y" / "a.txt"):
-        _ = 1 / 0
-    assert files(tmp_path) == []
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

@@ -1,0 +1,180 @@
+"""Files and folders that are there complete, or not at all.
+
+What is written goes to a hidden workspace beside its place, to disk, and then takes its place in one step. A full disk,
+a crash or an interrupt leaves what was there before and nothing else. After a SIGKILL or a power cut the workspace is
+still there, hidden, and the next writer of the same name removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from os import PathLike
+from pathlib import Path
+
+LOCKS = os.name == "posix"  # elsewhere what a killed writer left stays there
+if LOCKS:
+    import fcntl
+
+__all__ = ["atomic_folder", "atomic_path", "make_folders", "remove_empty"]
+
+WORKSPACE = ".partial"  # what the names of workspaces end in
+OLD = "replaced"  # in a workspace: the folder that makes way for the new one
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # Linux: fcntl.h
+
+
+def make_folders(folder: str | PathLike[str]) -> list[Path]:
+    """Make ``folder`` and its missing parents.
+
+    Args:
+        folder: the folder that is needed.
+
+    Returns:
+        The folders that were made, deepest first, for :func:`remove_empty` to undo it.
+    """
+    folder = Path(folder)
+    made = [f for f in (folder, *folder.parents) if not f.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return made
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove those of ``folders`` that are empty; one that is in use stays."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | PathLike[str]) -> Iterator[Path]:
+    """Give a temporary file of the same name to write to, and move it to ``path`` once it is safely on disk.
+
+    If the body or the move fails, the temporary file is removed, a file already at ``path`` stays as it was, and
+    folders made for it are removed again.
+
+    Args:
+        path: the file to write or replace; missing parent folders are made.
+
+    Yields:
+        The path to write to, of the same name; the body must create that file.
+    """
+    path = Path(path)
+    with _workspace(path) as temporary:
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | PathLike[str]) -> Iterator[Path]:
+    """Give an empty temporary folder to fill, and move it to ``path`` once it is safely on disk.
+
+    If the body or the move fails, the temporary folder is removed and one already at ``path`` stays as it was. On
+    Linux the two change places in one step, so that there is one of them at any moment.
+
+    Args:
+        path: the folder to make, or to replace as a whole; missing parent folders are made.
+
+    Yields:
+        The folder to fill with files, of the same name.
+    """
+    path = Path(path)
+    with _workspace(path) as temporary:
+        temporary.mkdir()
+        yield temporary
+        for file in sorted(temporary.iterdir()):
+            _sync(file)
+        _sync_folder(temporary)
+        if not path.exists():
+            os.rename(temporary, path)
+        elif not _exchange(temporary, path):
+            old = temporary.with_name(OLD)
+            os.rename(path, old)
+            try:
+                os.rename(temporary, path)
+            except BaseException:
+                os.rename(old, path)
+                raise
+
+
+@contextlib.contextmanager
+def _workspace(path: Path) -> Iterator[Path]:
+    """A path to write to, in a locked hidden folder beside ``path`` that is removed at the end."""
+    made = make_folders(path.parent)
+    try:
+        _remove_abandoned(path)
+        while True:
+            folder = path.with_name(f".{secrets.token_hex(4)}-{path.name}{WORKSPACE}")
+            folder.mkdir()
+            lock = _lock(folder)
+            if folder.exists():  # else another process took it for abandoned, before the lock
+                break
+        try:
+            yield folder / path.name
+            _sync_folder(path.parent)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            if lock is not None:
+                os.close(lock)
+    except BaseException:
+        remove_empty(made)
+        raise
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove the workspaces of this path whose writer was killed: those that nobody holds locked."""
+    if not LOCKS:
+        return
+    for folder in path.parent.iterdir():
+        if not (folder.name.startswith(".") and folder.name[9:] == f"-{path.name}{WORKSPACE}"):
+            continue
+        lock = _lock(folder, wait=False)
+        if lock is not None:
+            if not path.exists() and (folder / OLD).exists():  # killed between the two steps of a replacement
+                os.rename(folder / OLD, path)
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+def _lock(folder: Path, wait: bool = True) -> int | None:
+    """A descriptor that holds the lock on a folder until it is closed, or None where it cannot be had."""
+    if not LOCKS:
+        return None
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:  # held by its writer, or a file system without locks
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change places in one step; False where system or file system cannot."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0)
+
+
+def _sync(file: Path) -> None:
+    with open(file, "r+b") as opened:
+        os.fsync(opened.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable. The files are safe by now, so a file system that cannot do this is no failure."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
