@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from monai_nce.data.file_tree import ReaderWarning
 from monai_nce.data.inference_items import check_inference_items, inference_items
 from monai_nce.data.layout import ROLES, SPLITS, DatasetWriter, read_datalist, read_datalist_file
 from monai_nce.data.pairs import evaluation_pairs, regression_pairs
 from monai_nce.data.phantom import LABELS, PhantomPatient, make_phantom_patient
 from monai_nce.data.phantom_dataset import ensure_phantom_dataset, write_phantom_dataset
 from monai_nce.data.reader import AIR_HU, CTReader, check_volume, find_volumes, read_ct
+from monai_nce.data.save_dicom_series import SaveDicomSeriesd, check_output_format
 from monai_nce.data.save_image_hu import SaveImageHUd
 from monai_nce.data.slice_stack_dataset import SliceStackDataset
 from monai_nce.data.splits import split_patients
+from monai_nce.data.volumes import FoundVolume, find_images
 from monai_nce.data.writers import atomic_path, write_json, write_nifti_hu, write_nifti_labels
 
 __all__ = [
@@ -20,14 +23,19 @@ __all__ = [
     "SPLITS",
     "CTReader",
     "DatasetWriter",
+    "FoundVolume",
     "PhantomPatient",
+    "ReaderWarning",
+    "SaveDicomSeriesd",
     "SaveImageHUd",
     "SliceStackDataset",
     "atomic_path",
     "check_inference_items",
+    "check_output_format",
     "check_volume",
     "ensure_phantom_dataset",
     "evaluation_pairs",
+    "find_images",
     "find_volumes",
     "inference_items",
     "make_phantom_patient",

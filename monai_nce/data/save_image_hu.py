@@ -9,6 +9,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from monai_nce.data.writers import write_nifti_hu
+from monai_nce.errors import InputError
 
 __all__ = ["SaveImageHUd"]
 
@@ -23,6 +24,9 @@ class SaveImageHUd(MapTransform):
         output_key: where the path of the file stands.
         description: for the file's header.
         allow_missing_keys: leave out keys that the data lacks.
+
+    Raises:
+        InputError: when called and the disk is full or not writable; what was at the path before still is.
     """
 
     def __init__(
@@ -42,5 +46,9 @@ class SaveImageHUd(MapTransform):
             volume = d[key]
             if volume.ndim != 4 or volume.shape[0] != 1:
                 raise ValueError(f"expected a volume of shape (1, H, W, D) but got {tuple(volume.shape)}")
-            write_nifti_hu(d[self.output_key], volume[0], volume.affine, description=self.description)
+            path = d[self.output_key]
+            try:
+                write_nifti_hu(path, volume[0], volume.affine, description=self.description)
+            except OSError as error:
+                raise InputError(f"{path}: cannot be written: {error.strerror or 'unknown error'}") from error
         return d

@@ -10,6 +10,7 @@ import torch
 from monai.data import MetaTensor
 
 from monai_nce.data import SaveImageHUd
+from monai_nce.errors import InputError
 
 AFFINE = np.array([[0.0, -0.8, 0.1, 12.5], [0.7, 0, 0, -30], [0, 0.05, 3, 7], [0, 0, 0, 1]])
 
@@ -60,7 +61,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(nib, "save", half)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(InputError, match=r"a\.nii\.gz: cannot be written: No space left"):
         SaveImageHUd("pred")({"pred": volume(5.0), "output": path})
     assert path.read_bytes() == old
     assert [file.name for file in tmp_path.iterdir()] == ["a.nii.gz"]
