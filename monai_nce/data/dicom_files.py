@@ -1,0 +1,203 @@
+"""One DICOM file: whether it is one, what its header says, and what keeps a hostile one from doing harm.
+
+pydicom's own warnings quote values, which may be a patient's, so they are silenced; what matters is said again by the
+reader, without the value.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from monai_nce.errors import InputError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+    from pydicom.tag import BaseTag
+
+__all__ = ["INSTALL", "DicomFile", "looks_like_slice", "open_dicom", "quiet_pydicom", "scan_file"]
+
+INSTALL = "pip install monai-nce[dicom]"
+SLICE_SUFFIXES = (".dcm", ".dicom", ".ima")
+MAX_UNPACKED = 2**28  # bytes of a file that was deflated as a whole
+CHUNK = 2**20
+META_START = 144  # preamble, prefix, and the element that says how long the rest of the meta header is
+# The first tag's group and element of a data set stored without preamble and prefix: (0002,0000) to (0008,00FF), in
+# little endian and, for what is older still, big endian.
+BARE_STARTS = (b"\x02\0", b"\x08\0"), (b"\0\x02", b"\0\x08")
+READ = (
+    *("AcquisitionDate", "AcquisitionNumber", "AcquisitionTime", "BitsAllocated", "BitsStored", "Columns"),
+    *("ContrastBolusAgent", "ContrastBolusIngredient", "ContrastBolusStartTime", "ContrastBolusTotalDose"),
+    *("ContrastBolusVolume", "FrameOfReferenceUID", "HighBit", "ImageOrientationPatient", "ImagePositionPatient"),
+    *("ImageType", "Modality", "ModalityLUTSequence", "NumberOfFrames", "PatientBirthDate", "PatientID"),
+    *("PatientName", "PerFrameFunctionalGroupsSequence", "PhotometricInterpretation", "PixelSpacing"),
+    *("ProtocolName", "RescaleIntercept", "RescaleSlope", "RescaleType", "Rows", "SOPClassUID", "SamplesPerPixel"),
+    *("SeriesDescription", "SeriesInstanceUID", "SeriesNumber", "SharedFunctionalGroupsSequence"),
+    *("SliceThickness", "SpecificCharacterSet", "StudyDescription", "StudyInstanceUID", "SyntheticData"),
+    "TemporalPositionIdentifier",
+)
+
+
+@dataclass(frozen=True)
+class DicomFile:
+    """What the header of a file told.
+
+    Attributes:
+        path: the file.
+        header: some of its elements, none of its voxels; None if it could not be read.
+        kind: ``"image"``, ``"localizer"``, ``"other"`` for a DICOM file that is no image (a report, a DICOMDIR),
+            ``"broken"`` for one that is damaged.
+        problem: what is wrong with a broken one.
+    """
+
+    path: Path
+    header: Dataset | None
+    kind: str
+    problem: str = ""
+
+
+@contextmanager
+def quiet_pydicom(path: Path) -> Iterator[None]:
+    """Silence pydicom, and say in one line where it is missing.
+
+    Args:
+        path: what is read, for the message.
+
+    Raises:
+        InputError: if pydicom is not installed.
+    """
+    try:
+        from pydicom import config
+    except ImportError as error:
+        raise InputError(f"{path}: reading DICOM needs pydicom: {INSTALL}") from error
+    logger = logging.getLogger("pydicom")
+    disabled = logger.disabled
+    logger.disabled = True
+    try:
+        with warnings.catch_warnings(), config.disable_value_validation():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = disabled
+
+
+def scan_file(path: Path) -> DicomFile | None:
+    """Read a file's header.
+
+    Args:
+        path: a regular file.
+
+    Returns:
+        What it is; None if nothing about its content says DICOM.
+
+    Raises:
+        InputError: if pydicom is not installed.
+    """
+    try:
+        with open(path, "rb") as file:
+            start = file.read(132)
+    except OSError:
+        return DicomFile(path, None, "broken", "cannot be opened")
+    if start[128:] != b"DICM" and not (len(start) == 132 and _is_bare(start)):
+        return None
+    with quiet_pydicom(path):
+        from pydicom.uid import UID, CTImageStorage
+
+        try:
+            header = open_dicom(path, specific_tags=list(READ), stop_before_pixels=True)
+            list(header)  # pydicom converts values when they are asked for
+        except Exception:  # of many kinds
+            return DicomFile(path, None, "broken", "not a readable DICOM file")
+        if "Rows" not in header:
+            kind = UID(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or "")
+            if kind == CTImageStorage or kind.type != "SOP Class":
+                return DicomFile(path, header, "broken", "a CT image without Rows, or a truncated file")
+            return DicomFile(path, header, "other")
+        image_type = {str(value).upper() for value in _as_list(header.get("ImageType"))}
+        return DicomFile(path, header, "localizer" if "LOCALIZER" in image_type else "image")
+
+
+def open_dicom(path: Path, specific_tags: list[str] | None = None, stop_before_pixels: bool = False) -> Dataset:
+    """``pydicom.dcmread`` for files of any origin: also those without preamble, and with a bound on memory.
+
+    Args:
+        path: a DICOM file.
+        specific_tags: the elements that are wanted; all if None.
+        stop_before_pixels: leave the voxels out.
+
+    Returns:
+        The data set.
+
+    Raises:
+        Exception: whatever pydicom raises on a damaged file.
+    """
+    from pydicom import dcmread
+    from pydicom.filereader import read_file_meta_info
+    from pydicom.tag import Tag
+    from pydicom.uid import (
+        DeflatedExplicitVRLittleEndian,
+        ExplicitVRBigEndian,
+        ExplicitVRLittleEndian,
+        ImplicitVRLittleEndian,
+    )
+
+    with open(path, "rb") as file:
+        bare = file.read(132)[128:] != b"DICM"
+    if not bare and read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        _check_inflation(path)
+    tags: list[BaseTag | int] | None = None if specific_tags is None else [Tag(keyword) for keyword in specific_tags]
+    dataset = dcmread(path, stop_before_pixels=stop_before_pixels, specific_tags=tags, force=bare)
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    return dataset
+
+
+def looks_like_slice(path: Path, suffixes: set[str]) -> bool:
+    """Whether a file that is no DICOM was probably a slice once.
+
+    One that was emptied or overwritten must not be left out as if it were a readme.
+
+    Args:
+        path: the file.
+        suffixes: those of the DICOM files beside it.
+    """
+    if path.suffix.lower() in SLICE_SUFFIXES:
+        return True
+    numbered = any(letter.isdigit() for letter in path.name)
+    return numbered and bool(suffixes) and (path.suffix in suffixes or path.suffix[1:].isdigit())
+
+
+def _is_bare(start: bytes) -> bool:
+    little, big = BARE_STARTS
+    return (start[:2] in little and start[3] == 0) or (start[:2] in big and start[2] == 0)
+
+
+def _check_inflation(path: Path) -> None:
+    """Refuse a file that unpacks without end, which pydicom would do in one go."""
+    from pydicom.filereader import read_file_meta_info
+
+    start = META_START + int(read_file_meta_info(path).FileMetaInformationGroupLength)
+    with open(path, "rb") as file:
+        file.seek(start)
+        unpacker, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        pending = file.read(CHUNK)
+        while pending and not unpacker.eof:
+            size += len(unpacker.decompress(pending, CHUNK))
+            if size > MAX_UNPACKED:
+                raise InputError(f"{path}: unpacks to more than {MAX_UNPACKED} bytes")
+            pending = unpacker.unconsumed_tail or file.read(CHUNK)
+
+
+def _as_list(value: object) -> list[object]:
+    """pydicom gives one value as itself, several as a list."""
+    if value is None or isinstance(value, str):
+        return [value] if value else []
+    return list(value) if hasattr(value, "__iter__") else [value]
