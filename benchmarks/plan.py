@@ -40,14 +40,14 @@ PHANTOM = {
     "paper": {"patients": 96, "size": 256, "slices": 64, "seed": DATA_SEED},
 }
 IXI_LIKE = {
-    "small": {"subjects": 24, "size": 128, "slices": 16, "seed": DATA_SEED},
+    "small": {"subjects": 48, "size": 128, "slices": 24, "seed": DATA_SEED},
     "paper": {"subjects": 96, "size": 128, "slices": 64, "seed": DATA_SEED},
 }
 CT_CONFIGS: dict[str, list[str]] = {"small": [], "paper": ["paper_ct"]}
 MRI_CONFIGS = {"small": "ixi", "paper": "paper_ixi"}
-# What the small preset sets otherwise than train.json, whose adversarial settings are for stage 1: where the target
-# network learns from a discriminator, that must go on learning as long as it does. The paper's preset gives all methods
-# the same.
+# What the small preset sets otherwise than train.json on CT, whose adversarial settings are for stage 1: where the
+# target network learns from a discriminator, that must go on learning as long as it does. On MRI ixi.json, and in the
+# paper's preset its own file, give all methods the same.
 TOGETHER = {
     "stage1#generator_optimizer#lr": 0.0002,
     "stage1#discriminator_optimizer#lr": 0.0002,
@@ -208,7 +208,7 @@ def plan(
     cells = []
     for method in trained:
         configs = ["train", *METHODS[method], *overlay]
-        tuned = SMALL.get(method, {}) if preset == "small" else {}
+        tuned = SMALL.get(method, {}) if preset == "small" and not mri else {}
         named = {**tuned, **(overrides or {}), "method": method}
         for k, base in bases:
             source = _registered(base, method, out_dir / "data", configs) if method in REGISTRATIONS else base
