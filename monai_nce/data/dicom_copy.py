@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
     from pydicom.tag import BaseTag
 
-__all__ = ["PATIENT", "SCANNER", "SERIES", "SLICE", "STUDY", "UNPAIRED", "copy_elements"]
+__all__ = ["PATIENT", "SCANNER", "SERIES", "SLICE", "STUDY", "UNPAIRED", "copy_elements", "keep_bytes"]
 
 PATIENT = (
     *("PatientName", "PatientID", "IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence", "TypeOfPatientID"),
@@ -66,6 +66,18 @@ def copy_elements(source: Dataset, target: Dataset, keywords: Iterable[str]) -> 
             _copy(source, target, Tag(keyword))
 
 
+def keep_bytes(dataset: Dataset) -> None:
+    """Let a dataset with copied elements be written without decoding them: their bytes are as they will be.
+
+    Args:
+        dataset: complete, with its SpecificCharacterSet; to be written in Explicit VR Little Endian.
+    """
+    from pydicom.charset import convert_encodings, default_encoding
+
+    declared = dataset.get("SpecificCharacterSet")
+    dataset.set_original_encoding(False, True, convert_encodings(declared) if declared else default_encoding)
+
+
 def _copy(source: Dataset, target: Dataset, tag: BaseTag) -> None:
     from pydicom import Dataset
     from pydicom.datadict import dictionary_has_tag, dictionary_VR
@@ -85,6 +97,7 @@ def _copy(source: Dataset, target: Dataset, tag: BaseTag) -> None:
             for inner in list(item._dict):  # the tags alone: to iterate over elements would decode them
                 if not inner.is_private and dictionary_has_tag(inner):
                     _copy(item, copied, inner)
+            keep_bytes(copied)
             items.append(copied)
         if items:
             target[tag] = DataElement(tag, VR.SQ, items)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from monai_nce.data.atomic import atomic_folder
+from monai_nce.data.dicom_copy import keep_bytes
 from monai_nce.data.dicom_header import Derivation, derived_header, new_series
 from monai_nce.data.writers import as_int16_hu
 from monai_nce.errors import InputError
@@ -123,4 +124,5 @@ def _write(path: Path, header: Dataset, pixels: np.ndarray) -> None:
     header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID
     header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID
     header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    keep_bytes(header)
     dcmwrite(path, header, enforce_file_format=True)
