@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from datetime import datetime
@@ -24,7 +25,10 @@ from monai_nce.errors import InputError
 
 DERIVATION = Derivation("0123456789abcdef" * 4, "carry", 50, 300)
 SENTINEL = "SENTINEL"
-needs_dciodvfy = pytest.mark.skipif(not shutil.which("dciodvfy"), reason="dicom3tools is not installed")
+# beside the interpreter, whether or not its environment is activated
+TOOLS = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+DCIODVFY, DCENTVFY = (shutil.which(name, path=TOOLS) or "" for name in ("dciodvfy", "dcentvfy"))
+needs_dciodvfy = pytest.mark.skipif(not (DCIODVFY and DCENTVFY), reason="dicom3tools is not installed")
 GEOMETRY = (
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "FrameOfReferenceUID"),
     *("PatientPosition", "GantryDetectorTilt", "SliceLocation", "Rows", "Columns"),
@@ -371,7 +375,7 @@ def test_required_elements_are_there_where_the_source_lacks_them(
 
 
 def errors(path: Path) -> list[str]:
-    done = subprocess.run(["dciodvfy", path], capture_output=True, text=True)
+    done = subprocess.run([DCIODVFY, path], capture_output=True, text=True)
     assert "CTImage" in done.stderr + done.stdout  # it recognised what it was given
     return [line for line in (done.stderr + done.stdout).splitlines() if line.startswith("Error")]
 
@@ -419,7 +423,7 @@ def test_a_real_series_that_lacks_uids(real_data: Path, tmp_path: Path) -> None:
 def test_source_and_derived_series_are_consistent(source: Path, volume: np.ndarray, tmp_path: Path) -> None:
     derive(source, volume, tmp_path / "out")
     files = [*source.iterdir(), *(tmp_path / "out").iterdir()]
-    done = subprocess.run(["dcentvfy", *files], capture_output=True, text=True)
+    done = subprocess.run([DCENTVFY, *files], capture_output=True, text=True)
     assert "Error" not in done.stdout + done.stderr
 
 
