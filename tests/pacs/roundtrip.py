@@ -3,8 +3,8 @@
     python tests/pacs/roundtrip.py SERIES WORK
 
 A program rather than a function, so that the test can start it in a network namespace, where nothing but itself can
-reach the server. WORK gets the server's files, ``series.json`` and ``studies.json`` (what QIDO-RS found), ``preview.png``
-(the server's own rendering) and ``received/`` (what WADO-RS gave).
+reach the server. WORK gets the server's files, ``series.json`` and ``studies.json`` (what QIDO-RS found),
+``preview.png`` (the server's own rendering) and ``received/`` (what WADO-RS gave).
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ def orthanc(work: Path) -> Iterator[tuple[str, int]]:
     (work / "orthanc.json").write_text(json.dumps(configuration))
     address = f"http://127.0.0.1:{http_port}"
     with open(work / "orthanc.log", "wb") as log:
-        server = subprocess.Popen([str(orthanc_program()), str(work / "orthanc.json")], stdout=log, stderr=subprocess.STDOUT)
+        command = [str(orthanc_program()), str(work / "orthanc.json")]
+        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         try:
             for _ in range(START_SECONDS * 10):
                 with contextlib.suppress(urllib.error.URLError, ConnectionError):
