@@ -18,6 +18,7 @@ from data_prep.options import add_output, at_least
 from monai_nce.data.layout import SPLITS, DatasetWriter
 from monai_nce.data.reader import AIR_HU, check_volume, find_volumes, read_ct
 from monai_nce.data.splits import split_patients
+from monai_nce.data.volumes import FoundVolume
 from monai_nce.errors import InputError
 
 __all__ = ["add_parser", "prepare_ct"]
@@ -61,7 +62,7 @@ def prepare_ct(
     targets = [volume for path in cect for volume in find_volumes(path)]
     if paired and len(sources) != len(targets):
         raise InputError(f"expected as many NECT as CECT volumes but got {len(sources)} and {len(targets)}")
-    jobs: dict[str, dict[str, Path]]
+    jobs: dict[str, dict[str, FoundVolume]]
     if paired:
         pairs = enumerate(zip(sources, targets, strict=True))
         jobs = {f"pair_{i:03d}": {"source": source, "target": target} for i, (source, target) in pairs}
@@ -84,8 +85,8 @@ def prepare_ct(
         overwrite=overwrite,
     )
     with dataset:
-        for path in (*sources, *targets):
-            check_volume(path)
+        for volume in (*sources, *targets):
+            check_volume(volume)
         for patient, paths in tqdm(jobs.items(), desc="ct", unit="patient"):
             volumes, affine = _prepare(paths, size, spacing)
             dataset.add(split_of[patient], patient, affine, **volumes)
@@ -95,18 +96,18 @@ def prepare_ct(
     return out_dir
 
 
-def _prepare(paths: dict[str, Path], size: int, spacing: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _prepare(found: dict[str, FoundVolume], size: int, spacing: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """One patient's volumes on one grid: that of the target, where there is one."""
-    loaded = {role: canonical(*read_ct(path)) for role, path in paths.items()}
+    loaded = {role: canonical(*read_ct(item)) for role, item in found.items()}
     main = "target" if "target" in loaded else "source"
     try:
         grid = paper_grid(*loaded[main], size=size, spacing=spacing)
     except InputError as error:
-        raise InputError(f"{paths[main]}: {error}") from error
+        raise InputError(f"{found[main].path}: {error}") from error
     volumes = {role: resample(*image, grid) for role, image in loaded.items()}
     for role, volume in volumes.items():
         if volume.max() == AIR_HU:
-            raise InputError(f"{paths[role]}: does not overlap with {paths[main]}; are they of one patient and study?")
+            raise InputError(f"{found[role].path}: does not overlap with {found[main].path}; are they of one patient?")
     return volumes, grid.affine
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
     from pydicom.tag import BaseTag
 
-__all__ = ["INSTALL", "DicomFile", "looks_like_slice", "open_dicom", "quiet_pydicom", "scan_file"]
+__all__ = ["INSTALL", "DicomFile", "is_dicom", "looks_like_slice", "open_dicom", "quiet_pydicom", "scan_file"]
 
 INSTALL = "pip install monai-nce[dicom]"
 SLICE_SUFFIXES = (".dcm", ".dicom", ".ima")
@@ -87,6 +87,20 @@ def quiet_pydicom(path: Path) -> Iterator[None]:
         logger.disabled = disabled
 
 
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM: with its prefix, or with the data set right away, as some archives have it.
+
+    Args:
+        path: the file.
+
+    Raises:
+        OSError: if it cannot be opened.
+    """
+    with open(path, "rb") as file:
+        start = file.read(132)
+    return start[128:] == b"DICM" or (len(start) == 132 and _is_bare(start))
+
+
 def scan_file(path: Path) -> DicomFile | None:
     """Read a file's header.
 
@@ -100,12 +114,10 @@ def scan_file(path: Path) -> DicomFile | None:
         InputError: if pydicom is not installed.
     """
     try:
-        with open(path, "rb") as file:
-            start = file.read(132)
+        if not is_dicom(path):
+            return None
     except OSError:
         return DicomFile(path, None, "broken", "cannot be opened")
-    if start[128:] != b"DICM" and not (len(start) == 132 and _is_bare(start)):
-        return None
     with quiet_pydicom(path):
         from pydicom.uid import UID, CTImageStorage
 

@@ -1,4 +1,4 @@
-"""A CT volume from a folder of DICOM files, one series of single-frame slices.
+"""A CT volume from the DICOM files of one series.
 
 Nothing is guessed: slices are ordered by position, the spacing across slices comes from the positions and never from
 SliceThickness, and every slice must say itself how its values become Hounsfield units. What would give wrong geometry
@@ -7,68 +7,91 @@ or wrong HU is refused with the reason.
 
 from __future__ import annotations
 
-import warnings
+import os
 from collections import defaultdict
 from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from monai_nce.data.dicom_files import INSTALL, open_dicom, quiet_pydicom, scan_file
 from monai_nce.data.dicom_geometry import DicomSeries, DicomSlice, assemble_series
+from monai_nce.data.dicom_slices import check_one_patient, slices_of
+from monai_nce.data.volumes import FoundVolume, find_images, group_dicom
 from monai_nce.errors import InputError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["check_dicom", "holds_dicom", "read_dicom"]
+__all__ = ["check_dicom", "one_series", "read_dicom"]
 
-INSTALL = "pip install monai-nce[dicom]"
-REQUIRED = (
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "Rows",
-    "Columns",
-)
-READ = (
-    *REQUIRED,
-    *("FrameOfReferenceUID", "ImageType", "Modality", "NumberOfFrames", "PatientID", "RescaleType", "SamplesPerPixel"),
-    *("SeriesInstanceUID", "SeriesNumber", "SharedFunctionalGroupsSequence", "SliceThickness", "StudyInstanceUID"),
-    "SyntheticData",
-)
+DicomSource = FoundVolume | str | PathLike[str] | Sequence[str | PathLike[str]]
 
 
-def holds_dicom(folder: Path) -> bool:
-    """Whether a DICOM file lies directly in ``folder``."""
-    return any(_is_dicom(path) for path in sorted(folder.iterdir()))
-
-
-def check_dicom(folder: Path) -> DicomSeries:
-    """Check the headers of the one CT series in ``folder``.
-
-    Localizers and files that are not DICOM images are left out; byte-identical copies of a slice are dropped with a
-    warning.
+def one_series(source: DicomSource) -> FoundVolume:
+    """The one CT series that is meant.
 
     Args:
-        folder: its files are read, its sub-folders are not.
+        source: a folder, which is walked whole, a DICOM file, the files of a series, or one that was found.
 
     Returns:
-        The ordered files and their geometry; no voxels are read.
+        The series. Series of other modalities beside it are passed over.
 
     Raises:
-        InputError: if there is no CT series or more than one, or if its slices do not make up one volume of HU.
+        InputError: if there is no CT series or more than one.
     """
-    return assemble_series(folder, [_parse(*image) for image in _one_series(folder, _read_headers(folder))])
+    if isinstance(source, FoundVolume):
+        return source
+    if isinstance(source, (str, PathLike)):
+        name, found = Path(source), [volume for volume in find_images(source) if volume.kind == "dicom"]
+    else:
+        files = [Path(path) for path in source]
+        name, found = _common(files), group_dicom(files)
+    # damaged files that belong to no series may have been one
+    ct = [volume for volume in found if volume.modality == "CT" or volume.damaged]
+    if not ct:
+        modalities = sorted({volume.modality or "None" for volume in found})
+        raise InputError(f"{name}: expected a CT series but found {', '.join(modalities) or 'no DICOM images'}")
+    if len(ct) > 1:
+        listed = ", ".join(f"number {volume.series_number} ({len(volume.files)} slices)" for volume in ct[:8])
+        raise InputError(f"{name}: expected one CT series but found {len(ct)}: {listed}; name the files of one")
+    return ct[0]
 
 
-def read_dicom(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read the one CT series in ``folder``.
+def check_dicom(source: DicomSource) -> DicomSeries:
+    """Check the headers of one CT series.
 
     Args:
-        folder: its files are read, its sub-folders are not.
+        source: as for :func:`one_series`.
+
+    Returns:
+        The ordered files and their geometry; no voxels are read. Localizers and files that are not DICOM images are
+        left out; byte-identical copies of a slice are dropped with a warning.
+
+    Raises:
+        InputError: if there is no CT series or more than one, if one of its files is damaged, or if its slices do not
+            make up one volume of HU.
+    """
+    volume = one_series(source)
+    headers: list[tuple[Path, Dataset]] = []
+    for path in volume.files:
+        scanned = scan_file(path)
+        if scanned is None:
+            raise InputError(f"{path}: empty, truncated or no DICOM file")
+        if scanned.header is None or scanned.kind == "broken":
+            raise InputError(f"{path}: {scanned.problem}")
+        headers.append((path, scanned.header))
+    check_one_patient(volume.path, headers)
+    return assemble_series(volume.path, [item for path, header in headers for item in slices_of(path, header)])
+
+
+def read_dicom(source: DicomSource) -> tuple[np.ndarray, np.ndarray]:
+    """Read one CT series.
+
+    Args:
+        source: as for :func:`one_series`.
 
     Returns:
         The volume in HU, float32 of shape (columns, rows, slices), and the 4×4 affine from voxel indices to RAS
@@ -77,117 +100,45 @@ def read_dicom(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: as :func:`check_dicom`, and if the voxels of a slice cannot be decoded.
     """
-    series = check_dicom(folder)
+    series = check_dicom(source)
+    places: dict[Path, list[tuple[int, DicomSlice]]] = defaultdict(list)
+    for index, item in enumerate(series.slices):
+        places[item.path].append((index, item))
     volume = np.empty(series.shape, dtype=np.float32, order="F")
-    for index, path in enumerate(series.files):
-        volume[:, :, index] = _read_slice(path, series.shape[:2])
+    for path, members in places.items():
+        _decode(path, members, volume)
     return volume, series.affine
 
 
-def _is_dicom(path: Path) -> bool:
-    if path.name.startswith(".") or not path.is_file():
-        return False
-    with open(path, "rb") as file:
-        start = file.read(132)
-    if start[128:] == b"DICM":
-        return True
-    if not start[:128].strip(b"\0"):  # at most a preamble: a slice that never arrived must not go unnoticed
-        raise InputError(f"{path}: empty or truncated file")
-    return False
+def _decode(path: Path, members: Sequence[tuple[int, DicomSlice]], volume: np.ndarray) -> None:
+    """Decode a file's frames into the slices of ``volume`` that ``members`` name."""
+    where = {item.frame or 0: (index, item) for index, item in members}
+    shape, count = volume.shape[1::-1], 0
+    with quiet_pydicom(path):
+        from pydicom.pixels import get_decoder, iter_pixels
 
-
-def _read_headers(folder: Path) -> list[tuple[Path, Dataset]]:
-    """The CT and other images in the folder, localizers left out."""
-    try:
-        from pydicom import dcmread
-        from pydicom.uid import UID, CTImageStorage
-    except ImportError as error:
-        raise InputError(f"{folder}: reading DICOM needs pydicom: {INSTALL}") from error
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    images: list[tuple[Path, Dataset]] = []
-    others = 0
-    for path in files:
-        if not _is_dicom(path):
-            others += 1
-            continue
         try:
-            header = dcmread(path, stop_before_pixels=True, specific_tags=list(READ))
-            list(header)  # pydicom converts values when they are asked for
-        except Exception as error:  # of many kinds
-            raise InputError(f"{path}: not a readable DICOM file") from error
-        if "Rows" not in header:
-            kind = UID(header.file_meta.get("MediaStorageSOPClassUID", ""))
-            if kind == CTImageStorage or kind.type != "SOP Class":
-                raise InputError(f"{path}: a CT image without Rows, or a truncated file")
-            others += 1  # known to be none: a report, a presentation state, a DICOMDIR
-        elif "LOCALIZER" not in (header.get("ImageType") or ()):
-            images.append((path, header))
-    if others:
-        warnings.warn(f"{folder}: {others} of {len(files)} files are no DICOM images; left out", stacklevel=2)
-    return images
+            dataset = open_dicom(path)
+            syntax = dataset.file_meta.TransferSyntaxUID
+            if syntax.is_compressed and not get_decoder(syntax).is_available:
+                raise InputError(f"{path}: no decoder for {syntax.name} is installed: {INSTALL}")
+            if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+                raise InputError(f"{path}: has no pixel data, or is truncated")
+            for count, pixels in enumerate(iter_pixels(dataset), start=1):
+                if pixels.shape != shape:
+                    raise InputError(f"{path}: expected {shape} voxels but got {pixels.shape}")
+                index, item = where[count - 1]
+                # as float64 before the sum: unsigned voxels plus a negative intercept would wrap
+                volume[:, :, index] = pixels.T.astype(np.float64) * item.slope + item.intercept
+        except InputError:
+            raise
+        except Exception as error:  # each decoder fails with exceptions of its own
+            raise InputError(f"{path}: its voxels cannot be decoded, the file may be truncated") from error
+    if count != len(where):
+        raise InputError(f"{path}: expected {len(where)} frames but got {count}")
 
 
-def _one_series(folder: Path, images: Sequence[tuple[Path, Dataset]]) -> list[tuple[Path, Dataset]]:
-    groups: dict[tuple[str, ...], list[tuple[Path, Dataset]]] = defaultdict(list)
-    for path, header in images:
-        keys = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
-        groups[tuple(str(header.get(key)) for key in keys)].append((path, header))
-    ct = [group for group in groups.values() if any(header.get("Modality") == "CT" for _, header in group)]
-    if not ct:
-        modalities = sorted({str(header.get("Modality")) for _, header in images})
-        raise InputError(f"{folder}: expected a CT series but found {', '.join(modalities) or 'no DICOM images'}")
-    if len(ct) > 1:
-        found = ", ".join(f"number {group[0][1].get('SeriesNumber')} ({len(group)} slices)" for group in ct)
-        raise InputError(f"{folder}: expected one CT series but found {len(ct)}: {found}; give each its own folder")
-    return ct[0]
-
-
-def _parse(path: Path, header: Dataset) -> DicomSlice:
-    """Check what one slice must say by itself."""
-    if header.get("Modality") != "CT":
-        raise InputError(f"{path}: expected Modality CT but got {header.get('Modality')}")
-    if header.get("SyntheticData") == "YES":
-        raise InputError(f"{path}: the image is synthetic already (SyntheticData is YES)")
-    if int(header.get("NumberOfFrames") or 1) != 1 or "SharedFunctionalGroupsSequence" in header:
-        raise InputError(f"{path}: multi-frame (enhanced) CT is not supported; export it as single slices")
-    for keyword in REQUIRED:
-        if header.get(keyword) is None:
-            raise InputError(f"{path}: has no {keyword}")
-    if header.get("RescaleType") not in (None, "", "HU", "US"):  # US: unspecified
-        raise InputError(f"{path}: expected values in HU but RescaleType is {header.RescaleType}")
-    if int(header.get("SamplesPerPixel") or 1) != 1:
-        raise InputError(f"{path}: expected grey values but got a colour image")
-    try:
-        position = np.array(header.ImagePositionPatient, dtype=float).reshape(3)
-        axes = np.array(header.ImageOrientationPatient, dtype=float).reshape(2, 3)
-        spacing = np.array(header.PixelSpacing, dtype=float).reshape(2)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: its position, orientation or pixel spacing is malformed") from error
-    if not np.isfinite(position).all() or not (np.isfinite(spacing) & (spacing > 0)).all():
-        raise InputError(f"{path}: expected a finite position and a positive PixelSpacing")
-    if not np.allclose(axes @ axes.T, np.eye(2), atol=1e-3):
-        raise InputError(f"{path}: its ImageOrientationPatient is not a pair of perpendicular unit vectors")
-    return DicomSlice(path, header, position, axes, spacing)
-
-
-def _read_slice(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """One slice in HU, indexed by column and row."""
-    from pydicom import dcmread
-    from pydicom.pixels import get_decoder
-
-    try:
-        dataset = dcmread(path)
-        syntax = dataset.file_meta.TransferSyntaxUID
-        if syntax.is_compressed and not get_decoder(syntax).is_available:
-            raise InputError(f"{path}: no decoder for {syntax.name} is installed: {INSTALL}")
-        pixels = dataset.pixel_array
-    except InputError:
-        raise
-    except Exception as error:  # each decoder fails with exceptions of its own
-        raise InputError(f"{path}: its voxels cannot be decoded, the file may be truncated") from error
-    if pixels.shape != shape[::-1]:
-        raise InputError(f"{path}: expected {shape[::-1]} voxels but got {pixels.shape}")
-    # as float before the sum: unsigned voxels plus a negative intercept would wrap
-    return pixels.T.astype(np.float32) * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+def _common(files: Sequence[Path]) -> Path:
+    if not files:
+        raise InputError("expected the files of a series but got none")
+    return Path(os.path.commonpath([path.parent for path in files])) if len(files) > 1 else files[0]

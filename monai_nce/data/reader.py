@@ -5,7 +5,7 @@ What all formats share: values are finite, can be HU, and anything below air (pa
 
 from __future__ import annotations
 
-import os
+import warnings
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -15,21 +15,25 @@ import numpy as np
 from monai.data import ImageReader
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 
-from monai_nce.data.dicom_reader import check_dicom, holds_dicom, read_dicom
+from monai_nce.data.dicom_files import is_dicom
+from monai_nce.data.dicom_reader import DicomSource, check_dicom, one_series, read_dicom
+from monai_nce.data.file_tree import ReaderWarning
 from monai_nce.data.nifti_reader import check_nifti, is_nifti_name, read_nifti
+from monai_nce.data.volumes import FoundVolume, find_images
 from monai_nce.errors import InputError
 
-__all__ = ["AIR_HU", "CTReader", "check_volume", "find_volumes", "read_ct"]
+__all__ = ["AIR_HU", "CTReader", "check_volume", "find_volumes", "one_volume", "read_ct"]
 
 AIR_HU = -1024.0
 MAX_HU = 32767.0
 
 
-def read_ct(path: str | PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
+def read_ct(source: DicomSource) -> tuple[np.ndarray, np.ndarray]:
     """Read a CT volume.
 
     Args:
-        path: a NIfTI file or a folder with one DICOM series.
+        source: a NIfTI file; a folder with one CT series in DICOM, at any depth; the files of a series; or one of
+            :func:`~monai_nce.data.volumes.find_images`.
 
     Returns:
         The volume in HU, float32 of shape (H, W, D), nothing below -1024; and the 4×4 affine from voxel indices to
@@ -40,67 +44,99 @@ def read_ct(path: str | PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
             value everywhere, nothing below 0 (no air and no fat: raw scanner values, 8-bit pictures, labels) or
             something above 32767 (a sign lost on the way).
     """
-    path = Path(path)
-    volume, affine = read_dicom(path) if path.is_dir() else read_nifti(path)
+    nifti = _nifti_path(source)
+    volume, affine = read_nifti(nifti) if nifti else read_dicom(source)
+    name = nifti or _name(source)
     low, high = float(volume.min()), float(volume.max())  # NaN if any value is
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise InputError(f"{path}: holds NaN or infinite values")
+        raise InputError(f"{name}: holds NaN or infinite values")
     if low == high:
-        raise InputError(f"{path}: every voxel is {low:g}: not an image")
+        raise InputError(f"{name}: every voxel is {low:g}: not an image")
     if low >= 0 or high > MAX_HU:
-        raise InputError(f"{path}: values from {low:g} to {high:g} cannot be Hounsfield units")
+        raise InputError(f"{name}: values from {low:g} to {high:g} cannot be Hounsfield units")
     return np.maximum(volume, np.float32(AIR_HU), out=volume), affine
 
 
-def check_volume(path: str | PathLike[str]) -> None:
+def check_volume(source: DicomSource) -> tuple[tuple[int, ...], np.ndarray]:
     """Check by its headers that a volume can be read, before any work starts.
 
     Args:
-        path: a NIfTI file or a folder with one DICOM series.
+        source: as for :func:`read_ct`.
+
+    Returns:
+        Its shape, three numbers, and the 4×4 affine.
 
     Raises:
         InputError: if a header shows that :func:`read_ct` would refuse it.
     """
-    path = Path(path)
-    if path.is_dir():
-        check_dicom(path)
-    else:
-        check_nifti(path)
+    nifti = _nifti_path(source)
+    if nifti:
+        image = check_nifti(nifti)
+        return image.shape[:3], np.array(image.affine, dtype=np.float64)
+    series = check_dicom(source)
+    return series.shape, series.affine
 
 
-def find_volumes(path: str | PathLike[str]) -> list[Path]:
-    """List the volumes that ``path`` stands for.
+def find_volumes(path: str | PathLike[str]) -> list[FoundVolume]:
+    """List the CT volumes that ``path`` stands for, as input of a program.
 
     Args:
-        path: a NIfTI file, a folder of DICOM files, or a folder that holds, at any depth, either NIfTI files or
-            folders of DICOM files.
+        path: a NIfTI file, DICOM files, or a folder that holds either, at any depth.
 
     Returns:
-        NIfTI files or DICOM folders, sorted; at least one.
+        What :func:`~monai_nce.data.volumes.find_images` lists, less the DICOM series of other modalities, which are
+        left out with a warning; at least one.
 
     Raises:
         InputError: if nothing is there, or NIfTI and DICOM are mixed so that it is not clear which is meant.
     """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder")
-    if not path.is_dir():
-        if not is_nifti_name(path):
-            raise InputError(f"{path}: expected a NIfTI file (.nii, .nii.gz) or a folder of DICOM files")
-        return [path]
-    nifti: list[Path] = []
-    dicom: list[Path] = []
-    for name, folders, files in os.walk(path):
-        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
-        folder = Path(name)
-        nifti += [folder / file for file in files if is_nifti_name(Path(file)) and not file.startswith(".")]
-        if holds_dicom(folder):
-            dicom.append(folder)
-    if nifti and dicom:
-        raise InputError(f"{path}: holds NIfTI files and DICOM folders; name those that are meant")
-    if not (nifti or dicom):
-        raise InputError(f"{path}: holds neither NIfTI nor DICOM files")
-    return sorted(nifti or dicom)
+    found = find_images(path)
+    if {volume.kind for volume in found} == {"nifti", "dicom"}:
+        raise InputError(f"{path}: holds NIfTI files and DICOM series; name those that are meant")
+    ct = [volume for volume in found if volume.kind == "nifti" or volume.modality == "CT" or volume.damaged]
+    if not ct:
+        kinds = ", ".join(sorted({volume.modality or "None" for volume in found}))
+        raise InputError(f"{path}: expected CT but " + (f"found {kinds}" if found else "holds neither NIfTI nor DICOM"))
+    if len(ct) < len(found):
+        text = f"{path}: {len(found) - len(ct)} of {len(found)} DICOM series are not CT; left out"
+        warnings.warn(text, ReaderWarning, stacklevel=2)
+    return ct
+
+
+def one_volume(source: DicomSource) -> FoundVolume:
+    """The volume that is meant, with its tags.
+
+    Args:
+        source: as for :func:`read_ct`.
+
+    Returns:
+        It, not checked.
+
+    Raises:
+        InputError: if it is not clear which one is meant.
+    """
+    nifti = _nifti_path(source)
+    return FoundVolume("nifti", nifti, (nifti,)) if nifti else one_series(source)
+
+
+def _nifti_path(source: DicomSource) -> Path | None:
+    """The NIfTI file that ``source`` is, or None if it is DICOM."""
+    if isinstance(source, FoundVolume):
+        return source.path if source.kind == "nifti" else None
+    if isinstance(source, (str, PathLike)):
+        path = Path(source)
+        return path if is_nifti_name(path) and not path.is_dir() else None
+    if any(is_nifti_name(Path(path)) for path in source):
+        if len(source) > 1:
+            raise InputError(f"expected one volume but got {len(source)} paths")
+        return Path(source[0])
+    return None
+
+
+def _name(source: DicomSource) -> Path:
+    if isinstance(source, FoundVolume):
+        return source.path
+    return Path(source) if isinstance(source, (str, PathLike)) else Path(source[0]).parent
 
 
 class CTReader(ImageReader):
@@ -114,11 +150,12 @@ class CTReader(ImageReader):
     """
 
     def verify_suffix(self, filename: Sequence[str | PathLike[str]] | str | PathLike[str]) -> bool:
-        """Whether the names are those of NIfTI files or folders."""
-        return all(is_nifti_name(Path(name)) or Path(name).is_dir() for name in ensure_tuple(filename))
+        """Whether the names are those of NIfTI files, folders, or files that are DICOM by their content."""
+        names = [Path(name) for name in ensure_tuple(filename)]
+        return all(is_nifti_name(name) or name.is_dir() or (name.is_file() and is_dicom(name)) for name in names)
 
     def read(self, data: Sequence[str | PathLike[str]] | str | PathLike[str], **kwargs: Any) -> tuple[Path, ...]:
-        """Take down the path; ``kwargs`` are ignored. See the class for why nothing is read here."""
+        """Take down the paths; ``kwargs`` are ignored. See the class for why nothing is read here."""
         return tuple(Path(name) for name in ensure_tuple(data))
 
     def get_data(self, img: tuple[Path, ...]) -> tuple[np.ndarray, dict[str, Any]]:
@@ -131,11 +168,9 @@ class CTReader(ImageReader):
             The volume in HU, float32 of shape (H, W, D), and MONAI's metadata for it.
 
         Raises:
-            InputError: as :func:`read_ct`, and for more than one path.
+            InputError: as :func:`read_ct`.
         """
-        if len(img) != 1:
-            raise InputError(f"expected one volume but got {len(img)} paths")
-        volume, affine = read_ct(img[0])
+        volume, affine = read_ct(img[0] if len(img) == 1 else img)
         meta = {
             MetaKeys.AFFINE: affine,
             MetaKeys.ORIGINAL_AFFINE: affine.copy(),

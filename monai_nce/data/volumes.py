@@ -42,6 +42,7 @@ class FoundVolume:
         modality: such as ``"CT"``; empty for NIfTI, and where it is not given.
         description: SeriesDescription; empty for NIfTI.
         series_number: SeriesNumber.
+        damaged: whether it is a damaged file that belongs to no series, and can only be refused.
         alone: whether nothing else was found at or below ``path``, so that ``path`` means this volume.
         series_uid: SeriesInstanceUID; empty if there is none, and the folder made the series.
         study_uid: StudyInstanceUID.
@@ -57,6 +58,7 @@ class FoundVolume:
     modality: str = ""
     description: str = ""
     series_number: int | None = None
+    damaged: bool = False
     alone: bool = True
     series_uid: str = field(default="", repr=False)
     study_uid: str = field(default="", repr=False)
@@ -125,14 +127,14 @@ class _Grouping:
         self.strict = strict
         self.files: dict[tuple[str, str], list[Path]] = defaultdict(list)
         self.first: dict[tuple[str, str], Any] = {}
-        self.orphans: list[Path] = []
+        self.damaged: list[tuple[Path, str, set[tuple[str, str]]]] = []
         self.others = self.localizers = self.seen = 0
 
     def add(self, folder: Path, files: Sequence[Path]) -> None:
         """Take in the files of one folder."""
-        here: set[tuple[str, str]] = set()
+        here: set[tuple[str, str]] = set()  # its series
         suffixes: set[str] = set()
-        strangers, lost = [], []
+        strangers = []
         for path in files:
             if path.name.upper() == "DICOMDIR":  # an index, which we do not need, so that it may be wrong
                 continue
@@ -142,24 +144,22 @@ class _Grouping:
                 strangers.append(path)
                 continue
             suffixes.add(path.suffix)
-            if scanned.kind == "image" or (scanned.kind == "broken" and _uid(scanned)):
+            if scanned.kind == "image":
                 key = (_uid(scanned), "") if _uid(scanned) else ("", str(folder))
                 self.files[key].append(path)
-                if scanned.kind == "image":
-                    self.first.setdefault(key, scanned.header)
+                self.first.setdefault(key, scanned.header)
                 here.add(key)
             elif scanned.kind == "broken":
-                lost.append(path)
+                self.damaged.append((path, _uid(scanned), here))
             elif scanned.kind == "localizer":
                 self.localizers += 1
             else:
                 self.others += 1
-        damaged = [path for path in strangers if self.strict or looks_like_slice(path, suffixes)]
-        self.others += len(strangers) - len(damaged)
-        for key in here:
-            self.files[key] += [*lost, *damaged]
-        if not here:
-            self.orphans += [*lost, *damaged]
+        for path in strangers:
+            if self.strict or looks_like_slice(path, suffixes):
+                self.damaged.append((path, "", here))
+            else:
+                self.others += 1
 
     def warn(self, path: Path) -> None:
         """Say what was left out."""
@@ -172,23 +172,28 @@ class _Grouping:
 
     def volumes(self, named: Path | None = None) -> list[FoundVolume]:
         """One volume per series; ``named`` is the file that was asked for, if it was one."""
-        found = [FoundVolume("dicom", named or file.parent, (file,)) for file in self.orphans]
+        found = []
+        for path, uid, here in self.damaged:
+            # a UID that was cut itself is no series' own
+            keys = [(uid, "")] if (uid, "") in self.first else here
+            for key in keys:
+                self.files[key].append(path)
+            if not keys:
+                found.append(FoundVolume("dicom", named or path.parent, (path,), damaged=True))
         for key, files in self.files.items():
             folder = Path(os_path.commonpath([file.parent for file in files]))
-            found.append(_describe(named or folder, tuple(sorted(set(files))), self.first.get(key)))
+            found.append(_describe(named or folder, tuple(sorted(set(files))), self.first[key]))
         return found
 
 
 def _describe(path: Path, files: tuple[Path, ...], header: Any) -> FoundVolume:
-    if header is None:
-        return FoundVolume("dicom", path, files)
     secrets = _secrets(header)
     number = str(header.get("SeriesNumber") or "")
     return FoundVolume(
         kind="dicom",
         path=path,
         files=files,
-        modality=_clean(header.get("Modality"), ()),
+        modality=_clean(header.get("Modality"), secrets),
         description=_clean(header.get("SeriesDescription"), secrets),
         series_number=int(number) if re.fullmatch(r"\d{1,9}", number) else None,
         series_uid=str(header.get("SeriesInstanceUID") or ""),

@@ -54,6 +54,15 @@ def good_anonymous(index: int, dataset: Any) -> None:
     del dataset.SeriesInstanceUID, dataset.StudyInstanceUID, dataset.PatientID
 
 
+def good_jitter(index: int, dataset: Any) -> None:
+    dataset.ImageOrientationPatient = [1, 1e-6 * (index % 2), 0, 0, 1, -1e-6 * (index % 3)]
+    dataset.AcquisitionNumber = index % 2
+
+
+def good_acquisition_numbers(index: int, dataset: Any) -> None:
+    dataset.AcquisitionNumber = index
+
+
 def good_rle(index: int, dataset: Any) -> None:
     dataset.compress(RLELossless)
 
@@ -67,6 +76,8 @@ def good_rle(index: int, dataset: Any) -> None:
         good_rounded_positions,
         good_thickness_and_dates,
         good_anonymous,
+        good_jitter,
+        good_acquisition_numbers,
         good_rle,
     ],
 )
@@ -140,13 +151,19 @@ def tilt(degrees: float) -> Callable[[int, Any], None]:
         (edit_slice(3, ImageOrientationPatient=[0, 1, 0, 1, 0, 0]), "differ in ImageOrientationPatient"),
         (edit_slice(3, Rows=7, Columns=6), "differ in Rows, Columns"),
         (edit_slice(3, FrameOfReferenceUID="1.2.3"), "differ in FrameOfReferenceUID"),
-        (edit_slice(3, SeriesInstanceUID="1.2.3"), r"found 2: number 3 \(4 slices\), number 3 \(1 slices\)"),
-        (edit_slice(3, PatientID="2"), "expected one CT series but found 2"),
+        (edit_slice(3, SeriesInstanceUID="1.2.3"), r"found 2: number 3 \([14] slices\), number 3 \([14] slices\)"),
+        (edit_slice(3, PatientID="2"), "several patients in one series: slice0.dcm and slice3.dcm differ in PatientID"),
+        (edit_slice(3, PatientName="B"), "several patients in one series"),
+        (edit_slice(3, StudyInstanceUID="1.2.3"), "several studies in one series"),
+        (edit_slice(3, TemporalPositionIdentifier=2), "differ in TemporalPositionIdentifier"),
+        (edit_slice(1, RescaleSlope=0), "RescaleSlope other than 0"),
+        (edit_slice(1, RescaleIntercept="nan"), "finite RescaleIntercept|malformed|has no"),
+        (edit_all(HighBit=13, BitsStored=12), "expected HighBit 11 but got 13"),
+        (edit_all(PhotometricInterpretation="PALETTE COLOR"), "colour image"),
         (edit_slice(2, ImagePositionPatient=[-10, -20, 35.5]), "uneven slices: 3.00 mm between the positions 32.50"),
         (edit_slice(2, ImagePositionPatient=[-10, -20, 32.5]), "two different slices at position 32.50 mm"),
         (edit_slice(2, ImagePositionPatient=[-10, -19, 35]), "shifted by up to 1.00 mm"),
-        (tilt(1), "a gantry tilt of 1.0°"),
-        (tilt(-20), "a gantry tilt of 20.0°"),
+        (tilt(50), "a gantry tilt of 50.0°, which none has"),
     ],
 )
 def test_bad_series_are_refused(edit: Any, message: str, write_series: Series, tmp_path: Path) -> None:
@@ -155,6 +172,58 @@ def test_bad_series_are_refused(edit: Any, message: str, write_series: Series, t
         with pytest.raises(InputError, match=message) as error:
             read(folder)
         assert str(folder) in str(error.value)
+
+
+@pytest.mark.parametrize("degrees", [1, -20, 30])
+def test_a_gantry_tilt_is_kept_as_a_shear(
+    degrees: float, write_series: Series, hu: np.ndarray, tmp_path: Path
+) -> None:
+    with pytest.warns(UserWarning, match=rf"a gantry tilt of {abs(degrees)}\.0°; the affine keeps it"):
+        volume, affine = read_dicom(write_series(tmp_path, tilt(degrees)))
+    np.testing.assert_array_equal(volume, hu)
+    along_rows = 0.7 * np.array([0, -np.cos(np.radians(degrees)), -np.sin(np.radians(degrees))])
+    np.testing.assert_allclose(affine[:3], np.c_[AFFINE[:3, 0], along_rows, AFFINE[:3, 2:]], atol=1e-5)
+
+
+def test_slices_half_a_millimetre_aside_are_refused_and_less_is_told(write_series: Series, tmp_path: Path) -> None:
+    for amount in (0.5, -0.5):
+        with pytest.raises(InputError, match="shifted by up to 0.50 mm in plane, at 35.00 mm"):
+            check_dicom(
+                write_series(tmp_path / str(amount), edit_slice(2, ImagePositionPatient=[-10, -20 + amount, 35]))
+            )
+    with pytest.warns(UserWarning, match="up to 0.05 mm off even positions"):
+        check_dicom(write_series(tmp_path / "b", edit_slice(2, ImagePositionPatient=[-10, -20.05, 35])))
+
+
+def test_two_phases_at_the_same_positions_are_refused(write_series: Series, tmp_path: Path) -> None:
+    folder = write_series(tmp_path, edit_all(AcquisitionNumber=1))
+    for path in list(folder.iterdir()):
+        dataset = pydicom.dcmread(path)
+        dataset.AcquisitionNumber = 2
+        dataset.SOPInstanceUID = generate_uid()
+        dataset.save_as(folder / f"late-{path.name}")
+    message = "two different slices at position 30.00 mm: .*; 5 of 10 slices stand .* of the acquisitions 1, 2"
+    with pytest.raises(InputError, match=message):
+        check_dicom(folder)
+
+
+def test_two_phases_between_each_others_slices_are_refused(write_series: Series, tmp_path: Path) -> None:
+    def alternating(seconds: str) -> Callable[[int, Any], None]:
+        def edit(index: int, dataset: Any) -> None:
+            dataset.AcquisitionNumber, dataset.AcquisitionTime = 1 + index % 2, ["100000", seconds][index % 2]
+
+        return edit
+
+    with pytest.raises(InputError, match="acquisitions 1 and 2, taken 35 s apart, alternate"):
+        check_dicom(write_series(tmp_path / "a", alternating("100035.0")))
+    check_dicom(write_series(tmp_path / "b", alternating("100001")))
+    check_dicom(write_series(tmp_path / "c", alternating("")))
+
+
+def test_an_unspecified_unit_is_told(write_series: Series, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="RescaleType is US") as caught:
+        check_dicom(write_series(tmp_path, edit_all(RescaleType="US")))
+    assert len(caught) == 1
 
 
 def test_drifting_distances_are_refused(write_series: Series, tmp_path: Path) -> None:
@@ -193,7 +262,7 @@ def test_a_localizer_is_left_out(write_series: Series, hu: np.ndarray, tmp_path:
 def test_other_files_are_left_out_with_a_warning(write_series: Series, hu: np.ndarray, tmp_path: Path) -> None:
     folder = write_series(tmp_path)
     (folder / "readme.txt").write_text("hello")
-    with pytest.warns(UserWarning, match="1 of 6 files are no DICOM images"):
+    with pytest.warns(UserWarning, match="1 of 6 files are no images"):
         volume, _ = read_dicom(folder)
     np.testing.assert_array_equal(volume, hu)
 
@@ -253,7 +322,6 @@ def test_no_patient_data_in_messages(write_series: Series, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("gantrytilting", "gantry tilt of 14.0°"),
         ("sliceincrement", "uneven slices: 10.00 mm"),
         ("sliceorientation", "found MR"),
     ],
@@ -261,6 +329,15 @@ def test_no_patient_data_in_messages(write_series: Series, tmp_path: Path) -> No
 def test_real_bad_series(name: str, message: str, real_data: Path) -> None:
     with pytest.raises(InputError, match=message):
         check_dicom(real_data / "bad_dicom" / name)
+
+
+def test_a_real_gantry_tilt_is_kept_as_a_shear(real_data: Path) -> None:
+    folder = real_data / "bad_dicom" / "gantrytilting"
+    with pytest.warns(UserWarning, match=r"a gantry tilt of 14\.0°"):
+        series = check_dicom(folder)
+    for index, path in enumerate(series.files):
+        position = np.array(pydicom.dcmread(path).ImagePositionPatient, float) * [-1, -1, 1]
+        np.testing.assert_allclose((series.affine @ [0, 0, index, 1])[:3], position, atol=1e-3)
 
 
 def test_two_real_orientations(real_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -141,6 +141,8 @@ def test_a_refusal_comes_through_load_image(reader: object, tmp_path: Path) -> N
 def test_suffixes(tmp_path: Path) -> None:
     reader = CTReader()
     assert reader.verify_suffix("a.nii.gz") and reader.verify_suffix(tmp_path)
+    (tmp_path / "slice").write_bytes(bytes(128) + b"DICM")
+    assert reader.verify_suffix([tmp_path / "slice", tmp_path / "slice"])
     assert not reader.verify_suffix("a.png")
 
 
@@ -151,18 +153,57 @@ def test_find_volumes(write_series: Series, tmp_path: Path) -> None:
         (nifti / name).write_text("x")
     write_series(dicom / "2")
     write_series(dicom / "1")
-    assert find_volumes(nifti / "b.nii.gz") == [nifti / "b.nii.gz"]
-    assert find_volumes(nifti) == [nifti / "b.nii.gz", nifti / "sub" / "a.nii"]
-    assert find_volumes(dicom / "1") == [dicom / "1"]
-    assert find_volumes(dicom) == [dicom / "1", dicom / "2"]
+
+
+    def paths(path: Path) -> list[Path]:
+        return [volume.path for volume in find_volumes(path)]
+
+    assert paths(nifti / "b.nii.gz") == [nifti / "b.nii.gz"]
+    assert paths(nifti) == [nifti / "b.nii.gz", nifti / "sub" / "a.nii"]
+    assert paths(dicom / "1") == [dicom / "1"]
+    assert paths(dicom / "1" / "slice0.dcm") == [dicom / "1" / "slice0.dcm"]
+    assert paths(dicom) == [dicom / "1", dicom / "2"]
     for path, message in (
-        (tmp_path, "NIfTI files and DICOM folders"),
+        (tmp_path, "NIfTI files and DICOM series"),
         (tmp_path / "none", "no such file or folder"),
-        (nifti / "notes.txt", "expected a NIfTI file"),
-        (dicom / "1" / "slice0.dcm", "or a folder of DICOM files"),
+        (nifti / "notes.txt", "holds neither NIfTI nor DICOM"),
     ):
         with pytest.raises(InputError, match=message):
             find_volumes(path)
+
+
+def test_other_modalities_are_left_out_with_a_warning(write_series: Series, tmp_path: Path) -> None:
+    def mr(index: int, dataset: Any) -> None:
+        dataset.Modality = "MR"
+
+    write_series(tmp_path / "mr", mr)
+    with pytest.raises(InputError, match="expected CT but found MR"):
+        find_volumes(tmp_path)
+    write_series(tmp_path / "ct")
+    with pytest.warns(UserWarning, match="1 of 2 DICOM series are not CT"):
+        assert [volume.path.name for volume in find_volumes(tmp_path)] == ["ct"]
+    assert read_ct(tmp_path)[0].shape == (7, 6, 5)
+
+
+def test_each_series_of_a_folder_can_be_read_alone(write_series: Series, hu: np.ndarray, tmp_path: Path) -> None:
+    def shifted(index: int, dataset: Any) -> None:
+        dataset.RescaleIntercept, dataset.SeriesNumber = -1000, 4
+
+    folder = write_series(tmp_path / "a")
+    for path in write_series(tmp_path / "b", shifted).iterdir():
+        path.rename(folder / f"other-{path.name}")
+    for found, more in zip(find_volumes(folder), (0, 24), strict=True):
+        for source in (found, found.files, [str(path) for path in found.files]):
+            np.testing.assert_array_equal(read_ct(source)[0], hu + more)
+        image = LoadImage(reader=CTReader())([str(path) for path in found.files])
+        np.testing.assert_array_equal(image, hu + more)
+    with pytest.raises(InputError, match="found 2: number 3 .5 slices., number 4 .5 slices."):
+        read_ct(folder)
+    with pytest.raises(InputError, match="none"):
+        read_ct([])
+
+
+def test_no_volume_in_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="neither NIfTI nor DICOM"):
         find_volumes(tmp_path / "empty")
