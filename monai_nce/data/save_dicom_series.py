@@ -13,6 +13,7 @@ import numpy as np
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from monai_nce.data.dicom_geometry import DicomSeries
 from monai_nce.data.dicom_header import Derivation
 from monai_nce.data.dicom_reader import check_dicom
 from monai_nce.data.dicom_writer import check_series_folder, write_derived_series
@@ -35,7 +36,7 @@ def series_folder(output: str | PathLike[str]) -> Path:
     return output.with_name(output.name.removesuffix(".gz").removesuffix(".nii"))
 
 
-def check_output_format(items: Sequence[Mapping[str, str]], output_format: str) -> None:
+def check_output_format(items: Sequence[Mapping[str, Any]], output_format: str) -> None:
     """Refuse, before any work, what could not be written in the end.
 
     Args:
@@ -43,17 +44,23 @@ def check_output_format(items: Sequence[Mapping[str, str]], output_format: str) 
         output_format: "nifti", "dicom" or "both".
 
     Raises:
-        InputError: for another format; and where DICOM is wanted, for an input that is no DICOM series, since there is
-            no patient or study to put the result into, and for a result's folder that holds other files.
+        InputError: for another format; and where DICOM is wanted, for an input that is no DICOM series of one file per
+            slice, since there is no patient, study or slice to refer to, and for a result's folder that holds other
+            files.
     """
     if output_format not in OUTPUT_FORMATS:
         raise InputError(f"expected output_format to be one of {OUTPUT_FORMATS} but got {output_format!r}")
     if output_format == "nifti":
         return
     for item in items:
-        if is_nifti_name(Path(item["image"])) and not Path(item["image"]).is_dir():
-            raise InputError(f"{item['image']}: output_format {output_format} needs DICOM series, this is a NIfTI file")
+        image = item["image"]
+        if isinstance(image, str) and is_nifti_name(Path(image)) and not Path(image).is_dir():
+            raise InputError(f"{image}: output_format {output_format} needs a DICOM series but this is a NIfTI file")
         check_series_folder(series_folder(item["output"]))
+        series = _acquired(image)
+        if len(set(series.files)) != series.shape[2]:
+            text = "needs one file per slice but this is a multi-frame image"
+            raise InputError(f"{series.files[0]}: output_format {output_format} {text}")
 
 
 class SaveDicomSeriesd(MapTransform):
@@ -67,7 +74,7 @@ class SaveDicomSeriesd(MapTransform):
         mode: "carry" or "clamp": what was done beyond the window, see :class:`monai_nce.transforms.CarryHU`.
         window_level: centre of the network's window in HU.
         window_width: its width in HU.
-        source_key: where the path of the acquired series stands.
+        source_key: where the path of the acquired series stands, or the list of its files.
         output_key: where the path of the NIfTI file stands; the series' folder has its name without the suffix.
         allow_missing_keys: leave out keys that the data lacks.
     """
@@ -94,9 +101,7 @@ class SaveDicomSeriesd(MapTransform):
         d = dict(data)
         for key in self.key_iterator(d):
             volume = d[key]
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # said when the series was read
-                series = check_dicom(Path(d[self.source_key]))
+            series = _acquired(d[self.source_key])
             if tuple(volume.shape) != (1, *series.shape) or not np.allclose(
                 volume.affine, series.affine, rtol=0, atol=GEOMETRY_TOLERANCE_MM
             ):
@@ -111,3 +116,9 @@ class SaveDicomSeriesd(MapTransform):
             except OSError as error:
                 raise InputError(f"{folder}: cannot be written: {error.strerror or 'unknown error'}") from error
         return d
+
+
+def _acquired(source: str | Sequence[str]) -> DicomSeries:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said when the series is read
+        return check_dicom(Path(source) if isinstance(source, str) else [Path(path) for path in source])

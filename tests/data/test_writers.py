@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
 import itertools
 import json
 import os
+import resource
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -22,6 +25,17 @@ ORIENTATIONS = [
     for order in itertools.permutations(range(3))
     for signs in itertools.product((1, -1), repeat=3)
 ]
+
+
+@contextlib.contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """Let every write beyond ``size`` bytes fail, in the middle of a file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def files(folder: Path) -> list[str]:
@@ -42,6 +56,18 @@ def test_a_full_disk_leaves_the_old_volume(call: str, tmp_path: Path, monkeypatc
         write_nifti_hu(path, np.ones((2, 3, 4)), AFFINE)
     assert path.read_bytes() == old
     assert files(tmp_path) == ["ct.nii.gz"]
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_a_disk_that_fills_up_in_the_middle_leaves_the_old_volume(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"ct{suffix}"
+    noise = np.random.default_rng(0).integers(-1000, 1000, (40, 40, 20))
+    write_nifti_hu(path, noise, AFFINE)
+    old = path.read_bytes()
+    with file_size_limit(10_000), pytest.raises(OSError, match="File too large"):  # as a full disk, without one
+        write_nifti_hu(path, noise + 1, AFFINE)
+    assert path.read_bytes() == old
+    assert files(tmp_path) == [path.name]
 
 
 def test_json_is_strict(tmp_path: Path) -> None:
