@@ -1,7 +1,7 @@
 """Command line of the data preparation.
 
 Bad input gives one line on stderr and exit code 2, a failing disk the same with exit code 1; in both cases nothing of
-a data set is left behind.
+a data set is left behind. ``inspect`` and ``convert`` have exit codes of their own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from data_prep import ct, ixi, ixi_like, phantom, register
+from data_prep import convert, ct, inspect, ixi, ixi_like, phantom, register
 from monai_nce.errors import InputError
 
 
@@ -27,17 +27,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m data_prep", description="Make a data set for monai-nce.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for module in (phantom, ct, ixi, ixi_like, register):
+    for module in (inspect, convert, phantom, ct, ixi, ixi_like, register):
         module.add_parser(commands)
     options = parser.parse_args(arguments)
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
-            options.run(options)
+            return int(options.run(options) or 0)
         except (InputError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2 if isinstance(error, InputError) else 1
-    return 0
 
 
 def _show_warning(message: Warning | str, *details: Any, **more: Any) -> None:

@@ -56,12 +56,12 @@ MIN_TISSUE_MM3 = 1e5
 NECT_BELOW, CECT_ABOVE = 0.025, 0.035
 
 
-def phase_hint(found: FoundVolume, volume: np.ndarray, affine: np.ndarray) -> str:
+def phase_hint(found: FoundVolume, volume: np.ndarray | None = None, affine: np.ndarray | None = None) -> str:
     """Whether a volume shows contrast medium.
 
     Args:
         found: its tags and descriptions.
-        volume: (H, W, D) in HU.
+        volume: (H, W, D) in HU; None if it could not be read, or only what is written is wanted.
         affine: 4×4 matrix from voxel indices to RAS millimetres.
 
     Returns:
@@ -75,7 +75,9 @@ def phase_hint(found: FoundVolume, volume: np.ndarray, affine: np.ndarray) -> st
     if name == UNKNOWN and tags == UNKNOWN:  # a study holds several series, so that its name comes last
         name = phase_from_text(study)
     said = {tags, name} - {UNKNOWN}
-    return said.pop() if len(said) == 1 else phase_from_image(volume, affine)
+    if len(said) == 1:
+        return said.pop()
+    return UNKNOWN if volume is None or affine is None else phase_from_image(volume, affine)
 
 
 def phase_from_contrast(contrast: Sequence[tuple[str, str]]) -> str:

@@ -1,0 +1,126 @@
+"""``python -m data_prep convert``: one accepted volume as int16 HU in NIfTI.
+
+What is accepted is ``inspect``'s decision. Exit code 2 if nothing was found, 3 if it is refused, 4 if several volumes
+fit, 5 if the output cannot be written; with any of them no file is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from data_prep.inspect import NOTHING_FOUND, REFUSED, find
+from data_prep.lines import say
+from monai_nce.data.examine import Examined, examine
+from monai_nce.data.nifti_reader import is_nifti_name
+from monai_nce.data.volumes import FoundVolume
+from monai_nce.data.writers import write_nifti_hu
+from monai_nce.errors import InputError
+
+__all__ = ["add_parser", "matching"]
+
+SEVERAL, NOT_WRITTEN = 4, 5
+UID_TAIL = 12
+
+
+def matching(found: list[FoundVolume], text: str) -> list[FoundVolume]:
+    """Those volumes that ``--series`` means.
+
+    Args:
+        found: what lies below the path.
+        text: a series' whole description, or else a part of one, in any case, or the end of a SeriesInstanceUID; for
+            NIfTI a part of the file's name.
+
+    Returns:
+        They; all without a text.
+    """
+    text = text.casefold()
+    exact = [volume for volume in found if volume.kind == "dicom" and volume.description.casefold() == text]
+    if not text or exact:
+        return exact if text else found
+    return [volume for volume in found if _fits(volume, text)]
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this sub-command to argparse's sub-parsers."""
+    parser = commands.add_parser(
+        "convert",
+        help="one scan as NIfTI in HU",
+        description="Write the one CT volume at or below PATH as int16 HU in NIfTI, or nothing. Exit code 2: nothing"
+        " found, or --series matches nothing; 3: refused; 4: several fit; 5: the output cannot be written.",
+    )
+    parser.add_argument("path", type=Path, metavar="PATH", help="a file or folder, walked whole")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.nii.gz", help="the file to write")
+    parser.add_argument(
+        "--series", default="", metavar="TEXT", help="a series' description or end of its UID, or a NIfTI file's name"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    output: Path = options.output
+    if not is_nifti_name(output) or output.is_dir():
+        say([f"error: {output}: expected the name of a file that ends in .nii or .nii.gz"])
+        return NOT_WRITTEN
+    try:
+        found, notes = find(options.path)
+    except InputError as error:
+        say([f"error: {error}"])
+        return NOTHING_FOUND
+    chosen = matching(found, options.series)
+    if not chosen:
+        which = " of that name" if found else ""
+        say([*notes, f"error: {options.path}: no image{which} found"])
+        return NOTHING_FOUND
+    accepted, refused = _examine(chosen)
+    refusals = [f"refused: {volume.reason}" for volume in refused]
+    if not accepted:
+        say([*notes, *refusals])
+        return REFUSED
+    if len(accepted) > 1:
+        say([f"error: {options.path}: {len(accepted)} volumes fit; choose by --series", *map(_candidate, accepted)])
+        return SEVERAL
+    (volume,) = accepted
+    if volume.volume is None or volume.affine is None or output.resolve() in (p.resolve() for p in volume.found.files):
+        say([f"error: {output}: is the input itself"])
+        return NOT_WRITTEN
+    try:
+        write_nifti_hu(output, volume.volume, volume.affine)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        say([f"error: {output}: cannot be written: {reason}"])
+        return NOT_WRITTEN
+    say([*notes, *refusals, *(f"warning: {note}" for note in volume.warnings)])
+    return 0
+
+
+def _examine(chosen: list[FoundVolume]) -> tuple[list[Examined], list[Examined]]:
+    """Those accepted and those refused. Voxels are kept of a single one only."""
+    accepted: list[Examined] = []
+    refused: list[Examined] = []
+    for found in tqdm(chosen, desc="convert", unit="volume", leave=False, disable=None):
+        volume = examine(found)
+        if not volume.accepted:
+            refused.append(volume)
+            continue
+        accepted.append(volume)
+        if len(accepted) > 1:
+            accepted = [replace(item, volume=None) for item in accepted]
+    return accepted, refused
+
+
+def _fits(volume: FoundVolume, text: str) -> bool:
+    if volume.kind == "nifti":
+        return text in volume.path.name.casefold()
+    return text in volume.description.casefold() or volume.series_uid.endswith(text)
+
+
+def _candidate(volume: Examined) -> str:
+    found = volume.found
+    if found.kind == "nifti":
+        return f"  {found.path}"
+    slices = "" if volume.shape is None else f", {volume.shape[2]} slices"
+    return f"  {found.description or 'no description'} (UID ...{found.series_uid[-UID_TAIL:]}{slices})"
