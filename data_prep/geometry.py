@@ -1,7 +1,7 @@
 """The paper's CT geometry (section 4.3.1): 0.75 px per mm, 256 × 256 about the body, slices as acquired.
 
-A grid is a shape and an affine from voxel indices to RAS millimetres. Values are resampled once, straight from the
-acquired voxels to the final grid.
+A grid is a shape and an affine from voxel indices to RAS millimetres, which may hold the shear of a gantry tilt. Values
+are resampled once, straight from the acquired voxels to the final grid.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ __all__ = ["Grid", "body_centre", "canonical", "paper_grid", "resample"]
 
 BODY_HU = -300.0
 FWHM_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -107,35 +108,15 @@ def resample(volume: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndarray:
     Returns:
         The volume in HU on the grid, float32.
     """
-    image = _itk_image(volume, affine)
-    excess = voxel_sizes(grid.affine) ** 2 - voxel_sizes(affine) ** 2
-    variance = np.where(excess > 1e-6, excess, 0.0) / FWHM_PER_SIGMA**2  # in mm²
-    if variance.any():
-        image = sitk.DiscreteGaussian(image, variance=variance.tolist(), useImageSpacing=True)
-    reference = sitk.Image([1, 1, 1], sitk.sitkFloat32)
-    _place(reference, grid.affine)
-    moved = sitk.Resample(
-        image,
-        grid.shape,
-        sitk.Transform(),
-        sitk.sitkLinear,
-        reference.GetOrigin(),
-        reference.GetSpacing(),
-        reference.GetDirection(),
-        AIR_HU,
-    )
-    return np.asarray(sitk.GetArrayFromImage(moved)).transpose(2, 1, 0)
-
-
-def _itk_image(volume: np.ndarray, affine: np.ndarray) -> sitk.Image:
+    # in voxels throughout: ITK's images know spacing and rotation, but not the shear of a tilted gantry
     image = sitk.GetImageFromArray(np.ascontiguousarray(volume.transpose(2, 1, 0), dtype=np.float32))
-    _place(image, affine)
-    return image
-
-
-def _place(image: sitk.Image, affine: np.ndarray) -> None:
-    """Give an ITK image an affine. ITK would say LPS, but what maps RAS to RAS needs no change of sign."""
     spacing = voxel_sizes(affine)
-    image.SetSpacing(spacing.tolist())
-    image.SetOrigin(affine[:3, 3].tolist())
-    image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
+    excess = voxel_sizes(grid.affine) ** 2 - spacing**2
+    variance = np.where(excess > 1e-6, excess, 0.0) / FWHM_PER_SIGMA**2 / spacing**2
+    if variance.any():
+        image = sitk.DiscreteGaussian(image, variance=variance.tolist(), useImageSpacing=False)
+    to_voxels = np.linalg.solve(affine, grid.affine)
+    transform = sitk.AffineTransform(to_voxels[:3, :3].ravel().tolist(), to_voxels[:3, 3].tolist())
+    size = [int(n) for n in grid.shape]
+    moved = sitk.Resample(image, size, transform, sitk.sitkLinear, (0.0,) * 3, (1.0,) * 3, IDENTITY, AIR_HU)
+    return np.asarray(sitk.GetArrayFromImage(moved)).transpose(2, 1, 0)

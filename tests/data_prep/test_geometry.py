@@ -60,6 +60,27 @@ def test_a_tilted_head_keeps_its_own_axes() -> None:
     np.testing.assert_allclose(inner, 30, atol=1e-3)
 
 
+@pytest.mark.parametrize("degrees", [1, 20])
+def test_a_gantry_tilt_is_carried_through(degrees: float) -> None:
+    """Values are a linear function of the position, so that they tell where a voxel was taken from."""
+    affine = np.array([[-0.8, 0, 0, 40], [0, -0.8, 0, 30], [0, 0, 3, -20], [0, 0, 0, 1.0]])
+    affine[1:3, 1] = -0.8 * np.cos(np.radians(degrees)), 0.8 * np.sin(np.radians(degrees))
+
+    def values(grid: Grid) -> np.ndarray:
+        x, y, z = np.einsum("ij,jxyz->ixyz", grid.affine[:3, :3], np.indices(grid.shape)) + grid.affine[
+            :3, 3, None, None, None
+        ]
+        return x - 2 * y + 3 * z
+
+    tilted = Grid((100, 80, 12), affine)
+    volume, after = canonical(values(tilted), affine)
+    own = paper_grid(volume, after, size=32, spacing=1.6)
+    np.testing.assert_allclose(own.affine[:3, 2], after[:3, 2])
+    np.testing.assert_allclose(resample(volume, after, own)[4:-4, 4:-4], values(own)[4:-4, 4:-4], atol=0.01)
+    straight = Grid((20, 20, 6), np.array([[1.0, 0, 0, -10], [0, 1, 0, -12], [0, 0, 2, 0], [0, 0, 0, 1]]))
+    np.testing.assert_allclose(resample(volume, after, straight), values(straight), atol=0.01)
+
+
 def test_the_same_grid_changes_nothing() -> None:
     volume = np.random.default_rng(0).uniform(-1000, 1000, (7, 8, 5)).astype(np.float32)
     affine = np.array([[0.7, 0, 0, -100.3], [0, 0.8, 0, 50.1], [0, 0, 2.5, -804.5], [0, 0, 0, 1]])
