@@ -16,6 +16,7 @@ from tests.test_imports import ROOT, TOP_EDGES, imports_of, sources
 
 # Distributions whose import has another name.
 DISTRIBUTIONS = {
+    "gdcm": "python-gdcm",
     "ignite": "pytorch-ignite",
     "jpeg_ls": "pyjpegls",
     "mpl_toolkits": "matplotlib",

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from monai_nce.data.dicom_files import INSTALL, open_dicom, quiet_pydicom, scan_file
+from monai_nce.data.dicom_decoders import decoder_of
+from monai_nce.data.dicom_files import open_dicom, quiet_pydicom, scan_file
 from monai_nce.data.dicom_geometry import DicomSeries, DicomSlice, assemble_series
 from monai_nce.data.dicom_slices import check_one_patient, slices_of
 from monai_nce.data.volumes import FoundVolume, find_images, group_dicom
@@ -115,16 +116,15 @@ def _decode(path: Path, members: Sequence[tuple[int, DicomSlice]], volume: np.nd
     where = {item.frame or 0: (index, item) for index, item in members}
     shape, count = volume.shape[1::-1], 0
     with quiet_pydicom(path):
-        from pydicom.pixels import get_decoder, iter_pixels
+        from pydicom.pixels import iter_pixels
 
         try:
             dataset = open_dicom(path)
             syntax = dataset.file_meta.TransferSyntaxUID
-            if syntax.is_compressed and not get_decoder(syntax).is_available:
-                raise InputError(f"{path}: no decoder for {syntax.name} is installed: {INSTALL}")
+            plugin = decoder_of(path, syntax)
             if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
                 raise InputError(f"{path}: has no pixel data, or is truncated")
-            for count, pixels in enumerate(iter_pixels(dataset), start=1):
+            for count, pixels in enumerate(iter_pixels(dataset, decoding_plugin=plugin), start=1):
                 if pixels.shape != shape:
                     raise InputError(f"{path}: expected {shape} voxels but got {pixels.shape}")
                 index, item = where[count - 1]
