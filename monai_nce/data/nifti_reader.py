@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import struct
 import zlib
 from pathlib import Path
 
@@ -24,7 +25,12 @@ __all__ = ["NIFTI_SUFFIXES", "check_nifti", "is_nifti_name", "read_nifti"]
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 MAX_VOXELS = 2**30  # 4 GiB as float32, four times 512 × 512 × 1000: beyond it the header is taken to be broken
 MAX_TRAILING = 2**20  # bytes after the image that are let pass
-UNREADABLE = (ImageFileError, HeaderDataError, WrapStructError, OSError, EOFError, zlib.error, ValueError)
+HEADER_BYTES = 544  # of NIfTI-2, with the flag for extensions
+MAX_OFFSET = 2**24  # bytes of header and extensions
+# A scan compresses to a third or so; deflate's best, on zeros alone, is 1032 to 1. Small files may be that empty.
+MAX_UNCHECKED = 2**28
+MAX_RATIO = 200
+UNREADABLE = (ImageFileError, HeaderDataError, WrapStructError, OSError, EOFError, zlib.error, ValueError, struct.error)
 
 
 def is_nifti_name(path: Path) -> bool:
@@ -50,11 +56,14 @@ def check_nifti(path: Path) -> nib.Nifti1Image:
     if not path.stat().st_size:
         raise InputError(f"{path}: empty file")
     try:
+        _check_extensions(path)
         image = nib.load(path)
         if not isinstance(image, nib.Nifti1Image):
             raise ImageFileError("another format")
         affine = np.asarray(image.affine, dtype=np.float64)
         units = image.header.get_xyzt_units()[0]
+    except InputError:
+        raise
     except UNREADABLE as error:
         raise InputError(f"{path}: not a readable NIfTI file") from error
     except KeyError as error:  # a code for the units that the standard does not know
@@ -75,6 +84,7 @@ def check_nifti(path: Path) -> nib.Nifti1Image:
         raise InputError(f"{path}: has no orientation (neither sform nor qform is set)")
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-6:
         raise InputError(f"{path}: its affine is singular or not finite")
+    _check_size(path, image)
     return image
 
 
@@ -101,9 +111,45 @@ def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return volume.reshape(image.shape[:3], order="F"), np.array(image.affine, dtype=np.float64)
 
 
+def _check_extensions(path: Path) -> None:
+    """Refuse a header whose extensions say that they are longer than the file lets them be: nibabel would read on."""
+    opener = gzip.open if path.name.lower().endswith(".gz") else open
+    with opener(path, "rb") as file:
+        start = file.read(HEADER_BYTES)
+        if start[348:349].strip(b"\0") or start[540:541].strip(b"\0"):
+            start += file.read(MAX_OFFSET)
+    size = next((n for n in (348, 540) for order in ("little", "big") if start[:4] == n.to_bytes(4, order)), 0)
+    order = ">" if start[:1] == b"\0" else "<"
+    if not size or len(start) < size + 4 or not start[size]:
+        return  # nibabel says what is wrong, or there are none
+    (end,) = struct.unpack_from(order + ("f" if size == 348 else "q"), start, 108 if size == 348 else 168)
+    at = size + 4
+    while at + 8 <= min(end, len(start)):
+        (length,) = struct.unpack_from(order + "i", start, at)
+        if length < 16 or at + length > len(start):
+            raise InputError(f"{path}: an extension of its header says that it has {length} bytes")
+        at += length
+    if not end <= MAX_OFFSET:
+        raise InputError(f"{path}: the header says that the voxels begin at byte {end:g}")
+
+
+def _check_size(path: Path, image: nib.Nifti1Image) -> None:
+    """Refuse a file that cannot hold what its header says, before memory is taken for it."""
+    expected, size = _expected_bytes(image), path.stat().st_size
+    packed = path.name.lower().endswith(".gz")
+    if not packed and size < expected:
+        raise InputError(f"{path}: truncated or damaged (expected {expected} bytes but got {size})")
+    if packed and expected > MAX_UNCHECKED and expected > size * MAX_RATIO:
+        raise InputError(f"{path}: {size} compressed bytes are not taken to hold the {expected} of the header")
+
+
+def _expected_bytes(image: nib.Nifti1Image) -> int:
+    return int(image.header.get_data_offset()) + math.prod(image.shape) * image.get_data_dtype().itemsize
+
+
 def _decompressed(path: Path, image: nib.Nifti1Image) -> nib.Nifti1Image:
     """The image from memory: only reading past the last byte makes gzip compare the checksum."""
-    expected = image.header.get_data_offset() + math.prod(image.shape) * image.get_data_dtype().itemsize
+    expected = _expected_bytes(image)
     with gzip.open(path) as file:
         content = file.read(expected + MAX_TRAILING + 1)
     if len(content) > expected + MAX_TRAILING:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,3 +148,58 @@ def test_a_gzip_that_unpacks_without_end_is_refused(hu: np.ndarray, tmp_path: Pa
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bytes(2**22)))
     with pytest.raises(InputError, match="more data than its header says"):
         read_nifti(path)
+
+
+def huge(path: Path) -> None:
+    """NIfTI-2, since the first version's sizes end at 32767."""
+    header = nib.Nifti2Header()
+    header["dim"][:4] = 3, 60000, 60000, 60000
+    header["sform_code"], header["srow_x"][0], header["srow_y"][1], header["srow_z"][2] = 1, 1, 1, 1
+    path.write_bytes(gzip.compress(header.binaryblock + bytes(4 + 1000)))
+
+
+def bomb(path: Path) -> None:
+    """Two gibibytes of zeros behind a header that says so."""
+    header = nib.Nifti1Header()
+    header["dim"][:4] = 3, 1024, 1024, 1024
+    header["bitpix"], header["datatype"], header["vox_offset"], header["sform_code"] = 16, 4, 352, 1
+    header["srow_x"][0], header["srow_y"][1], header["srow_z"][2], header["magic"] = 1, 1, 1, b"n+1"
+    with gzip.open(path, "wb", compresslevel=9) as file:
+        file.write(header.binaryblock + bytes(4))
+        for _ in range(64):
+            file.write(bytes(2**20))
+
+
+def extension_bomb(path: Path) -> None:
+    image = nib.Nifti1Image(np.zeros((2, 3, 4), np.int16), AFFINE)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"x" * 100))
+    nib.save(image, path)
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    raw[352:356] = struct.pack("<i", 2**31 - 1)
+    path.write_bytes(gzip.compress(bytes(raw)))
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (huge, "more than this program takes"),
+        (bomb, "compressed bytes are not taken to hold"),
+        (extension_bomb, "an extension of its header says that it has 2147483647 bytes"),
+    ],
+)
+def test_what_a_header_claims_costs_no_memory(write: Callable[[Path], None], message: str, tmp_path: Path) -> None:
+    write(tmp_path / "a.nii.gz")
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=message):
+            read_nifti(tmp_path / "a.nii.gz")
+        assert tracemalloc.get_traced_memory()[1] < 2**26
+    finally:
+        tracemalloc.stop()
+
+
+def test_extensions_are_let_pass(hu: np.ndarray, tmp_path: Path) -> None:
+    image = nib.Nifti1Image(hu, AFFINE)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"x" * 100))
+    nib.save(image, tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(read_nifti(tmp_path / "a.nii.gz")[0], hu)
