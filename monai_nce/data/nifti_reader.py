@@ -116,12 +116,11 @@ def _check_extensions(path: Path) -> None:
     opener = gzip.open if path.name.lower().endswith(".gz") else open
     with opener(path, "rb") as file:
         start = file.read(HEADER_BYTES)
-        if start[348:349].strip(b"\0") or start[540:541].strip(b"\0"):
-            start += file.read(MAX_OFFSET)
-    size = next((n for n in (348, 540) for order in ("little", "big") if start[:4] == n.to_bytes(4, order)), 0)
+        size = next((n for n in (348, 540) for order in ("little", "big") if start[:4] == n.to_bytes(4, order)), 0)
+        if not size or len(start) < size + 4 or not start[size]:
+            return  # nibabel says what is wrong, or there are no extensions
+        start += file.read(MAX_OFFSET)
     order = ">" if start[:1] == b"\0" else "<"
-    if not size or len(start) < size + 4 or not start[size]:
-        return  # nibabel says what is wrong, or there are none
     (end,) = struct.unpack_from(order + ("f" if size == 348 else "q"), start, 108 if size == 348 else 168)
     at = size + 4
     while at + 8 <= min(end, len(start)):
