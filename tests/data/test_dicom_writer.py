@@ -427,6 +427,7 @@ def test_source_and_derived_series_are_consistent(source: Path, volume: np.ndarr
     assert "Error" not in done.stdout + done.stderr
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")  # on making the source
 def test_values_of_the_source_are_quoted_in_no_warning(
     write_series: Callable[..., Path], volume: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
