@@ -1,6 +1,7 @@
 """``python -m data_prep ct``: non-contrast and contrast-enhanced CT, paired or not, in the paper's geometry.
 
-Patients are numbered in the order in which their volumes are given; no name, path or header goes into the data set.
+Volumes are named one by one, or found as pairs in a folder of studies (:mod:`data_prep.ct_archive`). Patients are
+numbered; no name, path or header goes into the data set.
 """
 
 from __future__ import annotations
@@ -13,8 +14,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from data_prep.archives import PRESETS
+from data_prep.ct_archive import prepare_archive
 from data_prep.geometry import canonical, paper_grid, resample
 from data_prep.options import add_output, at_least
+from data_prep.patient import PairSettings
+from data_prep.phases import WANTED
 from monai_nce.data.layout import SPLITS, DatasetWriter
 from monai_nce.data.reader import AIR_HU, check_volume, find_volumes, read_ct
 from monai_nce.data.splits import split_patients
@@ -116,12 +121,26 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "ct",
         help="your own NECT and CECT volumes",
-        description="Bring CT volumes into the paper's geometry. PATH: a NIfTI file, a folder of DICOM files with one"
-        " series, or a folder of either.",
+        description="Bring CT volumes into the paper's geometry: those that you name, or pairs from a folder of studies"
+        " or a list. PATH: a NIfTI file, a folder of DICOM files with one series, or a folder of either.",
     )
-    parser.add_argument("--nect", type=Path, nargs="+", required=True, metavar="PATH", help="non-contrast volumes")
-    parser.add_argument("--cect", type=Path, nargs="+", required=True, metavar="PATH", help="contrast-enhanced volumes")
-    parser.add_argument("--paired", action="store_true", help="the i-th NECT and the i-th CECT are one patient's")
+    named = parser.add_argument_group("volumes that you name")
+    named.add_argument("--nect", type=Path, nargs="+", metavar="PATH", help="non-contrast volumes")
+    named.add_argument("--cect", type=Path, nargs="+", metavar="PATH", help="contrast-enhanced volumes")
+    named.add_argument("--paired", action="store_true", help="the i-th NECT and the i-th CECT are one patient's")
+    found = parser.add_argument_group("pairs that are found, one for each patient")
+    found.add_argument("--studies", type=Path, metavar="PATH", help="folder of studies, DICOM or NIfTI, at any depth")
+    found.add_argument("--preset", choices=sorted(PRESETS), help="the archive that --studies is")
+    found.add_argument(
+        "--csv", type=Path, metavar="FILE", help="columns patient, nect, cect: paths, or series UIDs below --studies"
+    )
+    found.add_argument("--phase", choices=(*WANTED, "any"), help="of the CECT, if there are several (default: portal)")
+    found.add_argument(
+        "--min-overlap", type=float, metavar="X", help="share of the CECT's slices that the NECT covers (default: 0.5)"
+    )
+    found.add_argument("--min-slices", type=at_least(3), metavar="N", help="that are left of a pair (default: 16)")
+    found.add_argument("--workers", type=at_least(1), metavar="N", help="processes, a patient each (default: 1)")
+    found.add_argument("--resume", action="store_true", help="go on where a run with the same input was stopped")
     add_output(parser)
     parser.add_argument("--size", type=at_least(32), default=256, metavar="PX", help="in-plane size (default: 256)")
     parser.add_argument("--spacing", type=float, default=1.3333, metavar="MM", help="in plane (default: 1.3333)")
@@ -131,6 +150,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _run(options: argparse.Namespace) -> None:
     if not 0.1 <= options.spacing <= 10:
         raise InputError(f"--spacing: expected 0.1 to 10 mm but got {options.spacing}")
+    if options.min_overlap is not None and not 0 < options.min_overlap <= 1:
+        raise InputError(f"--min-overlap: expected above 0 to 1 but got {options.min_overlap}")
+    if options.nect is None and options.cect is None:
+        _run_archive(options)
+        return
+    _only_with_named(options)
     prepare_ct(
         options.nect,
         options.cect,
@@ -141,3 +166,47 @@ def _run(options: argparse.Namespace) -> None:
         seed=options.seed,
         overwrite=options.overwrite,
     )
+
+
+def _only_with_named(options: argparse.Namespace) -> None:
+    """Refuse what does not go with volumes that are named."""
+    for name in ("studies", "csv", "preset", "phase", "min_overlap", "min_slices", "workers"):
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name.replace('_', '-')}: does not go with --nect and --cect")
+    if options.resume:
+        raise InputError("--resume: does not go with --nect and --cect")
+    for name, other in (("nect", "cect"), ("cect", "nect")):
+        if getattr(options, name) is None:
+            raise InputError(f"--{name}: expected beside --{other}")
+
+
+def _run_archive(options: argparse.Namespace) -> None:
+    if options.paired:
+        raise InputError("--paired: goes with --nect and --cect only")
+    if options.studies is None and options.csv is None:
+        raise InputError("expected --nect and --cect, or --studies, or --csv")
+    if options.preset and options.csv:
+        raise InputError("--preset: does not go with --csv, which says itself what is what")
+    defaults = PairSettings()
+    settings = PairSettings(
+        size=options.size,
+        spacing=options.spacing,
+        phase=options.phase or defaults.phase,
+        min_overlap=options.min_overlap or defaults.min_overlap,
+        min_slices=options.min_slices or defaults.min_slices,
+    )
+    try:
+        prepare_archive(
+            options.out_dir,
+            studies=options.studies,
+            pair_list=options.csv,
+            preset=options.preset,
+            settings=settings,
+            seed=options.seed,
+            workers=options.workers or 1,
+            overwrite=options.overwrite,
+            resume=options.resume,
+        )
+    except KeyboardInterrupt:
+        print("interrupted; the patients that are finished are kept, --resume goes on with them", file=sys.stderr)
+        raise SystemExit(130) from None

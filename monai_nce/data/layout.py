@@ -5,6 +5,7 @@
     OUT/datalist.json                    what belongs to which split, as in the Medical Segmentation Decathlon
     OUT/volumes/<patient>_<role>.nii     int16 HU, uncompressed (labels: uint8)
     OUT/report.json                      only of some tools: how each patient was prepared, and who was left out
+    OUT/contact_sheet.png                only of some tools, with contact_sheet_2.png and so on: what it looks like
 
 Uncompressed NIfTI keeps the first voxel axis fastest and whole slices contiguous, so that training maps the file into
 memory and reads a stack of three slices without reading the volume. All volumes of one item lie on one grid. An item
@@ -30,6 +31,7 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 from numpy.typing import ArrayLike
 
+from monai_nce.data.unfinished import UnfinishedRun
 from monai_nce.data.writers import make_folders, remove_empty, write_json, write_nifti_hu, write_nifti_labels
 from monai_nce.errors import InputError
 
@@ -43,6 +45,7 @@ ROLES = ("source", "target", "aligned_source", "labels")
 COUNTS = {"training": "numTraining", "validation": "numValidation", "test": "numTest"}
 PATIENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HEADER_BYTES = 348
+SHEETS = "contact_sheet*.png"
 
 
 class DatasetWriter:
@@ -54,6 +57,9 @@ class DatasetWriter:
         with DatasetWriter("data/phantom", name="phantom", description="…", licence="Apache-2.0") as dataset:
             dataset.add("training", "p000", affine, source=nect, target=cect)
 
+    With ``work`` a long run can be resumed: the hidden folder has a name of its own, keeps a note of each patient, and
+    stays when the run is killed, interrupted or out of disk. It goes when the input is at fault, or on closing.
+
     Args:
         out_dir: folder of the data set; made if missing.
         name: name of the data set.
@@ -64,9 +70,16 @@ class DatasetWriter:
         provenance: anything JSON can hold that says how the data set came about (seed, geometry, versions); no
             patient data.
         overwrite: replace a data set that is already there, once the new one is complete.
+        work: what is done with what, in a word that changes with either (a hash); no patient data.
+        resume: go on where a run with the same ``work`` stopped, if there is one.
+
+    Attributes:
+        finished: patients that an earlier run has added, with the notes it gave them.
 
     Raises:
-        InputError: if ``out_dir`` is not a folder, or holds a data set and ``overwrite`` is not set.
+        InputError: if ``out_dir`` is not a folder, or holds a data set and ``overwrite`` is not set; if it holds an
+            unfinished run and neither ``resume`` nor ``overwrite`` is set, or one of other work is to be resumed; or
+            if another process is at work there.
     """
 
     def __init__(
@@ -80,11 +93,13 @@ class DatasetWriter:
         target_domain: str = "cect",
         provenance: Mapping[str, Any] | None = None,
         overwrite: bool = False,
+        work: str | None = None,
+        resume: bool = False,
     ) -> None:
         self.out_dir = Path(out_dir)
         if self.out_dir.exists() and not self.out_dir.is_dir():
             raise InputError(f"{self.out_dir}: expected a folder for the data set but it is a file")
-        for taken in (self.out_dir / DATALIST, self.out_dir / VOLUMES, self.out_dir / REPORT):
+        for taken in (self.out_dir / DATALIST, self.out_dir / VOLUMES, self.out_dir / REPORT, *self._old_sheets()):
             if taken.exists() and not overwrite:
                 raise InputError(f"{taken}: already there; choose another folder, or overwrite it (--overwrite)")
         self._header = {
@@ -99,8 +114,15 @@ class DatasetWriter:
         self._patients: set[str] = set()
         self._files: set[str] = set()
         self._report: Mapping[str, Any] | None = None
-        self._staging = self.out_dir / f".partial-{secrets.token_hex(4)}"
-        self._made = make_folders(self._staging)
+        self._sheets: list[str] = []
+        self.finished: dict[str, Any] = {}
+        self._run = None if work is None else UnfinishedRun(self.out_dir, work, resume, overwrite)
+        if self._run is None:
+            self._staging = self.out_dir / f".partial-{secrets.token_hex(4)}"
+            self._made = make_folders(self._staging)
+        else:
+            self._staging, self._made = self._run.folder, self._run.made
+            self._take_over(self._run)
 
     def add(
         self,
@@ -112,6 +134,7 @@ class DatasetWriter:
         target: ArrayLike | None = None,
         aligned_source: ArrayLike | None = None,
         labels: ArrayLike | None = None,
+        note: Any = None,
     ) -> None:
         """Write one patient's volumes.
 
@@ -124,6 +147,7 @@ class DatasetWriter:
             aligned_source: a source without motion against the target; for evaluation, and for networks trained as
                 a ceiling. If it is the same object as ``source``, both roles name one file.
             labels: organ labels, 0 to 255.
+            note: what a resumed run finds in :attr:`finished`: anything JSON can hold, no patient data.
 
         Raises:
             ValueError: if a split, a patient id or a volume is not as said above, if the shapes differ, or if the
@@ -153,9 +177,38 @@ class DatasetWriter:
         for role, volume in volumes.items():
             write = write_nifti_labels if role == "labels" else write_nifti_hu
             write(self._staging / VOLUMES / names[role], volume, affine)
-        self._patients.add(patient)
-        self._files.update(name.lower() for name in names.values())
-        self._items[split].append({"patient": patient, **{role: f"{VOLUMES}/{name}" for role, name in names.items()}})
+        item = {"patient": patient, **{role: f"{VOLUMES}/{name}" for role, name in names.items()}}
+        if self._run is not None:
+            self._run.note(patient, {"split": split, "item": item, "note": note})
+        self._register(split, item)
+
+    def resplit(self, splits: Mapping[str, Sequence[str]]) -> None:
+        """Put the patients that were added into other splits, where those are known only at the end.
+
+        Args:
+            splits: the patients of each split; together all that were added, each once.
+
+        Raises:
+            ValueError: if it is not so.
+        """
+        items = {item["patient"]: item for part in self._items.values() for item in part}
+        wanted = [patient for split in SPLITS for patient in splits.get(split, ())]
+        if sorted(wanted) != sorted(items) or set(splits) - set(SPLITS):
+            raise ValueError("splits: expected each patient that was added once")
+        self._items = {split: [items[patient] for patient in splits.get(split, ())] for split in SPLITS}
+
+    def volume_paths(self) -> dict[str, dict[str, Path]]:
+        """Where the volumes of the patients lie by role until the data set is closed, sorted by patient."""
+        items = sorted((item for part in self._items.values() for item in part), key=lambda item: item["patient"])
+        return {
+            item["patient"]: {role: self._staging / item[role] for role in ROLES if role in item} for item in items
+        }
+
+    def sheet(self) -> Path:
+        """The path to write the next page of the contact sheet to; it takes its place with the data set."""
+        page = len(self._sheets) + 1
+        self._sheets.append("contact_sheet.png" if page == 1 else f"contact_sheet_{page}.png")
+        return self._staging / self._sheets[-1]
 
     def report(self, content: Mapping[str, Any]) -> None:
         """Have ``report.json`` written with the data set, and only with it.
@@ -185,19 +238,48 @@ class DatasetWriter:
             datalist.unlink(missing_ok=True)  # the new data set is complete on disk; from here on only renames
             if volumes.exists():
                 volumes.rename(self._staging / "replaced")
-            report.unlink(missing_ok=True)
+            for old in (report, *self._old_sheets()):
+                old.unlink(missing_ok=True)
             (self._staging / VOLUMES).rename(volumes)
-            if self._report is not None:
-                (self._staging / REPORT).rename(report)
+            for name in (*self._sheets, *([REPORT] if self._report is not None else [])):
+                (self._staging / name).rename(self.out_dir / name)
             (self._staging / DATALIST).rename(datalist)
-        finally:
-            self.discard()
+        except BaseException as error:
+            self._give_up(error)
+            raise
+        self.discard()
         return datalist
 
     def discard(self) -> None:
         """Remove what is not in place; what was there before stays. Without effect on a closed data set."""
         shutil.rmtree(self._staging, ignore_errors=True)
+        if self._run is not None:
+            self._run.release()
         remove_empty(self._made)
+
+    def _take_over(self, run: UnfinishedRun) -> None:
+        """Register the patients that an earlier run has finished."""
+        for done in run.finished():
+            item = done["item"]
+            if all((self._staging / item[role]).is_file() for role in ROLES if role in item):
+                self._register(done["split"], item)
+                self.finished[item["patient"]] = done["note"]
+        run.keep_only(VOLUMES, self._files)
+
+    def _register(self, split: str, item: dict[str, str]) -> None:
+        self._patients.add(item["patient"])
+        self._files.update(Path(item[role]).name.lower() for role in ROLES if role in item)
+        self._items[split].append(item)
+
+    def _old_sheets(self) -> list[Path]:
+        return sorted(self.out_dir.glob(SHEETS))
+
+    def _give_up(self, error: BaseException) -> None:
+        """Keep what can be resumed, unless the input was at fault."""
+        if self._run is not None and self._patients and not isinstance(error, InputError):
+            self._run.release()
+        else:
+            self.discard()
 
     def __enter__(self) -> DatasetWriter:
         return self
@@ -208,7 +290,7 @@ class DatasetWriter:
         if error is None:
             self.close()
         else:
-            self.discard()
+            self._give_up(error)
 
 
 def read_datalist_file(dataset_dir: str | PathLike[str]) -> dict[str, Any]:

@@ -1,0 +1,192 @@
+"""What public archives of multi-phase CT look like, a table each, and the patients and phases in such a folder.
+
+=================  ==========================================================================================
+C4KC-KiTS          TCIA, CC BY 3.0, doi:10.7937/TCIA.2019.IX49E8NX
+HCC-TACE-Seg       TCIA, CC BY 4.0, doi:10.7937/TCIA.5FNA-0924
+VinDr-Multiphase   PhysioNet, credentialed access
+WAW-TACE           Zenodo
+Coltea-Lung        CC BY-SA 4.0, Ristea et al., CyTran, Neurocomputing 2023
+=================  ==========================================================================================
+
+Patients are told apart by PatientID or by file names. Both stay in memory; nothing here prints or writes them.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data_prep.phases import OTHER, name_phase, phase_of, strip_phase
+from monai_nce.data.nifti_reader import is_nifti_name
+from monai_nce.data.phase import UNKNOWN
+from monai_nce.data.volumes import FoundVolume, find_images
+from monai_nce.errors import InputError
+
+__all__ = ["PRESETS", "Preset", "Series", "find_patients"]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How one archive names phases and patients. Patterns match the whole text, upper and lower case alike.
+
+    Attributes:
+        where: what names the phase: ``"description"`` (SeriesDescription), ``"labels"`` (a CSV file at the top),
+            ``"name"`` (of a NIfTI file) or ``"folder"``.
+        phases: pattern and phase; a series that none matches is left alone.
+        patient: for ``"name"``: the pattern with the groups ``patient`` and ``phase``.
+        licence: of the images.
+    """
+
+    where: str
+    phases: Mapping[str, str]
+    licence: str
+    patient: str = ""
+
+
+PRESETS: Mapping[str, Preset] = {
+    "c4kc-kits": Preset(
+        "description", {"noncontrast": "nect", "arterial": "arterial", "late": "late"}, "CC BY 3.0 (C4KC-KiTS)"
+    ),
+    "hcc-tace-seg": Preset(
+        "description",
+        # the phases of the second stand in one series, which the reader refuses where they overlap
+        {r"pre liver.*": "nect", r"(recon \d+: )?liver (3|three) phase.*": "cect"},
+        "CC BY 4.0 (HCC-TACE-Seg)",
+    ),
+    "vindr-multiphase": Preset(
+        "labels",
+        {r"non-?contrast": "nect", r"ar?terial": "arterial", "venous": "portal", "other": OTHER},
+        "PhysioNet Credentialed Health Data License (VinDr-Multiphase)",
+    ),
+    "waw-tace": Preset(
+        "name",
+        {"0": "nect", "1": "arterial", "2": "portal", "3": "late"},
+        "that of WAW-TACE",
+        patient=r"(?P<patient>.+)_(?P<phase>[0-3])\.nii(\.gz)?",
+    ),
+    "coltea-lung": Preset(
+        "folder",
+        {r"nativ[ea]?": "nect", r"arteriala?": "arterial", r"venous|venoasa": "portal"},
+        "CC BY-SA 4.0 (Coltea-Lung-CT-100W)",
+    ),
+}
+LABELS = "labels.csv"
+SERIES_COLUMN, LABEL_COLUMN = "SeriesInstanceUID", "Label"
+
+
+@dataclass(frozen=True)
+class Series:
+    """A volume and its phase.
+
+    Attributes:
+        volume: what was found.
+        phase: as of :func:`data_prep.phases.name_phase`.
+        evidence: what showed it: ``"preset"``, ``"description"``, ``"tags"``, ``"name"``, ``"csv"``, ``"image"``, or
+            nothing.
+    """
+
+    volume: FoundVolume = field(repr=False)
+    phase: str
+    evidence: str
+
+
+def find_patients(root: Path, preset: str | None = None) -> list[list[Series]]:
+    """List the CT series below a folder, patient by patient.
+
+    Args:
+        root: folder of studies, DICOM or NIfTI, at any depth.
+        preset: name of an archive, whose table then decides alone; without one, general patterns.
+
+    Returns:
+        The series of each patient. Patients come in the order of their keys, which say who they are and are dropped
+        here. DICOM patients are told apart by PatientID (without one, by study), NIfTI files by what is left of their
+        path without words for phases.
+
+    Raises:
+        InputError: if there is no CT, or the archive is not of the preset's form.
+    """
+    found = [item for item in find_images(root) if item.kind == "nifti" or item.modality == "CT" or item.damaged]
+    if not found:
+        raise InputError(f"{root}: holds neither CT series nor NIfTI files")
+    patients: dict[tuple[str, ...], list[Series]] = defaultdict(list)
+    table = PRESETS[preset] if preset else None
+    labels = _labels(root) if table is not None and table.where == "labels" else {}
+    for volume in found:
+        series, key = _general(root, volume) if table is None else _by_preset(root, volume, table, labels)
+        patients[key].append(series)
+    if table is not None and all(series.phase == UNKNOWN for group in patients.values() for series in group):
+        raise InputError(f"{root}: no series is named as in {preset}; without --preset, general patterns are tried")
+    return [patients[key] for key in sorted(patients)]
+
+
+def _general(root: Path, volume: FoundVolume) -> tuple[Series, tuple[str, ...]]:
+    if volume.kind == "dicom":
+        return Series(volume, *phase_of(volume)), _dicom_key(volume)
+    relative = _relative(root, volume.path)
+    named = (name_phase(part.replace("_", " ")) for part in reversed(relative))
+    phase = next((phase for phase in named if phase != UNKNOWN), UNKNOWN)
+    rest = tuple(part for part in map(strip_phase, relative) if part)
+    return Series(volume, phase, "name" if phase != UNKNOWN else ""), ("nifti", *rest)
+
+
+def _by_preset(
+    root: Path, volume: FoundVolume, preset: Preset, labels: Mapping[str, str]
+) -> tuple[Series, tuple[str, ...]]:
+    """The series and the key of its patient."""
+    text, key = "", _dicom_key(volume)
+    if preset.where == "description":
+        text = " ".join(volume.description.split())
+    elif preset.where == "labels":
+        text = labels.get(volume.series_uid, "")
+    elif preset.where == "name":
+        match = re.fullmatch(preset.patient, volume.path.name, re.IGNORECASE)
+        text, key = (match["phase"], ("nifti", match["patient"])) if match else ("", ("nifti", volume.path.name))
+    else:
+        parts = volume.path.relative_to(root).parts if volume.path.is_relative_to(root) else ()
+        at = next((i for i, part in reversed(list(enumerate(parts))) if _match(preset, part) != UNKNOWN), None)
+        if at is not None:
+            text, key = parts[at], ("folder", *parts[:at])
+    phase = _match(preset, text)
+    return Series(volume, phase, "preset" if phase != UNKNOWN else ""), key
+
+
+def _match(preset: Preset, text: str) -> str:
+    return next(
+        (phase for pattern, phase in preset.phases.items() if re.fullmatch(pattern, text.strip(), re.IGNORECASE)),
+        UNKNOWN,
+    )
+
+
+def _labels(root: Path) -> dict[str, str]:
+    """The archive's own table of phases, by SeriesInstanceUID."""
+    path = root / LABELS
+    if not path.is_file():
+        raise InputError(f"{path}: missing; this archive's phases stand there")
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            missing = {SERIES_COLUMN, LABEL_COLUMN} - set(rows.fieldnames or ())
+            if missing:
+                raise InputError(f"{path}: has no column {' and '.join(sorted(missing))}")
+            return {(row[SERIES_COLUMN] or "").strip(): (row[LABEL_COLUMN] or "").strip() for row in rows}
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a readable CSV file") from error
+
+
+def _dicom_key(volume: FoundVolume) -> tuple[str, ...]:
+    if volume.patient_id.strip():
+        return "id", volume.patient_id.strip()
+    # without either, a series is a patient of its own, and stays without a partner
+    return "study", volume.study_uid or str(volume.files[0])
+
+
+def _relative(root: Path, path: Path) -> list[str]:
+    """The parts of a NIfTI file's path below ``root``, the last without its suffix."""
+    parts = list(path.relative_to(root).parts) if path.is_relative_to(root) and path != root else [path.name]
+    if is_nifti_name(path):
+        parts[-1] = re.sub(r"\.nii(\.gz)?$", "", parts[-1], flags=re.IGNORECASE)
+    return parts

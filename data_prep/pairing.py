@@ -1,0 +1,169 @@
+"""Which NECT and which CECT of a patient belong together: by study, phase, time and the slices they share.
+
+A CECT slice is shared where the middle of the body and four points around it lie between the NECT's first and last
+slice. Slices that are not shared are cut off, since there is nothing to fill them with.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from nibabel.affines import apply_affine, voxel_sizes
+from nibabel.orientations import io_orientation
+
+from data_prep.geometry import Grid
+from data_prep.phases import enhanced_order
+from monai_nce.data.volumes import FoundVolume
+
+__all__ = ["Place", "hours_apart", "is_axial", "rank_pairs", "same_study", "shared_slices", "shift_mm"]
+
+FIELD = 0.25  # how far from the middle the points lie, as a share of the image
+ALIKE = 0.01  # spacings that differ by a smaller share are one
+HALF = 0.5  # of a slice: as far as linear resampling reaches beyond the middle of the outermost
+
+
+@dataclass(frozen=True)
+class Place:
+    """A series that may become half of a pair, and where it lies.
+
+    Attributes:
+        volume: the series.
+        phase: its phase.
+        shape: three numbers of voxels.
+        affine: 4×4 matrix from voxel indices to RAS millimetres.
+    """
+
+    volume: FoundVolume
+    phase: str
+    shape: tuple[int, ...]
+    affine: np.ndarray
+
+
+def is_axial(volume: FoundVolume, affine: np.ndarray) -> bool:
+    """Whether the slices run across the body. Reformats along it are no slices as acquired.
+
+    Args:
+        volume: a DICOM series, whose last axis is that of the slices, or a NIfTI file, where it is the one axis of
+            another spacing than both others; without such an axis it is taken for axial.
+        affine: its 4×4 matrix from voxel indices to RAS millimetres.
+    """
+    sizes, directions = voxel_sizes(affine), io_orientation(affine)[:, 0]
+    if volume.kind == "dicom":
+        return bool(directions[2] == 2)
+    alike = [abs(sizes[one] / sizes[other] - 1) < ALIKE for one, other in ((1, 2), (0, 2), (0, 1))]
+    return sum(alike) != 1 or bool(directions[alike.index(True)] == 2)
+
+
+def shared_slices(grid: Grid, shape: Sequence[int], affine: np.ndarray) -> slice:
+    """The slices of a grid that another volume covers.
+
+    Args:
+        grid: the CECT's, slices along its last axis.
+        shape: the NECT's, three numbers.
+        affine: the NECT's 4×4 matrix from voxel indices to RAS millimetres.
+
+    Returns:
+        From the first to the last one shared; empty if there is none.
+    """
+    middle, count = (np.array(grid.shape[:2]) - 1) / 2, grid.shape[2]
+    aside = FIELD * np.array(grid.shape[:2])
+    offsets = np.array([[0, 0], [1, 1], [1, -1], [-1, 1], [-1, -1]])
+    points = np.concatenate(
+        [
+            np.repeat((middle + offsets * aside)[:, None], count, axis=1),
+            np.broadcast_to(np.arange(count)[None, :, None], (len(offsets), count, 1)),
+        ],
+        axis=2,
+    )
+    there = apply_affine(np.linalg.inv(affine) @ grid.affine, points)
+    inside = (there >= -HALF) & (there <= np.array(shape) - 1 + HALF)
+    along = int(np.flatnonzero(io_orientation(affine)[:, 0] == 2)[0])
+    # all five points between the first and the last slice; in plane the middle is enough, since arms and air may differ
+    shared = np.flatnonzero(inside[:, :, along].all(axis=0) & inside[0].all(axis=1))
+    return slice(int(shared[0]), int(shared[-1]) + 1) if len(shared) else slice(0, 0)
+
+
+def hours_apart(one: FoundVolume, other: FoundVolume) -> float | None:
+    """Hours between two acquisitions, or None where one does not say when it was."""
+    times = [_time(volume.acquisition_time) for volume in (one, other)]
+    if times[0] is None or times[1] is None:
+        return None
+    return abs((times[0] - times[1]).total_seconds()) / 3600
+
+
+def shift_mm(one: Place, other: Place) -> list[float]:
+    """From the centre of one volume to that of another: millimetres to the right, to the front and upwards."""
+    centres = [apply_affine(place.affine, (np.array(place.shape) - 1) / 2) for place in (one, other)]
+    return [round(float(step), 2) for step in centres[1] - centres[0]]
+
+
+def rank_pairs(
+    sources: Sequence[Place], targets: Sequence[Place], wanted: str, min_overlap: float, min_slices: int
+) -> list[tuple[Place, Place]]:
+    """All pairs that share enough, best first.
+
+    The order: of one study; the phase (not for ``"any"``); nearest in time; most slices shared, in steps of a
+    twentieth; most alike in slice spacing; most slices.
+
+    Args:
+        sources: the NECT of a patient.
+        targets: the CECT.
+        wanted: ``"portal"``, ``"arterial"``, ``"late"`` or ``"any"``.
+        min_overlap: least share of the CECT's slices that the NECT covers.
+        min_slices: least number of slices shared.
+
+    Returns:
+        Pairs of NECT and CECT.
+    """
+    phases = {} if wanted == "any" else {phase: rank for rank, phase in enumerate(enhanced_order(wanted))}
+    ranked: list[tuple[tuple[float, ...], tuple[Place, Place]]] = []
+    for source in sources:
+        for target in targets:
+            grid = _upright(target)
+            shared = shared_slices(grid, source.shape, source.affine)
+            count = shared.stop - shared.start
+            if count < min_slices or count < min_overlap * grid.shape[2]:
+                continue
+            hours = hours_apart(source.volume, target.volume)
+            spacings = [_slice_spacing(place) for place in (source, target)]
+            order = (
+                float(not same_study(source.volume, target.volume)),
+                phases.get(target.phase, len(phases)),
+                math.inf if hours is None else hours,
+                -round(20 * count / grid.shape[2]),
+                round(abs(math.log(spacings[0] / spacings[1])), 2),
+                -count,
+            )
+            ranked.append((order, (source, target)))
+    return [pair for _, pair in sorted(ranked, key=lambda entry: entry[0])]
+
+
+def same_study(one: FoundVolume, other: FoundVolume) -> bool:
+    """Whether two series say that they are of one study."""
+    return bool(one.study_uid) and one.study_uid == other.study_uid
+
+
+def _upright(place: Place) -> Grid:
+    """The grid of a volume with its slices along the last axis."""
+    order = np.argsort(io_orientation(place.affine)[:, 0])
+    to_old = np.eye(4)[:, [*order, 3]]
+    shape = np.array(place.shape)[order]
+    return Grid((int(shape[0]), int(shape[1]), int(shape[2])), place.affine @ to_old)
+
+
+def _slice_spacing(place: Place) -> float:
+    return float(voxel_sizes(_upright(place).affine)[2])
+
+
+def _time(text: str) -> datetime | None:
+    """Date and time, or the date alone; a time without its date says nothing."""
+    match = re.fullmatch(r"(\d{8})(\d{6})?(?:\.\d*)?", text)
+    try:
+        return datetime.strptime(match[1] + (match[2] or "000000"), "%Y%m%d%H%M%S") if match else None
+    except ValueError:
+        return None

@@ -1,0 +1,132 @@
+"""Which contrast phase a series was taken in, by what it is called and by its tags, in English, German and French.
+
+Whether there was contrast medium at all is :mod:`monai_nce.data.phase`'s business; here the phase gets its name.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from monai_nce.data.phase import CECT, NECT, UNKNOWN, phase_from_contrast, phase_from_text
+from monai_nce.data.volumes import FoundVolume
+
+__all__ = ["ENHANCED", "OTHER", "PHASES", "WANTED", "enhanced_order", "name_phase", "phase_of", "strip_phase"]
+
+WANTED = ("portal", "arterial", "late")
+ENHANCED = ("portal", CECT, "late", "arterial")  # best first; "cect" is one whose phase has no name
+OTHER = "other"  # no CT as acquired, or one that a preset says is neither
+PHASES = (NECT, *ENHANCED, OTHER, UNKNOWN)
+
+# Calculated from others: a virtual non-contrast image is none as acquired.
+CALCULATED = (
+    r"\b(?:virtu\w*|vnc|vne|tnc|mip|minip|vrt|subtr\w*|subst\w*|iod\w*|jod\w*|overlay|mono\s?e?\w*"
+    r"|perfusion\w*|spectral\w*|screen\w*|dose|dosis)\b"
+)
+WITHOUT, AND, WITH = r"(?:ohne|sans|without|wo|w\so)", r"\s(?:(?:und|u|et|and)\s)?", r"(?:mit|avec|with|w)"
+BOTH = rf"\b(?:{WITHOUT}{AND}{WITH}|{WITH}{AND}{WITHOUT})\b"  # of a study: one of its series has one of the two
+ARTERIAL = r"\w*arteri\w*|aterial|artere|art|hap|corticomedul\w*|kortikomedul\w*|angio\w*|cta"
+PORTAL = r"\w*portal\w*|porto\w*|porte|pv|pvp|pvphase|ven|venous|veno[es]\w*|vein\w*|venenphase|parenchym\w*"
+LATE = (
+    r"late|delay(?:ed)?|tardi\w*|spaet\w*|spat\w*|equilib\w*|aequilib\w*|nephro\w*|excret\w*|urograph\w*"
+    r"|ausscheid\w*|excretoire|(?:[3-9]|1\d)\s?min"
+)
+BEFORE = r"(?:late|early|spaet|spat|frueh|fruh|precoce|tardi(?:f|ve))"
+NAMED = (
+    r"native?|nativ\w+|nect|cect|ncct|nc|non\s?contrast|pre|post|unenhanced|contrast(?:e)?|phase|iv|(?:ohne|mit)?\s?km"
+    r"|(?:sans|avec)\s(?:iv|injection|contraste)"
+)
+WORDS = "|".join((ARTERIAL, PORTAL, LATE, NAMED))
+UMLAUTS = {ord("ä"): "ae", ord("ö"): "oe", ord("ü"): "ue"}
+
+
+def name_phase(text: str) -> str:
+    """The phase that a text names.
+
+    Args:
+        text: such as ``"Abdomen portalvenös 3.0"``, ``"temps tardif"`` or ``"Leber nativ"``.
+
+    Returns:
+        ``"nect"``; ``"arterial"``, ``"portal"`` or ``"late"``; ``"cect"`` for contrast medium without a phase, or with
+        several; ``"other"`` for what was calculated from scans; ``"unknown"`` where it says nothing, or both.
+    """
+    text = re.sub(r"(?i)\biv\s?-(?!\w)", "sans injection", text)
+    text = re.sub(r"(?i)\biv\s?\+", "avec injection", text)
+    words = _plain(text)
+    if re.search(CALCULATED, words):
+        return OTHER
+    if re.search(BOTH, words):
+        return UNKNOWN
+    known, phase = phase_from_text(text), _enhanced(words)
+    if known == NECT:
+        return NECT if phase == UNKNOWN else UNKNOWN
+    # short words such as "art" or "ven" count where nothing in the text denies contrast medium
+    if known == CECT or (phase != UNKNOWN and phase_from_text(f"{text} portal") == CECT):
+        return CECT if phase == UNKNOWN else phase
+    return UNKNOWN
+
+
+def phase_of(volume: FoundVolume) -> tuple[str, str]:
+    """The phase of a series by its header alone.
+
+    Args:
+        volume: a series with its descriptions and contrast tags.
+
+    Returns:
+        The phase, as of :func:`name_phase`, and what showed it: ``"description"``, ``"tags"``, or nothing where it is
+        ``"unknown"``. Where description and tags contradict each other, only the image can tell, so it is unknown.
+    """
+    name = name_phase(volume.description)
+    protocol, study = (*volume.texts, "", "")[:2]
+    tags = phase_from_contrast(volume.contrast)
+    if name == UNKNOWN:
+        name = name_phase(protocol)
+    if name == UNKNOWN and tags == UNKNOWN:  # a study holds several series, so its name comes last
+        name = name_phase(study)
+    if name == OTHER:
+        return OTHER, "description"
+    if name != UNKNOWN:
+        contradicted = tags != UNKNOWN and (name == NECT) != (tags == NECT)
+        return (UNKNOWN, "") if contradicted else (name, "description")
+    return (tags, "tags") if tags != UNKNOWN else (UNKNOWN, "")
+
+
+def enhanced_order(wanted: str) -> tuple[str, ...]:
+    """The phases of a CECT, best first.
+
+    Args:
+        wanted: ``"portal"``, ``"arterial"`` or ``"late"``.
+    """
+    return (wanted, *(phase for phase in ENHANCED if phase != wanted))
+
+
+def strip_phase(text: str) -> str:
+    """A file's or folder's name without the words that name a phase, for telling patients apart.
+
+    Args:
+        text: such as ``"p07_nativ"``.
+
+    Returns:
+        What is left, in lower case and with single spaces, such as ``"p07"``.
+    """
+    return " ".join(re.sub(rf"\b(?:{WORDS})\b", " ", _plain(text)).split())
+
+
+def _enhanced(words: str) -> str:
+    """The one enhanced phase that the words name, else unknown."""
+    # "late arterial" is arterial, "late venous" is late
+    words = re.sub(rf"\b{BEFORE}\s?(?=\w*arteri|art\b)|(?<=arterial )late\b|(?<=arteriel )tardif\b", " ", words)
+    words = re.sub(rf"\b((?:{LATE})\s?)(?:{PORTAL})\b|\b(?:{PORTAL})\s(?={LATE}\b)", r" \1 ", words)
+    named = {
+        phase
+        for phase, pattern in (("arterial", ARTERIAL), ("portal", PORTAL), ("late", LATE))
+        if re.search(rf"\b(?:{pattern})\b", words)
+    }
+    return named.pop() if len(named) == 1 else UNKNOWN
+
+
+def _plain(text: str) -> str:
+    """Lower case without accents, umlauts spelt out, words apart by single spaces."""
+    text = text.casefold().translate(UMLAUTS)
+    text = "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    return " ".join(re.sub(r"[^a-z0-9]+", " ", text).split())
