@@ -151,4 +151,4 @@ def _plain(value: Any) -> str:
 def _word(value: Any) -> str:
     """A code string for a message; anything else could be a text that somebody put there."""
     text = str(value)
-    return text if len(text) <= 16 and text.replace("_", "").isalnum() and text.isascii() else "something else"
+    return text if len(text) <= 6 and text.replace("_", "").isalnum() and text.isascii() else "something else"
