@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from monai_nce.data import inference_items
+from monai_nce.data import check_inference_items, inference_items
 from monai_nce.errors import InputError
 
 
@@ -51,6 +53,47 @@ def test_dicom_folders(tmp_path: Path, write_series: Callable[..., Path]) -> Non
     }
     (item,) = inference_items(root / "series1", out)
     assert item == {"image": str(root / "series1"), "output": str(out / "series1_synthetic_cect.nii.gz")}
+
+
+def test_series_that_share_a_folder(tmp_path: Path, write_series: Callable[..., Path]) -> None:
+    """Named by their files, and their results by a hash: a description could be a path or hold a name."""
+
+    def secret(index: int, dataset: Any) -> None:
+        dataset.SeriesDescription, dataset.SeriesInstanceUID = "../../secret", "1.2.3/../4"
+
+    folder = write_series(tmp_path / "in" / "both")
+    for path in write_series(tmp_path / "other", secret).iterdir():
+        path.rename(folder / f"other-{path.name}")
+    items = inference_items(tmp_path / "in", tmp_path / "out")
+    assert sorted(len(item["image"]) for item in items) == [5, 5]
+    assert {name for item in items for name in item["image"]} == set(map(str, folder.iterdir()))
+    for item in items:
+        output = Path(item["output"])
+        assert output.parent == tmp_path / "out"
+        assert re.fullmatch(r"both_[0-9a-f]{8}_synthetic_cect\.nii\.gz", output.name)
+    assert items[0]["output"] != items[1]["output"]
+    assert [item["output"] for item in inference_items(tmp_path / "in", tmp_path / "out")] == [
+        item["output"] for item in items
+    ]
+
+
+def test_contrast_is_warned_of_and_a_synthetic_image_refused(
+    tmp_path: Path, write_series: Callable[..., Path]
+) -> None:
+    def described(text: str, synthetic: str = "NO") -> Callable[[int, Any], None]:
+        def edit(index: int, dataset: Any) -> None:
+            dataset.SeriesDescription, dataset.SyntheticData = text, synthetic
+
+        return edit
+
+    write_series(tmp_path / "a", described("portal"))
+    write_series(tmp_path / "b", described("nativ"))
+    with pytest.warns(UserWarning, match="seems to show contrast medium already") as caught:
+        check_inference_items(inference_items(tmp_path, tmp_path / "out"))
+    assert [str(item.message).split(":")[0] for item in caught] == [str(tmp_path / "a")]
+    write_series(tmp_path / "c", described("nativ", "YES"))
+    with pytest.raises(InputError, match="synthetic already"):
+        check_inference_items(inference_items(tmp_path / "c", tmp_path / "out"))
 
 
 def test_the_current_folder_as_a_series_has_its_name(

@@ -14,6 +14,7 @@ from monai.transforms import Compose, EnsureChannelFirstd, Invertd, LoadImage, L
 from monai_nce.data.reader import CTReader, check_volume, find_volumes, read_ct
 from monai_nce.data.writers import write_nifti_hu
 from monai_nce.errors import InputError
+from monai_nce.transforms import InPlaneSpacingd
 
 Series = Callable[..., Path]
 AFFINE = np.array([[-0.8, 0, 0, 10], [0, -0.7, 0, 20], [0, 0, 2.5, 30], [0, 0, 0, 1]])  # of write_series
@@ -110,6 +111,38 @@ def test_resampling_can_be_inverted(write_series: Series, tmp_path: Path) -> Non
     back = Invertd("image", there)(data)["image"]
     assert back.shape == (1, 7, 6, 5)
     np.testing.assert_allclose(back.affine, AFFINE, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:.*gantry tilt")
+@pytest.mark.parametrize("degrees", [1, 20])
+def test_a_gantry_tilt_goes_through_monai_and_back(degrees: float, write_series: Series, tmp_path: Path) -> None:
+    """In plane only, as inference does it, so that each slice stays where it is."""
+    angle = np.radians(degrees)
+
+    def tilted(index: int, dataset: Any) -> None:
+        dataset.ImageOrientationPatient = [1, 0, 0, 0, round(np.cos(angle), 8), round(-np.sin(angle), 8)]
+
+    there = Compose(
+        [
+            LoadImaged("image", reader=CTReader()),
+            EnsureChannelFirstd("image"),
+            Orientationd("image", "RAS", None),
+            InPlaneSpacingd("image", 0.5),
+        ]
+    )
+    folder = write_series(tmp_path, tilted)
+    volume, affine = read_ct(folder)
+    data = there({"image": folder})
+    np.testing.assert_allclose(data["image"].affine[:3, 2], [0, 0, 2.5], atol=1e-6)  # the step, not the normal
+    normal = np.cross(affine[:3, 0], affine[:3, 1])
+    assert np.degrees(np.arccos(normal[2] / np.linalg.norm(normal))) == pytest.approx(degrees, abs=1e-3)
+    back = Invertd("image", there)(data)["image"]
+    np.testing.assert_allclose(back.affine, affine, atol=1e-6)
+    assert back.shape[1:] == volume.shape
+    write_nifti_hu(tmp_path / "a.nii", back[0], back.affine)
+    again = read_ct(tmp_path / "a.nii")
+    np.testing.assert_allclose(again[1], affine, atol=1e-5)
+    assert nib.load(tmp_path / "a.nii").header["qform_code"] == 0
 
 
 def test_metadata_holds_geometry_alone(write_series: Series, tmp_path: Path) -> None:
