@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from monai_nce.errors import InputError
 
@@ -27,7 +27,7 @@ INSTALL = "pip install monai-nce[dicom]"
 SLICE_SUFFIXES = (".dcm", ".dicom", ".ima")
 MAX_UNPACKED = 2**28  # bytes of a file that was deflated as a whole
 CHUNK = 2**20
-META_START = 144  # preamble, prefix, and the element that says how long the rest of the meta header is
+PREFIX_END = 132  # 128 bytes of preamble, and "DICM"
 # The first tag's group and element of a data set stored without preamble and prefix: (0002,0000) to (0008,00FF), in
 # little endian and, for what is older still, big endian.
 BARE_STARTS = (b"\x02\0", b"\x08\0"), (b"\0\x02", b"\0\x08")
@@ -97,8 +97,8 @@ def is_dicom(path: Path) -> bool:
         OSError: if it cannot be opened.
     """
     with open(path, "rb") as file:
-        start = file.read(132)
-    return start[128:] == b"DICM" or (len(start) == 132 and _is_bare(start))
+        start = file.read(PREFIX_END)
+    return start[128:] == b"DICM" or (len(start) == PREFIX_END and _is_bare(start))
 
 
 def scan_file(path: Path) -> DicomFile | None:
@@ -150,19 +150,13 @@ def open_dicom(path: Path, specific_tags: list[str] | None = None, stop_before_p
         Exception: whatever pydicom raises on a damaged file.
     """
     from pydicom import dcmread
-    from pydicom.filereader import read_file_meta_info
     from pydicom.tag import Tag
-    from pydicom.uid import (
-        DeflatedExplicitVRLittleEndian,
-        ExplicitVRBigEndian,
-        ExplicitVRLittleEndian,
-        ImplicitVRLittleEndian,
-    )
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     with open(path, "rb") as file:
-        bare = file.read(132)[128:] != b"DICM"
-    if not bare and read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-        _check_inflation(path)
+        bare = file.read(PREFIX_END)[128:] != b"DICM"
+        if not bare:
+            _check_inflation(path, file)
     tags: list[BaseTag | int] | None = None if specific_tags is None else [Tag(keyword) for keyword in specific_tags]
     dataset = dcmread(path, stop_before_pixels=stop_before_pixels, specific_tags=tags, force=bare)
     if "TransferSyntaxUID" not in dataset.file_meta:
@@ -192,20 +186,20 @@ def _is_bare(start: bytes) -> bool:
     return (start[:2] in little and start[3] == 0) or (start[:2] in big and start[2] == 0)
 
 
-def _check_inflation(path: Path) -> None:
-    """Refuse a file that unpacks without end, which pydicom would do in one go."""
-    from pydicom.filereader import read_file_meta_info
+def _check_inflation(path: Path, file: BinaryIO) -> None:
+    """Refuse a deflated file that unpacks without end, which pydicom would do in one go; ``file`` is at PREFIX_END."""
+    from pydicom.filereader import _read_file_meta_info  # no public one leaves the file where the data set begins
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-    start = META_START + int(read_file_meta_info(path).FileMetaInformationGroupLength)
-    with open(path, "rb") as file:
-        file.seek(start)
-        unpacker, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
-        pending = file.read(CHUNK)
-        while pending and not unpacker.eof:
-            size += len(unpacker.decompress(pending, CHUNK))
-            if size > MAX_UNPACKED:
-                raise InputError(f"{path}: unpacks to more than {MAX_UNPACKED} bytes")
-            pending = unpacker.unconsumed_tail or file.read(CHUNK)
+    if _read_file_meta_info(file).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return
+    unpacker, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    pending = file.read(CHUNK)
+    while pending and not unpacker.eof:
+        size += len(unpacker.decompress(pending, CHUNK))
+        if size > MAX_UNPACKED:
+            raise InputError(f"{path}: unpacks to more than {MAX_UNPACKED} bytes")
+        pending = unpacker.unconsumed_tail or file.read(CHUNK)
 
 
 def _as_list(value: object) -> list[object]:
