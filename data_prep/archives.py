@@ -118,7 +118,7 @@ def find_patients(root: Path, preset: str | None = None) -> list[list[Series]]:
     for volume in found:
         series, key = _general(root, volume) if table is None else _by_preset(root, volume, table, labels)
         patients[key].append(series)
-    if table is not None and all(series.phase == UNKNOWN for group in patients.values() for series in group):
+    if table is not None and not any(series.evidence for group in patients.values() for series in group):
         raise InputError(f"{root}: no series is named as in {preset}; without --preset, general patterns are tried")
     return [patients[key] for key in sorted(patients)]
 
@@ -151,7 +151,7 @@ def _by_preset(
         if at is not None:
             text, key = parts[at], ("folder", *parts[:at])
     phase = _match(preset, text)
-    return Series(volume, phase, "preset" if phase != UNKNOWN else ""), key
+    return (Series(volume, phase, "preset") if phase != UNKNOWN else Series(volume, OTHER, "")), key
 
 
 def _match(preset: Preset, text: str) -> str:

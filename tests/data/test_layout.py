@@ -298,3 +298,85 @@ def test_three_hundred_patients_are_read_quickly(tmp_path: Path) -> None:
     started = time.process_time()
     assert len(read_datalist(tmp_path, "training", require=["source", "target"])) == 300
     assert time.process_time() - started < 1
+
+
+def begin(folder: Path, error: BaseException | None, **options: Any) -> None:
+    with DatasetWriter(folder, **ABOUT, work="w", **options) as dataset:
+        dataset.add("training", "a", AFFINE, source=VOLUME, note={"n": 1})
+        (dataset.volume_paths()["a"]["source"].parent / ".0123-b_source.nii.partial").mkdir()
+        if error is not None:
+            raise error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "full"), RuntimeError()])
+def test_a_long_run_goes_on_where_it_stopped(error: BaseException, tmp_path: Path) -> None:
+    with pytest.raises(type(error)):
+        begin(tmp_path / "set", error)
+    assert os.listdir(tmp_path / "set") == [".unfinished"]
+    with pytest.raises(InputError, match="unfinished run"):
+        begin(tmp_path / "set", None)
+    with pytest.raises(InputError, match=r"no datalist\.json"):
+        read_datalist(tmp_path / "set")
+    with DatasetWriter(tmp_path / "set", **ABOUT, work="w", resume=True) as dataset:
+        assert dataset.finished == {"a": {"n": 1}}
+        with pytest.raises(ValueError, match="added before"):
+            dataset.add("test", "a", AFFINE, source=VOLUME)
+        dataset.add("training", "b", AFFINE, target=VOLUME)
+        dataset.resplit({"training": ["b"], "test": ["a"]})
+    assert [(item["patient"], item["split"]) for item in read_datalist(tmp_path / "set")] == [
+        ("b", "training"),
+        ("a", "test"),
+    ]
+    assert sorted(os.listdir(tmp_path / "set")) == ["datalist.json", "volumes"]
+    assert sorted(os.listdir(tmp_path / "set" / "volumes")) == ["a_source.nii", "b_target.nii"]
+
+
+def test_a_patient_whose_file_is_gone_is_not_finished(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        begin(tmp_path, KeyboardInterrupt())
+    (tmp_path / ".unfinished" / "volumes" / "a_source.nii").unlink()
+    dataset = DatasetWriter(tmp_path, **ABOUT, work="w", resume=True)
+    assert dataset.finished == {}
+    dataset.discard()
+
+
+@pytest.mark.parametrize("error", [InputError("bad"), None])
+def test_bad_input_and_success_leave_no_unfinished_run(error: BaseException | None, tmp_path: Path) -> None:
+    if error is None:
+        begin(tmp_path / "set", None)
+        assert sorted(os.listdir(tmp_path / "set")) == ["datalist.json", "volumes"]
+    else:
+        with pytest.raises(InputError):
+            begin(tmp_path / "set", error)
+        assert os.listdir(tmp_path) == []
+
+
+def test_overwriting_keeps_the_old_set_until_the_new_one_is_complete(tmp_path: Path) -> None:
+    make(tmp_path)
+    before = snapshot(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        begin(tmp_path, KeyboardInterrupt(), overwrite=True)
+    assert {name: data for name, data in snapshot(tmp_path).items() if not name.startswith(".unf")} == before
+    begin_again = {"overwrite": True, "resume": True}
+    with DatasetWriter(tmp_path, **ABOUT, work="w", **begin_again) as dataset:
+        assert list(dataset.finished) == ["a"]
+    assert [item["patient"] for item in read_datalist(tmp_path)] == ["a"]
+
+
+def test_splits_must_hold_everyone_once(tmp_path: Path) -> None:
+    with DatasetWriter(tmp_path, **ABOUT) as dataset:
+        dataset.add("training", "a", AFFINE, source=VOLUME)
+        for wrong in ({"training": []}, {"training": ["a"], "test": ["a"]}, {"train": ["a"]}, {"test": ["a", "b"]}):
+            with pytest.raises(ValueError, match="each patient"):
+                dataset.resplit(wrong)
+
+
+def test_pages_of_the_contact_sheet_come_and_go_with_their_data_set(tmp_path: Path) -> None:
+    for pages in (2, 1):
+        with DatasetWriter(tmp_path, **ABOUT, overwrite=True) as dataset:
+            dataset.add("training", "a", AFFINE, source=VOLUME)
+            for page in range(pages):
+                dataset.sheet().write_text(str(page))
+        assert len(list(tmp_path.glob("contact_sheet*.png"))) == pages
+    with pytest.raises(InputError, match="already there"):
+        make(tmp_path)

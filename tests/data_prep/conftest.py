@@ -1,4 +1,4 @@
-"""Fixtures: real scans where they are to be had, and a crude body that can be put on any grid."""
+"""Fixtures: real scans where they are to be had, and crude bodies, on any grid or as series of a study."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from benchmarks.synthetic_studies import UID_ROOT, body, write_series
 from monai_nce.data.writers import write_nifti_hu
 
 
@@ -62,3 +63,36 @@ def as_tar() -> Callable[..., Path]:
         return path
 
     return pack
+
+
+@pytest.fixture
+def add_series(tmp_path: Path) -> Callable[..., Path]:
+    """``add_series("studies/a/nativ", patient="X1", …)``: a series of 12 slices of 32 × 32 pixels, 5 mm apart.
+
+    ``enhanced`` fills kidneys and aorta; ``study`` and ``series`` are numbers that make the UIDs; ``slices`` and
+    ``first_z`` say where it lies; further arguments are elements of the header.
+    """
+    count = iter(range(1, 1000))
+
+    def add(
+        folder: str,
+        description: str = "",
+        patient: str = "X1",
+        enhanced: bool = False,
+        study: int = 1,
+        slices: int = 12,
+        first_z: float = 0.0,
+        **elements: object,
+    ) -> Path:
+        number = next(count)
+        volume = body(32, slices, enhanced, seed=number)
+        made = {
+            "SeriesDescription": description,
+            "PatientID": patient,
+            "StudyInstanceUID": f"{UID_ROOT}{study}",
+            "SeriesInstanceUID": f"{UID_ROOT}{study}.{number}",
+            "SeriesNumber": number,
+        }
+        return write_series(tmp_path / folder, volume, (10.625, 10.625, 5.0), first_z, **{**made, **elements})
+
+    return add
