@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from data_prep.__main__ import main
 from data_prep.ct import prepare_ct
 from monai_nce.data.layout import read_datalist, read_datalist_file
 from monai_nce.errors import InputError
@@ -103,6 +104,33 @@ def test_too_few_patients_are_told(write_body: Body, tmp_path: Path, capsys: pyt
     err = capsys.readouterr().err
     assert "notice: too few patients for a validation split" in err
     assert "notice: too few patients for a test split" in err
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "expected --nect and --cect, or --studies, or --csv"),
+        (["--nect", "a"], "--cect: expected beside --nect"),
+        (["--cect", "a"], "--nect: expected beside --cect"),
+        (["--nect", "a", "--cect", "b", "--studies", "c"], "--studies: does not go with --nect and --cect"),
+        (["--nect", "a", "--cect", "b", "--csv", "c"], "--csv: does not go with"),
+        (["--nect", "a", "--cect", "b", "--phase", "late"], "--phase: does not go with"),
+        (["--nect", "a", "--cect", "b", "--min-slices", "9"], "--min-slices: does not go with"),
+        (["--nect", "a", "--cect", "b", "--resume"], "--resume: does not go with"),
+        (["--studies", "a", "--paired"], "--paired: goes with --nect and --cect only"),
+        (["--csv", "a", "--studies", "b", "--preset", "waw-tace"], "--preset: does not go with --csv"),
+        (["--preset", "waw-tace"], "expected --nect and --cect, or --studies, or --csv"),
+        (["--studies", "a", "--min-overlap", "1.1"], "--min-overlap: expected above 0 to 1 but got 1.1"),
+        (["--studies", "nothing here"], "nothing here: no such file or folder"),
+    ],
+)
+def test_one_way_to_say_what_is_meant(
+    given: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ct", *given, "--out-dir", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {message}")
+    assert not (tmp_path / "out").exists()
 
 
 def test_real_scans_keep_their_hu(real_data: Path, tmp_path: Path) -> None:
