@@ -27,8 +27,8 @@ def inference_items(
 
     ``scan.nii.gz`` becomes ``OUTPUT_DIR/scan_<suffix>.nii.gz``, a DICOM folder ``series`` ``series_<suffix>.nii.gz``,
     and what lies in folders below the path goes to folders of the same name. Where several series share a folder, eight
-    digits that stand for the series follow the folder's name. Files that carry the suffix already are earlier results
-    and left out.
+    digits that stand for the series follow the folder's name. Files and folders of series that carry the suffix already
+    are earlier results and left out.
 
     Args:
         path: a NIfTI file, a DICOM series, or a folder of either.
@@ -57,9 +57,9 @@ def inference_items(
         return []
     volumes = find_volumes(root)
     ending = f"_{suffix}.nii.gz"
-    fresh = [volume for volume in volumes if not volume.path.name.endswith(ending)]
+    fresh = [volume for volume in volumes if not volume.path.resolve().name.endswith((ending, f"_{suffix}"))]
     if not fresh:
-        raise InputError(f"{root}: holds nothing but results of an earlier inference (names end in {ending})")
+        raise InputError(f"{root}: holds nothing but results of an earlier inference (names end in _{suffix})")
     items: dict[Path, FoundVolume] = {}
     for volume in fresh:
         place = volume.path

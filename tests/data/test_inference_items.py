@@ -120,6 +120,14 @@ def test_earlier_results_are_left_out(tmp_path: Path) -> None:
     }
 
 
+def test_earlier_derived_series_are_left_out(write_series: Callable[..., Path], tmp_path: Path) -> None:
+    write_series(tmp_path / "a")
+    write_series(tmp_path / "a_synthetic_cect")
+    assert outputs(tmp_path, tmp_path) == {"a": "a_synthetic_cect.nii.gz"}
+    with pytest.raises(InputError, match="nothing but results of an earlier inference"):
+        inference_items(tmp_path / "a_synthetic_cect", tmp_path / "out")
+
+
 def test_nothing_but_earlier_results_is_refused(tmp_path: Path) -> None:
     root = touch(tmp_path, "a_synthetic_cect.nii.gz")
     for path in (root, root / "a_synthetic_cect.nii.gz"):
