@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from monai_nce.data.atomic import atomic_folder
 from monai_nce.data.dicom_copy import keep_bytes
+from monai_nce.data.dicom_files import open_dicom, quiet_pydicom
 from monai_nce.data.dicom_header import Derivation, derived_header, new_series
 from monai_nce.data.writers import as_int16_hu
 from monai_nce.errors import InputError
@@ -63,21 +64,17 @@ def write_derived_series(
         ValueError: if volume and files do not fit, or the volume holds NaN or infinities.
         OSError: if the disk is full or not writable; a series that was there before still is.
     """
-    from pydicom import config
-
     check_series_folder(folder)
     hu = as_int16_hu(volume)
     if hu.shape[2] != len(sources):
         raise ValueError(f"expected one file per slice but got {len(sources)} files for {hu.shape[2]} slices")
     # What is copied is the source's affair, and pydicom's warnings would quote it.
-    with config.disable_value_validation(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        numbers = _instance_numbers(sources)
-        first = _read(sources[0])
-        series = new_series(first)
+    with quiet_pydicom(sources[0]):
+        headers = [_read(path) for path in sources]
+        numbers = _instance_numbers(headers)
+        series = new_series(headers[0])
         with atomic_folder(folder) as temporary:
-            for index, path in enumerate(sources):
-                source = _read(path)
+            for index, (path, source) in enumerate(zip(sources, headers, strict=True)):
                 if hu.shape[:2] != (source.get("Columns"), source.get("Rows")):
                     raise ValueError(f"{path}: expected {hu.shape[0]} columns and {hu.shape[1]} rows")
                 header = derived_header(source, series, derivation, numbers[index])
@@ -90,24 +87,20 @@ def write_derived_series(
 
 
 def _read(path: Path) -> Dataset:
-    from pydicom import dcmread
-
     try:
-        return dcmread(path, stop_before_pixels=True)
+        return open_dicom(path, stop_before_pixels=True)
     except Exception as error:  # of many kinds
         raise InputError(f"{path}: cannot be read any more") from error
 
 
-def _instance_numbers(sources: Sequence[Path]) -> list[int]:
+def _instance_numbers(headers: Sequence[Dataset]) -> list[int]:
     """The acquired slices' own numbers, so that viewers page the same way; 1, 2, … where they are no numbering."""
-    from pydicom import dcmread
-
     try:
-        numbers = [int(dcmread(path, specific_tags=["InstanceNumber"]).InstanceNumber) for path in sources]
+        numbers = [int(header.InstanceNumber) for header in headers]
     except (AttributeError, TypeError, ValueError, OverflowError):
         numbers = []
-    if len(set(numbers)) < len(sources) or min(numbers) < 0:
-        return list(range(1, len(sources) + 1))
+    if len(set(numbers)) < len(headers) or min(numbers) < 0:
+        return list(range(1, len(headers) + 1))
     return numbers
 
 

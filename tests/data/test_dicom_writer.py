@@ -322,6 +322,21 @@ def test_sources_in_other_transfer_syntaxes(
         np.testing.assert_array_equal(made.pixel_array, origin.pixel_array.astype(int) - 1024)
 
 
+def test_a_source_without_preamble(
+    write_series: Callable[..., Path], hu: np.ndarray, tmp_path: Path
+) -> None:
+    """As old archives store them; whatever the reader takes can be derived from."""
+    source = write_series(tmp_path / "source", complete)
+    for path in source.iterdir():
+        dataset = pydicom.dcmread(path)
+        pydicom.dcmwrite(path, dataset, implicit_vr=True, little_endian=True, force_encoding=True)
+        meta = pydicom.filereader.read_file_meta_info(path)
+        content = path.read_bytes()[144 + meta.FileMetaInformationGroupLength :]
+        path.write_bytes(content)
+    for index, made in enumerate(derive(source, hu, tmp_path / "out")):
+        np.testing.assert_array_equal(made.pixel_array, hu[:, :, index].T)
+
+
 def test_tilted_slices_keep_their_own_positions(
     write_series: Callable[..., Path], hu: np.ndarray, tmp_path: Path
 ) -> None:
