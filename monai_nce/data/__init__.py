@@ -11,6 +11,7 @@ from monai_nce.data.phantom_dataset import ensure_phantom_dataset, write_phantom
 from monai_nce.data.reader import AIR_HU, CTReader, check_volume, find_volumes, read_ct
 from monai_nce.data.save_dicom_series import SaveDicomSeriesd, check_output_format
 from monai_nce.data.save_image_hu import SaveImageHUd
+from monai_nce.data.shard import process_rank, shard
 from monai_nce.data.slice_stack_dataset import SliceStackDataset
 from monai_nce.data.splits import split_patients
 from monai_nce.data.volumes import FoundVolume, find_images
@@ -39,10 +40,12 @@ __all__ = [
     "find_volumes",
     "inference_items",
     "make_phantom_patient",
+    "process_rank",
     "read_ct",
     "read_datalist",
     "read_datalist_file",
     "regression_pairs",
+    "shard",
     "split_patients",
     "write_json",
     "write_nifti_hu",
