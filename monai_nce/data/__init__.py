@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from monai_nce.data.epoch_sampler import EpochIndex, EpochSampler
 from monai_nce.data.file_tree import ReaderWarning
 from monai_nce.data.inference_items import check_inference_items, inference_items
 from monai_nce.data.layout import ROLES, SPLITS, DatasetWriter, read_datalist, read_datalist_file
@@ -24,6 +25,8 @@ __all__ = [
     "SPLITS",
     "CTReader",
     "DatasetWriter",
+    "EpochIndex",
+    "EpochSampler",
     "FoundVolume",
     "PhantomPatient",
     "ReaderWarning",

@@ -1,9 +1,9 @@
-"""Random access to every slice stack of a data set, straight from the memory-mapped files."""
+"""Random access to every slice stack of a data set, straight from the files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -20,11 +20,13 @@ class SliceStackDataset(Dataset):
     """Every slice stack of every patient, edges replicated (paper §3.3; decisions 17 and 18).
 
     Reads the few kilobytes of a stack from the uncompressed file each time and leaves caching to the operating system,
-    so that a data set larger than memory works and workers share one copy.
+    so that a data set larger than memory works and workers share one copy. Nothing stays open or mapped: neither memory
+    nor open files grow with the number of patients, and a file that is cut off is an error instead of a crash.
 
     The first key leads: there is one item per slice of its volumes. Another key gives the stack at the same position of
     the same patient where that patient has it (decision 17), else a random stack of that role: nothing in Eqs. 1 to 5
-    uses the pairing.
+    uses the pairing. Which one depends on the seed, the index and, with :class:`EpochSampler`, the epoch, and on
+    nothing else: worker processes and resumed trainings draw the same.
 
     Args:
         data: items with paths to unscaled int16 ``.nii`` files under their roles, as ``read_datalist`` gives them.
@@ -33,9 +35,11 @@ class SliceStackDataset(Dataset):
         transform: applied to each item, a dictionary transform.
         in_plane_size: pixels along both in-plane axes that the networks are configured for; None takes what is there,
             as long as it is the same in all volumes.
+        seed: of the random stacks.
 
     Raises:
-        InputError: when a volume has another in-plane size, or no item has one of the ``keys``.
+        InputError: when a volume has another in-plane size or is compressed, or no item has one of the ``keys``; and
+            when an item is read, if its file is cut off.
 
     Shape:
         - each key of an item: float32 tensor ``(slices, H, W)`` in HU
@@ -48,26 +52,29 @@ class SliceStackDataset(Dataset):
         slices: int = 3,
         transform: Callable[[dict[str, Any]], Any] | None = None,
         in_plane_size: int | None = None,
+        seed: int = 0,
     ) -> None:
         self.data = list(data)
         self.keys = tuple(keys)
         self.slices = slices
         self.transform = transform
+        self.seed = seed
         self._index: dict[str, np.ndarray] = {}
-        shapes = {item[key]: _shape(item[key]) for item in self.data for key in self.keys if key in item}
-        for path, shape in shapes.items():
-            wanted = next(iter(shapes.values()))[:2] if in_plane_size is None else (in_plane_size, in_plane_size)
-            if shape[:2] != wanted:
+        self._volumes = {item[key]: _volume(item[key]) for item in self.data for key in self.keys if key in item}
+        for path, volume in self._volumes.items():
+            first = next(iter(self._volumes.values()))
+            wanted = first.shape[:2] if in_plane_size is None else (in_plane_size, in_plane_size)
+            if volume.shape[:2] != wanted:
                 raise InputError(
-                    f"{path}: expected slices of {wanted[0]} x {wanted[1]} but got {shape[0]} x {shape[1]}; "
-                    "prepare the data at that size or set in_plane_size"
+                    f"{path}: expected slices of {wanted[0]} x {wanted[1]} but got {volume.shape[0]} x "
+                    f"{volume.shape[1]}; prepare the data at that size or set in_plane_size"
                 )
         for key in self.keys:
-            pairs = [(i, z) for i, item in enumerate(self.data) if key in item for z in range(shapes[item[key]][2])]
+            depths = [(i, self._volumes[item[key]].shape[2]) for i, item in enumerate(self.data) if key in item]
+            pairs = [(i, z) for i, depth in depths for z in range(depth)]
             if not pairs:
                 raise InputError(f"no patient of the data set has a {key} image")
             self._index[key] = np.array(pairs, dtype=np.int32)
-        self._volumes: dict[str, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self._index[self.keys[0]])
@@ -75,32 +82,45 @@ class SliceStackDataset(Dataset):
     def __getitem__(self, index: int) -> Any:
         patient, position = self._index[self.keys[0]][index]
         item: dict[str, Any] = {}
-        for key in self.keys:
+        for number, key in enumerate(self.keys):
             if key in self.data[patient]:
                 item[key] = self._read(self.data[patient][key], position)
             else:
-                other = self._index[key][int(torch.randint(len(self._index[key]), ()))]
+                other = self._index[key][self._draw(index, number) % len(self._index[key])]
                 item[key] = self._read(self.data[other[0]][key], other[1])
         return item if self.transform is None else self.transform(item)
 
+    def _draw(self, index: int, number: int) -> int:
+        """A random number of 64 bits for the item ``index`` in its epoch and its key of that number."""
+        # modulo, since dataset[-1] is dataset[len - 1], and entropy may not be negative
+        entropy = (self.seed, getattr(index, "epoch", 0), int(index) % len(self), number)
+        return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
+
     def _read(self, path: str, position: int) -> torch.Tensor:
-        if path not in self._volumes:
-            self._volumes[path] = _map(path)
         volume = self._volumes[path]
-        stack = volume[:, :, stack_positions(int(position), volume.shape[2], self.slices)]
-        return torch.from_numpy(np.ascontiguousarray(stack.transpose(2, 0, 1), dtype=np.float32))
+        height, width, depth = volume.shape
+        positions = stack_positions(int(position), depth, self.slices)
+        first, count = positions[0], positions[-1] - positions[0] + 1
+        # NIfTI lies in Fortran's order, a slice after the other
+        offset = volume.offset + first * height * width * volume.dtype.itemsize
+        voxels = np.fromfile(path, volume.dtype, count * height * width, offset=offset)
+        if voxels.size != count * height * width:
+            raise InputError(f"{path}: the file ends before its last slice; copy it again")
+        stack = voxels.reshape(count, width, height)[np.array(positions) - first]
+        return torch.from_numpy(np.ascontiguousarray(stack.transpose(0, 2, 1), dtype=np.float32))
 
-    def __getstate__(self) -> dict[str, Any]:
-        # a pickled memory map would carry the voxels to each worker
-        return {**self.__dict__, "_volumes": {}}
+
+class _Volume(NamedTuple):
+    """Where a volume's voxels lie in its file."""
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype
+    offset: int
 
 
-def _shape(path: str) -> tuple[int, ...]:
-    return tuple(nib.load(path).shape)  # type: ignore[attr-defined]
-
-
-def _map(path: str) -> np.ndarray:
-    volume = nib.load(path, mmap="c").dataobj.get_unscaled()  # type: ignore[attr-defined]
-    if not isinstance(volume, np.memmap):
-        raise InputError(f"{path}: expected an uncompressed .nii file that can be memory-mapped")
-    return volume
+def _volume(path: str) -> _Volume:
+    image = nib.load(path)
+    if not str(path).endswith(".nii") or len(image.shape) != 3:  # type: ignore[attr-defined]
+        raise InputError(f"{path}: expected an uncompressed .nii file of three dimensions")
+    proxy = image.dataobj  # type: ignore[attr-defined]
+    return _Volume(tuple(image.shape), proxy.dtype, int(proxy.offset))  # type: ignore[attr-defined]

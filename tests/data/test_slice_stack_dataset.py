@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,14 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from monai_nce.data import DatasetWriter, SliceStackDataset, read_datalist, write_nifti_hu
+from monai_nce.data import (
+    DatasetWriter,
+    EpochIndex,
+    EpochSampler,
+    SliceStackDataset,
+    read_datalist,
+    write_nifti_hu,
+)
 from monai_nce.errors import InputError
 
 AFFINE = np.diag([1.5, 1.5, 5.0, 1.0])
@@ -73,8 +81,7 @@ def test_the_first_key_leads(unpaired: list[dict[str, str]]) -> None:
     assert len(SliceStackDataset(unpaired, keys=("source", "target"))) == 3 + 2
 
 
-def test_unpaired_draws_cover_the_other_role(unpaired: list[dict[str, str]]) -> None:
-    torch.manual_seed(0)
+def test_unpaired_draws_cover_the_other_role_and_change_with_the_epoch(unpaired: list[dict[str, str]]) -> None:
     dataset = SliceStackDataset(unpaired, keys=("target", "source"))
     sources = {
         (item["patient"], position): expected_stack(item["source"], position, 3)
@@ -83,12 +90,39 @@ def test_unpaired_draws_cover_the_other_role(unpaired: list[dict[str, str]]) -> 
         for position in range(voxels(item["source"]).shape[2])
     }
     drawn = dict.fromkeys(sources, 0)
-    for draw in range(200):
-        item = dataset[draw % 5]
-        np.testing.assert_array_equal(item["target"], expected_stack(unpaired[0]["target"], draw % 5, 3))
-        (name,) = [name for name, stack in sources.items() if np.array_equal(stack, item["source"])]
-        drawn[name] += 1
-    assert min(drawn.values()) > 15  # of 40 to be expected
+    for epoch in range(40):
+        for index in range(5):
+            item = dataset[EpochIndex(index, epoch)]
+            np.testing.assert_array_equal(item["target"], expected_stack(unpaired[0]["target"], index, 3))
+            (name,) = [name for name, stack in sources.items() if np.array_equal(stack, item["source"])]
+            drawn[name] += 1
+    assert min(drawn.values()) > 25  # of 40 to be expected
+
+
+def drawn_sources(dataset: SliceStackDataset, workers: int = 0, epochs: tuple[int, ...] = (1, 2, 3)) -> torch.Tensor:
+    sampler = EpochSampler(dataset, seed=3)
+    options: dict[str, Any] = {"multiprocessing_context": "fork", "persistent_workers": True} if workers else {}
+    loader = DataLoader(dataset, batch_size=2, sampler=sampler, num_workers=workers, **options)
+    batches = []
+    for epoch in epochs:
+        sampler.set_epoch(epoch)
+        batches += [batch["source"] for batch in loader]
+    return torch.cat(batches)
+
+
+def test_random_draws_depend_on_seed_epoch_and_index_alone(unpaired: list[dict[str, str]]) -> None:
+    first = drawn_sources(SliceStackDataset(unpaired))
+    torch.manual_seed(5)
+    assert torch.equal(drawn_sources(SliceStackDataset(unpaired)), first)
+    assert torch.equal(drawn_sources(SliceStackDataset(unpaired), epochs=(3,)), first[-5:])
+    assert not torch.equal(drawn_sources(SliceStackDataset(unpaired, seed=1)), first)
+    dataset = SliceStackDataset(unpaired)
+    assert torch.equal(dataset[-1]["source"], dataset[4]["source"])
+
+
+def test_persistent_workers_draw_the_same(unpaired: list[dict[str, str]]) -> None:
+    dataset = SliceStackDataset(unpaired)
+    assert torch.equal(drawn_sources(dataset, workers=2), drawn_sources(dataset))
 
 
 def test_a_patient_with_both_roles_is_paired_among_others(tmp_path: Path) -> None:
@@ -117,12 +151,33 @@ def test_items_are_writable_and_the_file_is_not_written(paired: list[dict[str, s
     assert Path(paired[0]["source"]).read_bytes() == before
 
 
-def test_volumes_are_mapped_when_they_are_needed(paired: list[dict[str, str]]) -> None:
-    dataset = SliceStackDataset(paired)
-    assert dataset._volumes == {}
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
+def test_many_patients_cost_neither_open_files_nor_memory(tmp_path: Path) -> None:
+    items = make_items(tmp_path, {f"p{n}": {"source": 8, "target": 8} for n in range(300)}, shape=(64, 64))
+    dataset = SliceStackDataset(items)
+
+    def used() -> tuple[int, int, int]:
+        """Open files, memory maps, resident bytes."""
+        resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return len(os.listdir("/proc/self/fd")), len(Path("/proc/self/maps").read_text().splitlines()), resident
+
     dataset[0]
-    assert set(dataset._volumes) == {paired[0]["source"], paired[0]["target"]}
-    assert all(type(volume) is np.memmap and volume.dtype == np.int16 for volume in dataset._volumes.values())
+    files, maps, resident = used()
+    for index in np.random.default_rng(0).permutation(len(dataset))[:2000]:
+        dataset[int(index)]
+    assert used()[0] == files
+    assert used()[1] < maps + 20
+    assert used()[2] < resident + 4e6  # the volumes have 39 MB
+
+
+def test_a_file_that_is_cut_off_is_refused_by_name(paired: list[dict[str, str]]) -> None:
+    dataset = SliceStackDataset(paired)
+    path = Path(paired[0]["source"])
+    path.write_bytes(path.read_bytes()[:-10])
+    dataset[0]
+    with pytest.raises(InputError, match="the file ends before its last slice") as caught:
+        dataset[5]
+    assert str(path) in str(caught.value)
 
 
 def test_the_constructor_reads_headers_alone(paired: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,6 +186,7 @@ def test_the_constructor_reads_headers_alone(paired: list[dict[str, str]], monke
 
     monkeypatch.setattr(nib.arrayproxy.ArrayProxy, "__array__", refuse)
     monkeypatch.setattr(nib.arrayproxy.ArrayProxy, "_get_unscaled", refuse)
+    monkeypatch.setattr(np, "fromfile", refuse)
     assert len(SliceStackDataset(paired)) == 10
 
 
@@ -142,7 +198,6 @@ def test_pickling_carries_no_voxels(tmp_path: Path) -> None:
     assert len(pickled) < 5000  # a volume has 245,760 bytes
     again = pickle.loads(pickled)
     assert all(torch.equal(again[7][role], before[role]) for role in before)
-    assert dataset._volumes  # the original keeps its maps
 
 
 def test_workers_read_the_same(paired: list[dict[str, str]]) -> None:
@@ -159,7 +214,7 @@ def test_compressed_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.nii.gz"
     write_nifti_hu(path, np.zeros((4, 4, 3)), AFFINE)
     with pytest.raises(InputError, match=r"a\.nii\.gz: expected an uncompressed .nii file"):
-        SliceStackDataset([{"source": str(path)}], keys=["source"])[0]
+        SliceStackDataset([{"source": str(path)}], keys=["source"])
 
 
 def test_a_missing_role_is_refused(unpaired: list[dict[str, str]]) -> None:

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+
+import pytest
+import torch.distributed as dist
+from torch.utils.data import DataLoader, DistributedSampler
+
+from monai_nce.data import EpochIndex, EpochSampler
+from monai_nce.errors import InputError
+
+
+class Processes:
+    """Stands in for ``torch.distributed`` with several processes, one at a time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.rank, self.count = 0, 1
+        monkeypatch.setattr(dist, "is_initialized", lambda: True)
+        monkeypatch.setattr(dist, "get_rank", lambda: self.rank)
+        monkeypatch.setattr(dist, "get_world_size", lambda: self.count)
+
+    def each(self, count: int) -> Iterator[int]:
+        self.count = count
+        for self.rank in range(count):
+            yield self.rank
+        self.rank, self.count = 0, 1
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> Processes:
+    return Processes(monkeypatch)
+
+
+def order(length: int, epoch: int, seed: int = 0) -> list[int]:
+    sampler = EpochSampler(range(length), seed)
+    sampler.set_epoch(epoch)
+    return [int(index) for index in sampler]
+
+
+def batches(length: int, batch_size: int, epoch: int = 1) -> list[list[int]]:
+    sampler = EpochSampler(range(length))
+    sampler.set_epoch(epoch)
+    loader = DataLoader(range(length), batch_size, sampler=sampler, drop_last=True)  # type: ignore[arg-type]
+    assert len(list(loader)) == len(loader)
+    return [batch.tolist() for batch in loader]
+
+
+def test_each_epoch_has_every_item_in_another_order() -> None:
+    orders = [order(50, epoch) for epoch in range(1, 4)]
+    assert all(sorted(items) == list(range(50)) for items in orders)
+    assert orders[0] != orders[1] != orders[2] != list(range(50))
+    assert orders[1] == order(50, 2) != order(50, 2, seed=1)
+    assert order(50, 1, seed=1) != orders[1]  # seed and epoch aren't added up
+
+
+def test_items_are_spread_evenly() -> None:
+    first = [order(5, epoch)[0] for epoch in range(500)]
+    assert all(70 < first.count(item) < 130 for item in range(5))
+
+
+def test_the_order_is_that_of_earlier_versions() -> None:
+    assert order(10, 1) == [7, 4, 5, 1, 9, 8, 6, 2, 0, 3]
+
+
+def test_an_index_knows_its_epoch_in_other_processes_too() -> None:
+    sampler = EpochSampler(range(4))
+    sampler.set_epoch(7)
+    assert [index.epoch for index in sampler] == [7] * 4
+    again = pickle.loads(pickle.dumps(EpochIndex(3, 7)))
+    assert (again, again.epoch, type(again)) == (3, 7, EpochIndex)
+
+
+def test_it_goes_on_where_it_stopped_and_starts_the_next_epoch_at_its_beginning() -> None:
+    sampler = EpochSampler(range(20))
+    sampler.set_epoch(3)
+    whole = list(sampler)
+    sampler.skip(8)
+    assert len(sampler) == 20  # the loader's number of batches is that of a whole epoch
+    assert list(sampler) == whole[8:]
+    assert list(sampler) == whole
+
+
+@pytest.mark.parametrize("length", [24, 27])
+def test_a_global_batch_is_the_same_however_many_share_it(processes: Processes, length: int) -> None:
+    alone = [sorted(batch) for batch in batches(length, 12, epoch=2)]
+    for count in (2, 3, 4):
+        shares = [batches(length, 12 // count, epoch=2) for _ in processes.each(count)]
+        assert [sorted(sum(parts, [])) for parts in zip(*shares, strict=True)] == alone
+
+
+@pytest.mark.parametrize("length", range(3, 14))
+def test_all_processes_have_as_many_items(processes: Processes, length: int) -> None:
+    shares = [order(length, 1) for _ in processes.each(3)]
+    assert {len(share) for share in shares} == {length // 3}
+    seen = sum(shares, [])
+    assert len(set(seen)) == len(seen)
+
+
+def test_what_is_left_over_changes(processes: Processes) -> None:
+    left_over = set()
+    for epoch in range(20):
+        left_over |= set(range(5)) - set(sum((order(5, epoch) for _ in processes.each(2)), []))
+    assert left_over == set(range(5))
+
+
+def test_fewer_items_than_processes_are_refused(processes: Processes) -> None:
+    for _ in processes.each(4):
+        with pytest.raises(InputError, match="at least one slice stack per process but got 3 for 4 processes"):
+            len(EpochSampler(range(3)))
+
+
+def test_engines_tell_it_the_epoch() -> None:
+    assert isinstance(EpochSampler(range(3)), DistributedSampler)
