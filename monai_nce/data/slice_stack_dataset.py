@@ -106,8 +106,8 @@ class SliceStackDataset(Dataset):
         voxels = np.fromfile(path, volume.dtype, count * height * width, offset=offset)
         if voxels.size != count * height * width:
             raise InputError(f"{path}: the file ends before its last slice; copy it again")
-        stack = voxels.reshape(count, width, height)[np.array(positions) - first]
-        return torch.from_numpy(np.ascontiguousarray(stack.transpose(0, 2, 1), dtype=np.float32))
+        stack = np.ascontiguousarray(voxels.reshape(count, width, height).transpose(0, 2, 1), dtype=np.float32)
+        return torch.from_numpy(stack if count == self.slices else stack[np.array(positions) - first])
 
 
 class _Volume(NamedTuple):
