@@ -6,7 +6,6 @@ and is refused.
 
 from __future__ import annotations
 
-import gzip
 import math
 import struct
 import zlib
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from isal import igzip, isal_zlib
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
@@ -30,7 +30,10 @@ MAX_OFFSET = 2**24  # bytes of header and extensions
 # A scan compresses to a third or so; deflate's best, on zeros alone, is 1032 to 1. Small files may be that empty.
 MAX_UNCHECKED = 2**28
 MAX_RATIO = 200
-UNREADABLE = (ImageFileError, HeaderDataError, WrapStructError, OSError, EOFError, zlib.error, ValueError, struct.error)
+UNREADABLE: tuple[type[Exception], ...] = (
+    *(ImageFileError, HeaderDataError, WrapStructError, OSError, EOFError, ValueError, struct.error),
+    *(zlib.error, isal_zlib.error),  # nibabel reads headers with the former
+)
 
 
 def is_nifti_name(path: Path) -> bool:
@@ -113,7 +116,7 @@ def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _check_extensions(path: Path) -> None:
     """Refuse a header whose extensions say that they are longer than the file lets them be: nibabel would read on."""
-    opener = gzip.open if path.name.lower().endswith(".gz") else open
+    opener = igzip.open if path.name.lower().endswith(".gz") else open
     with opener(path, "rb") as file:
         start = file.read(HEADER_BYTES)
         size = next((n for n in (348, 540) for order in ("little", "big") if start[:4] == n.to_bytes(4, order)), 0)
@@ -149,7 +152,7 @@ def _expected_bytes(image: nib.Nifti1Image) -> int:
 def _decompressed(path: Path, image: nib.Nifti1Image) -> nib.Nifti1Image:
     """The image from memory: only reading past the last byte makes gzip compare the checksum."""
     expected = _expected_bytes(image)
-    with gzip.open(path) as file:
+    with igzip.open(path) as file:
         content = file.read(expected + MAX_TRAILING + 1)
     if len(content) > expected + MAX_TRAILING:
         raise InputError(f"{path}: holds more data than its header says")

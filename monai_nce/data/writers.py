@@ -14,6 +14,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
+from isal import igzip
 from nibabel.affines import apply_affine
 from numpy.typing import ArrayLike
 
@@ -136,4 +137,9 @@ def _write_nifti(path: str | PathLike[str], array: np.ndarray, affine: ArrayLike
     if np.linalg.norm(shift, axis=1).max() > QFORM_TOLERANCE_MM:
         image.header["qform_code"] = 0
     with atomic_path(path) as temporary:
-        nib.save(image, temporary)
+        if path.name.endswith(".gz"):
+            # five times as fast as zlib at nearly the same size; without name and time, equal volumes are equal files
+            with open(temporary, "wb") as file, igzip.IGzipFile("", "wb", fileobj=file, mtime=0) as packed:
+                image.to_stream(packed)
+        else:
+            nib.save(image, temporary)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import nibabel as nib
 import numpy as np
@@ -56,11 +56,11 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
     SaveImageHUd("pred")({"pred": volume(), "output": path})
     old = path.read_bytes()
 
-    def half(image: Any, file: Path) -> None:
-        Path(file).write_bytes(old[:50])
+    def half(image: Any, file: BinaryIO) -> None:
+        file.write(old[:50])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(nib, "save", half)
+    monkeypatch.setattr(nib.Nifti1Image, "to_stream", half)
     with pytest.raises(InputError, match=r"a\.nii\.gz: cannot be written: No space left"):
         SaveImageHUd("pred")({"pred": volume(5.0), "output": path})
     assert path.read_bytes() == old
