@@ -29,17 +29,18 @@ TOP_EDGES: dict[str, set[str]] = {
 INNER_EDGES: dict[str, set[str]] = {
     "__init__": set(),
     "errors": set(),
+    "precision": set(),
     "data": {"transforms"},
     "engines": set(),
     "handlers": {"data", "metrics", "visualize"},
-    "inferers": {"transforms"},
+    "inferers": {"data", "transforms"},
     "losses": set(),
     "metrics": set(),
     "networks": set(),
     "transforms": set(),
     "visualize": {"data"},
 }
-OPEN_TO_ALL = {"__init__", "errors"}
+OPEN_TO_ALL = {"__init__", "errors", "precision"}
 BY_NAME = {"import_module", "__import__", "optional_import"}
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -12,27 +13,35 @@ from torch.nn import functional
 from tqdm.auto import tqdm
 
 from monai_nce.errors import InputError
-from monai_nce.transforms import merge_slice_stacks, slice_stacks
+from monai_nce.transforms import StackMean, slice_stacks, stack_centres, stack_positions
+
+from .runtime import Backend, Runtime
 
 __all__ = ["SliceStackInferer"]
 
 
 class SliceStackInferer(Inferer):
-    """Run a network over every slice stack of a volume and average the overlapping predictions.
+    """Run a network over the slice stacks of a volume and average the overlapping predictions.
 
     Edge slices replicate, so volumes of one or two slices work. In-plane sizes that the network cannot take are padded
-    with ``padding_value`` and cropped again. A MetaTensor comes back as one, with the input's geometry.
+    with ``padding_value`` and cropped again. A MetaTensor comes back as one, with the input's geometry. Stacks are cut
+    out batch by batch and predictions summed as they come, so the memory needed beyond the volume's is that of the
+    batches at work.
 
     Args:
         slices: slices of a stack, odd.
         batch_size: stacks per forward pass.
+        stride: slices from one stack to the next. 1 predicts each slice ``slices`` times and averages; ``slices``
+            predicts each once, which is as many times less work.
         size_divisor: what in-plane sizes must be divisible by; None asks the network for its ``size_factor``, and
             takes 1 if it has none.
         padding_value: intensity of the padding; -1 is air in a windowed CT.
         progress: show a bar per volume.
+        runtime: what computes the forward passes; None calls the network as it is.
 
     Raises:
-        ValueError: for a count below 1 or a volume that is not ``(B, 1, H, W, D)``.
+        InputError: for a count below 1, or a stride that would leave slices out.
+        ValueError: for an even number of slices, or a volume that is not ``(B, 1, H, W, D)``.
 
     Example:
         >>> SliceStackInferer()(torch.zeros(1, 1, 20, 30, 5), torch.nn.Identity()).shape
@@ -43,20 +52,27 @@ class SliceStackInferer(Inferer):
         self,
         slices: int = 3,
         batch_size: int = 8,
+        stride: int = 1,
         size_divisor: int | None = None,
         padding_value: float = -1.0,
         progress: bool = False,
+        runtime: Runtime | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
             raise InputError(f"expected a batch_size of at least 1 but got {batch_size}")
         if size_divisor is not None and size_divisor < 1:
             raise ValueError(f"expected a size_divisor of at least 1 but got {size_divisor}")
+        stack_positions(0, 1, slices)  # refuses an even number
+        if not 1 <= stride <= slices:
+            raise InputError(f"expected a stride in 1...{slices}, the slices of a stack, but got {stride}")
         self.slices = slices
         self.batch_size = batch_size
+        self.stride = stride
         self.size_divisor = size_divisor
         self.padding_value = padding_value
         self.progress = progress
+        self.runtime = runtime
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
@@ -64,7 +80,8 @@ class SliceStackInferer(Inferer):
         """
         Args:
             inputs: volumes, intensities in [-1, 1].
-            network: takes ``(N, slices, H, W)`` and gives the same shape; ``args`` and ``kwargs`` are passed on.
+            network: takes ``(N, slices, H, W)`` and gives the same shape; ``args`` and ``kwargs`` are passed on. With a
+                ``runtime`` a :class:`torch.nn.Module` that takes nothing else.
 
         Shape:
             - inputs and output: ``(B, 1, H, W, D)``
@@ -75,23 +92,59 @@ class SliceStackInferer(Inferer):
         if divisor is None:
             divisor = int(getattr(getattr(network, "module", network), "size_factor", 1))
         plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
-        volumes = [self._one(volume, divisor, network, *args, **kwargs) for volume in plain]
-        output = torch.stack(volumes)
+
+        def forward(stacks: torch.Tensor) -> torch.Tensor:
+            return network(stacks, *args, **kwargs)
+
+        output = torch.stack([self._one(volume, divisor, network, forward) for volume in plain])
         if isinstance(inputs, MetaTensor):
             return MetaTensor(output).copy_meta_from(inputs)
         return output
 
     def _one(
-        self, volume: torch.Tensor, divisor: int, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+        self,
+        volume: torch.Tensor,
+        divisor: int,
+        network: Callable[..., torch.Tensor],
+        forward: Callable[[torch.Tensor], torch.Tensor],
     ) -> torch.Tensor:
-        height, width = volume.shape[1:3]
+        height, width, depth = volume.shape[1:]
         pad_h, pad_w = -height % divisor, -width % divisor
         top, left = pad_h // 2, pad_w // 2
-        stacks = functional.pad(
-            slice_stacks(volume, self.slices), (left, pad_w - left, top, pad_h - top), value=self.padding_value
-        )
-        batches = tqdm(
-            stacks.split(self.batch_size), desc="slices", unit="batch", leave=False, disable=not self.progress
-        )
-        outputs = torch.cat([network(batch, *args, **kwargs).float() for batch in batches])
-        return merge_slice_stacks(outputs[:, :, top : top + height, left : left + width])
+        padding = (left, pad_w - left, top, pad_h - top)
+
+        def stacks_at(centres: Sequence[int]) -> torch.Tensor:
+            return functional.pad(slice_stacks(volume, self.slices, centres), padding, value=self.padding_value)
+
+        backend: Backend | None = None
+        if self.runtime is not None:
+            # of all stacks the middle one is the likeliest to show a body
+            backend = self.runtime.prepare(network, stacks_at([depth // 2]))
+
+        def predict(centres: Sequence[int]) -> torch.Tensor:
+            stacks = stacks_at(centres)
+            prediction = (forward(stacks) if backend is None else backend(stacks)).float()
+            return prediction[:, :, top : top + height, left : left + width]
+
+        centres = stack_centres(depth, self.slices, self.stride)
+        batches = [centres[i : i + self.batch_size] for i in range(0, len(centres), self.batch_size)]
+        predictions = map(predict, batches) if backend is None else _in_threads(predict, batches, backend.workers)
+        mean = StackMean(depth)
+        bar = tqdm(batches, desc="slices", unit="batch", leave=False, disable=not self.progress)
+        for batch, prediction in zip(bar, predictions, strict=True):
+            mean.add(prediction, batch)
+        return mean.volume()
+
+
+def _in_threads(
+    predict: Callable[[Sequence[int]], torch.Tensor], batches: Sequence[Sequence[int]], workers: int
+) -> Iterator[torch.Tensor]:
+    """Predictions of the batches in their order, several at work at once."""
+    if min(workers, len(batches)) == 1:
+        yield from map(predict, batches)
+        return
+    pool = ThreadPoolExecutor(min(workers, len(batches)), thread_name_prefix="inference")
+    try:
+        yield from pool.map(predict, batches)
+    finally:
+        pool.shutdown(cancel_futures=True)

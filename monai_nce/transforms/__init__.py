@@ -4,7 +4,15 @@ from .affine_distortion import AffineDistortion, AffineDistortiond, distortion_m
 from .body_mask import body_mask
 from .carry import CarryHU, CarryHUd
 from .in_plane_spacing import InPlaneSpacingd
-from .slice_stack import SliceStack, SliceStackd, merge_slice_stacks, slice_stacks, stack_positions
+from .slice_stack import (
+    SliceStack,
+    SliceStackd,
+    StackMean,
+    merge_slice_stacks,
+    slice_stacks,
+    stack_centres,
+    stack_positions,
+)
 from .window import WindowHU, WindowHUd
 
 __all__ = [
@@ -15,11 +23,13 @@ __all__ = [
     "InPlaneSpacingd",
     "SliceStack",
     "SliceStackd",
+    "StackMean",
     "WindowHU",
     "WindowHUd",
     "body_mask",
     "distortion_matrix",
     "merge_slice_stacks",
     "slice_stacks",
+    "stack_centres",
     "stack_positions",
 ]

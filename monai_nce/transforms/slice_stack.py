@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,15 @@ from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import convert_to_tensor
 
-__all__ = ["SliceStack", "SliceStackd", "merge_slice_stacks", "slice_stacks", "stack_positions"]
+__all__ = [
+    "SliceStack",
+    "SliceStackd",
+    "StackMean",
+    "merge_slice_stacks",
+    "slice_stacks",
+    "stack_centres",
+    "stack_positions",
+]
 
 
 def stack_positions(position: int, depth: int, slices: int = 3) -> list[int]:
@@ -28,35 +36,101 @@ def stack_positions(position: int, depth: int, slices: int = 3) -> list[int]:
     return [min(max(position + offset, 0), depth - 1) for offset in range(-reach, reach + 1)]
 
 
-def slice_stacks(volume: torch.Tensor, slices: int = 3) -> torch.Tensor:
-    """Every stack of a volume, one centred on each slice (stride 1), edges replicated.
+def stack_centres(depth: int, slices: int = 3, stride: int = 1) -> list[int]:
+    """Centres of the stacks that together cover a volume of ``depth`` slices.
+
+    With a ``stride`` of 1 every slice is a centre. With more, the first and the last stack end at the volume's edges,
+    so that nothing is replicated that need not be; the last two stacks may overlap by more than the others.
+
+    >>> stack_centres(10, slices=3, stride=3)
+    [1, 4, 7, 8]
+
+    Raises:
+        ValueError: for a stride that is not in 1...slices: slices would be left out.
+    """
+    if not 1 <= stride <= slices:
+        raise ValueError(f"expected a stride in 1...{slices} but got {stride}")
+    reach = slices // 2
+    if stride == 1:
+        return list(range(depth))
+    if depth <= slices:
+        return [min(reach, depth - 1)]
+    last = depth - 1 - reach
+    centres = list(range(reach, last + 1, stride))
+    return centres if centres[-1] == last else [*centres, last]
+
+
+def slice_stacks(volume: torch.Tensor, slices: int = 3, centres: Sequence[int] | None = None) -> torch.Tensor:
+    """Stacks of a volume, edges replicated.
+
+    Args:
+        volume: to take them from.
+        slices: slices of a stack, odd.
+        centres: positions of the stacks' middle slices; None takes every slice.
 
     Shape:
         - volume: ``(1, H, W, D)``
-        - output: ``(D, slices, H, W)``
+        - output: ``(number of centres, slices, H, W)``
     """
     if volume.ndim != 4 or volume.shape[0] != 1:
         raise ValueError(f"expected a volume of shape (1, H, W, D) but got {tuple(volume.shape)}")
     depth = volume.shape[3]
-    index = torch.tensor([stack_positions(p, depth, slices) for p in range(depth)], device=volume.device)
+    index = _index(range(depth) if centres is None else centres, depth, slices, volume.device)
     return volume[0].permute(2, 0, 1)[index]
 
 
-def merge_slice_stacks(stacks: torch.Tensor) -> torch.Tensor:
-    """Volume from stacks made by :func:`slice_stacks`: the mean of all predictions of a slice, its inverse.
+class StackMean:
+    """A volume from stacks that come one batch after the other: the mean of all predictions of a slice.
 
     Where edges were replicated, the copies count as predictions of the edge slice too.
+
+    Args:
+        depth: slices of the volume.
+    """
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self._total: torch.Tensor | None = None
+        self._count: torch.Tensor | None = None
+
+    def add(self, stacks: torch.Tensor, centres: Sequence[int]) -> None:
+        """
+        Args:
+            stacks: predictions.
+            centres: of each, as :func:`slice_stacks` took them.
+
+        Shape:
+            - stacks: ``(number of centres, slices, H, W)``
+        """
+        if self._total is None or self._count is None:
+            self._total = stacks.new_zeros((self.depth, *stacks.shape[2:]))
+            self._count = stacks.new_zeros(self.depth)
+        index = _index(centres, self.depth, stacks.shape[1], stacks.device).flatten()
+        self._total.index_add_(0, index, stacks.flatten(0, 1))
+        self._count += torch.bincount(index, minlength=self.depth)
+
+    def volume(self) -> torch.Tensor:
+        """The mean, ``(1, H, W, D)``; each slice must have been predicted."""
+        if self._total is None or self._count is None:
+            raise ValueError("expected at least one stack but got none")
+        return (self._total / self._count[:, None, None]).permute(1, 2, 0)[None]
+
+
+def merge_slice_stacks(stacks: torch.Tensor) -> torch.Tensor:
+    """Volume from all stacks that :func:`slice_stacks` makes of one, its inverse; see :class:`StackMean`.
 
     Shape:
         - stacks: ``(D, slices, H, W)``
         - output: ``(1, H, W, D)``
     """
-    depth, slices = stacks.shape[:2]
-    index = torch.tensor([stack_positions(p, depth, slices) for p in range(depth)], device=stacks.device).flatten()
-    total = torch.zeros((depth, *stacks.shape[2:]), dtype=stacks.dtype, device=stacks.device)
-    total.index_add_(0, index, stacks.flatten(0, 1))
-    count = torch.bincount(index, minlength=depth).to(stacks.dtype)
-    return (total / count[:, None, None]).permute(1, 2, 0)[None]
+    mean = StackMean(len(stacks))
+    mean.add(stacks, range(len(stacks)))
+    return mean.volume()
+
+
+def _index(centres: Sequence[int], depth: int, slices: int, device: torch.device) -> torch.Tensor:
+    """Positions of the slices of each stack, ``(number of centres, slices)``."""
+    return torch.tensor([stack_positions(centre, depth, slices) for centre in centres], device=device)
 
 
 class SliceStack(InvertibleTransform):

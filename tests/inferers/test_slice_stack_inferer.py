@@ -6,6 +6,7 @@ import torch
 from monai.data import MetaTensor
 from torch import nn
 
+from monai_nce.errors import InputError
 from monai_nce.inferers import SliceStackInferer
 from monai_nce.networks import Generator
 
@@ -248,3 +249,25 @@ def test_an_even_number_of_slices(slices):
 def test_the_bar_shows_only_when_asked_for(progress, capfd):
     SliceStackInferer(progress=progress, batch_size=1)(torch.zeros(1, 1, 4, 4, 3), nn.Identity())
     assert ("slices" in capfd.readouterr().err) == progress
+
+
+def test_a_stride_of_three_predicts_each_slice_once():
+    x, probe = volumes(1, 1, 4, 4, 9), Probe()
+    y = SliceStackInferer(stride=3)(x, probe)
+    (stacks,) = probe.seen
+    assert torch.equal(stacks, x[0, 0].permute(2, 0, 1).reshape(3, 3, 4, 4))
+    assert torch.equal(y, x)
+    marked = SliceStackInferer(stride=3)(x, mark_position)
+    assert marked[0, 0, 0, 0].tolist() == [1, 10, 100] * 3
+
+
+def test_what_two_stacks_predict_at_the_end_is_averaged():
+    marked = SliceStackInferer(stride=3)(volumes(1, 1, 4, 4, 7), mark_position)
+    # centres 1, 4 and 5: slices 4 and 5 are the middle and the last of one stack, the first and the middle of another
+    assert marked[0, 0, 0, 0].tolist() == [1, 10, 100, 1, 5.5, 55, 100]
+
+
+@pytest.mark.parametrize("stride", [0, 4])
+def test_a_stride_that_leaves_slices_out(stride):
+    with pytest.raises(InputError, match=rf"stride in 1\.\.\.3, the slices of a stack, but got {stride}"):
+        SliceStackInferer(stride=stride)

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from monai.data import MetaTensor
 
-from monai_nce.transforms import SliceStack, SliceStackd, merge_slice_stacks, slice_stacks, stack_positions
+from monai_nce.transforms import (
+    SliceStack,
+    SliceStackd,
+    StackMean,
+    merge_slice_stacks,
+    slice_stacks,
+    stack_centres,
+    stack_positions,
+)
 
 VALUES = st.floats(-1e6, 1e6, width=32)
 VOLUMES = hnp.arrays(np.float32, st.tuples(st.just(1), *[st.integers(1, 5)] * 3), elements=VALUES)
@@ -153,3 +161,49 @@ def test_a_metatensor_keeps_its_geometry():
     back = SliceStack().inverse(stacks)
     assert isinstance(back, MetaTensor)
     assert torch.equal(back.affine, affine)
+
+
+@pytest.mark.parametrize(
+    ("depth", "slices", "stride", "expected"),
+    [
+        (4, 3, 1, [0, 1, 2, 3]),
+        (9, 3, 3, [1, 4, 7]),
+        (10, 3, 3, [1, 4, 7, 8]),
+        (11, 3, 3, [1, 4, 7, 9]),
+        (7, 3, 2, [1, 3, 5]),
+        (3, 3, 3, [1]),
+        (2, 3, 3, [1]),
+        (1, 3, 3, [0]),
+        (1, 3, 1, [0]),
+        (6, 5, 5, [2, 3]),
+        (3, 1, 1, [0, 1, 2]),
+    ],
+)
+def test_centres(depth, slices, stride, expected):
+    assert stack_centres(depth, slices, stride) == expected
+
+
+@given(st.integers(1, 40), st.sampled_from([1, 3, 5, 7]), st.data())
+def test_stacks_of_any_stride_cover_the_volume_and_give_it_back(depth, slices, data):
+    stride = data.draw(st.integers(1, slices))
+    centres = stack_centres(depth, slices, stride)
+    assert {z for centre in centres for z in stack_positions(centre, depth, slices)} == set(range(depth))
+    if stride == slices:
+        assert len(centres) == -(-depth // slices), "more stacks than it takes"
+    volume = volume_of(*range(depth))
+    mean = StackMean(depth)
+    for start in range(0, len(centres), 2):
+        batch = centres[start : start + 2]
+        mean.add(slice_stacks(volume, slices, batch).float(), batch)
+    torch.testing.assert_close(mean.volume(), volume.float(), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("stride", [0, 4])
+def test_a_stride_that_leaves_slices_out(stride):
+    with pytest.raises(ValueError, match=f"stride in 1...3 but got {stride}"):
+        stack_centres(9, 3, stride)
+
+
+def test_a_mean_of_nothing():
+    with pytest.raises(ValueError, match="at least one stack"):
+        StackMean(3).volume()

@@ -1,0 +1,166 @@
+"""What computes a network's forward passes at inference: PyTorch, ONNX Runtime or OpenVINO."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from monai_nce.errors import InputError
+from monai_nce.precision import best_precision
+
+from .onnx_export import exported_network
+from .onnxruntime_backend import OnnxRuntimeBackend
+from .openvino_backend import OpenVinoBackend
+from .torch_backend import TorchBackend
+
+__all__ = ["BACKENDS", "Backend", "Runtime"]
+
+BACKENDS = ("torch", "onnxruntime", "openvino")
+PRECISIONS = ("fp32", "bf16", "fp16")
+EXPORTERS = ("onnx", "onnxscript")
+HU_OF_INTENSITY = 150.0  # half the paper's window
+
+
+class Backend(Protocol):
+    """A network made ready. It may be called from as many threads at once as there are ``workers``."""
+
+    workers: int
+
+    def __call__(self, stacks: torch.Tensor) -> torch.Tensor:
+        """Synthetic stacks, float32, for stacks ``(B, C, H, W)``; both on the network's device."""
+        ...
+
+
+class Runtime:
+    """Choose a backend for a network, make it ready once, and check that it computes what the network does.
+
+    ``onnxruntime`` and ``openvino`` run on CPUs. They take the network from an ONNX file that is written once, beside
+    the checkpoint, and again when the weights change. Whatever the backend, the first stack is computed by the network
+    itself in fp32 as well; a backend that is off by more than ``tolerance`` on average is refused.
+
+    Args:
+        backend: ``torch``, ``onnxruntime`` or ``openvino``; ``auto`` takes OpenVINO on a CPU where it is installed (the
+            extra ``openvino``), else PyTorch.
+        precision: ``fp32``, ``bf16`` or ``fp16`` (GPUs alone); ``auto`` takes the short format that the device is fast
+            in, if any.
+        checkpoint: file of the weights, for the folder and the name of the ONNX file; None, or a folder that cannot be
+            written to, puts it in the user's cache folder.
+        tolerance: mean absolute difference of intensities that is accepted; 1/150 is 1 HU in the paper's window.
+
+    Raises:
+        InputError: for an unknown name.
+    """
+
+    def __init__(
+        self,
+        backend: str = "auto",
+        precision: str = "auto",
+        checkpoint: str | PathLike[str] | None = None,
+        tolerance: float = 1 / HU_OF_INTENSITY,
+    ) -> None:
+        for name, value, known in (("backend", backend, BACKENDS), ("precision", precision, PRECISIONS)):
+            if value not in ("auto", *known):
+                raise InputError(f"{name}: expected auto, {', '.join(known)} but got {value!r}")
+        self.backend = backend
+        self.precision = precision
+        self.checkpoint = None if checkpoint is None else Path(checkpoint)
+        self.tolerance = tolerance
+        self._state: tuple[Any, ...] = ()
+        self._ready: Backend | None = None
+
+    def prepare(self, network: Callable[..., torch.Tensor], stacks: torch.Tensor) -> Backend:
+        """Make a network ready, or take what was made ready before if its weights are still the same.
+
+        Args:
+            network: a :class:`torch.nn.Module`; under DistributedDataParallel the network inside is taken.
+            stacks: real input to check with, ``(1, C, H, W)``, on the network's device.
+
+        Returns:
+            The backend.
+
+        Raises:
+            InputError: when the backend asked for is not installed, cannot run on this device or in this precision, or
+                computes something else than the network. ``auto`` then falls back to PyTorch, with a warning.
+        """
+        if not isinstance(network, nn.Module):
+            raise TypeError(f"expected a network, a torch.nn.Module, but got {type(network).__name__}")
+        bare = getattr(network, "module", network)
+        state = (id(bare), *((value.data_ptr(), value._version) for value in bare.state_dict().values()))
+        if self._ready is None or state != self._state:
+            self._ready, self._state = self._make(bare, stacks), state
+        return self._ready
+
+    def _make(self, network: nn.Module, stacks: torch.Tensor) -> Backend:
+        backend, precision = self._choose(stacks.device.type)
+        try:
+            ready = self._checked(network, stacks, backend, precision)
+        except InputError as error:
+            if self.backend != "auto" or backend == "torch":
+                raise
+            warnings.warn(f"{error}; PyTorch takes over", stacklevel=4)
+            backend = "torch"
+            ready = self._checked(network, stacks, backend, precision)
+        print(f"forward passes by {backend} in {precision}", flush=True)
+        return ready
+
+    def _choose(self, device: str) -> tuple[str, str]:
+        backend, precision = self.backend, self.precision
+        if backend == "auto":
+            backend = "openvino" if device == "cpu" and _installed("openvino", *EXPORTERS) else "torch"
+        if precision == "auto":
+            precision = "fp32" if backend == "onnxruntime" else best_precision(device)
+        if backend != "torch":
+            if device != "cpu":
+                raise InputError(f"backend: {backend} runs on a CPU here but the device is {device}; take torch")
+            if not _installed(backend, *EXPORTERS):
+                raise InputError(f"backend: {backend} is not installed: pip install 'monai-nce[{backend}]'")
+        allowed = {"torch": PRECISIONS if device == "cuda" else ("fp32", "bf16"), "onnxruntime": ("fp32",)}
+        if precision not in allowed.get(backend, ("fp32", "bf16")):
+            known = ", ".join(allowed.get(backend, ("fp32", "bf16")))
+            raise InputError(f"precision: expected {known} with {backend} on {device} but got {precision!r}")
+        return backend, precision
+
+    def _checked(self, network: nn.Module, stacks: torch.Tensor, backend: str, precision: str) -> Backend:
+        """The backend, compared with the network on ``stacks``."""
+        if backend == "torch":
+            ready: Backend = TorchBackend(network, precision)
+            wrong = self._difference(network, ready, stacks)
+        else:
+            for fresh in (False, True):
+                path = exported_network(network, stacks, self.checkpoint, again=fresh)
+                try:
+                    ready = OpenVinoBackend(path, precision) if backend == "openvino" else OnnxRuntimeBackend(path)
+                    wrong = self._difference(network, ready, stacks)
+                except Exception as error:  # of many kinds: what a damaged file leads to
+                    if fresh:
+                        raise InputError(f"{path}: {backend} cannot run it: {error}") from error
+                    continue
+                if wrong <= self.tolerance:
+                    break
+        if not wrong <= self.tolerance:
+            raise InputError(
+                f"{backend} in {precision} is off by {wrong:.4f} of an intensity on average, more than "
+                f"{self.tolerance:.4f} ({wrong * HU_OF_INTENSITY:.2f} HU in the paper's window)"
+            )
+        return ready
+
+    @staticmethod
+    def _difference(network: nn.Module, backend: Backend, stacks: torch.Tensor) -> float:
+        training = network.training
+        network.eval()
+        with torch.inference_mode():
+            expected = network(stacks).float()
+        network.train(training)
+        got = backend(stacks).float()
+        return float((got - expected).abs().mean()) if got.shape == expected.shape else float("nan")
+
+
+def _installed(*modules: str) -> bool:
+    return all(importlib.util.find_spec(module) is not None for module in modules)

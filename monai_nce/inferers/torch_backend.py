@@ -1,0 +1,55 @@
+"""PyTorch itself: a copy of the network in the wanted format, channels last, several passes at once on a CPU."""
+
+from __future__ import annotations
+
+import copy
+import threading
+
+import torch
+from torch import nn
+
+__all__ = ["TorchBackend", "cpu_workers"]
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+MOST_WORKERS = 4  # each holds the features of a batch
+
+
+def cpu_workers(threads: int) -> int:
+    """Passes to run at once on a CPU, each with an equal share of ``threads``.
+
+    A pass spread over all cores waits, layer by layer, for the slowest of them; where another program keeps one core
+    busy, that costs most of the speed. Passes side by side wait for nothing.
+    """
+    return next(workers for workers in range(min(threads, MOST_WORKERS), 0, -1) if threads % workers == 0)
+
+
+class TorchBackend:
+    """A network as PyTorch runs it.
+
+    Weights and input are converted, rather than cast anew in each pass as autocast does.
+
+    Args:
+        network: copied, left as it is.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+
+    Shape:
+        - stacks and output: ``(B, C, H, W)``, float32
+    """
+
+    def __init__(self, network: nn.Module, precision: str = "fp32") -> None:
+        self.dtype = DTYPES[precision]
+        copied = copy.deepcopy(network).eval().requires_grad_(False)
+        self.network = copied.to(dtype=self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        on_cpu = all(value.device.type == "cpu" for value in copied.state_dict().values())
+        threads = torch.get_num_threads()
+        self.workers = cpu_workers(threads) if on_cpu else 1
+        self._threads = threads // self.workers
+        self._thread = threading.local()
+
+    def __call__(self, stacks: torch.Tensor) -> torch.Tensor:
+        if threading.current_thread() is not threading.main_thread() and not hasattr(self._thread, "ready"):
+            torch.set_num_threads(self._threads)  # of this thread
+            self._thread.ready = True
+        with torch.inference_mode():
+            converted = stacks.to(dtype=self.dtype, memory_format=torch.channels_last)
+            return self.network(converted).float()

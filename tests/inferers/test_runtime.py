@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from monai_nce.errors import InputError
+from monai_nce.inferers import Runtime, SliceStackInferer, onnx_export, runtime
+from monai_nce.networks import Generator
+
+HU = 150.0
+
+
+def generator(seed: int = 0, residual: bool = False) -> Generator:
+    """With the same weights, residual or not."""
+    torch.manual_seed(seed)
+    made = [Generator(channels=(16, 8), hidden_channels=8, num_groups=4, residual=value) for value in (False, residual)]
+    made[1].load_state_dict(made[0].state_dict())
+    return made[1]
+
+
+@pytest.fixture(scope="session")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Real ONNX files by the key of their network: exporting takes seconds, so that each is made once."""
+    made = {}
+    for network in (generator(0), generator(1), generator(0, residual=True)):
+        path = tmp_path_factory.mktemp("export") / "network.onnx"
+        onnx_export._export(network, torch.rand(1, 3, 16, 24), path)
+        made[onnx_export.network_key(network)] = path
+    return made
+
+
+@pytest.fixture(autouse=True)
+def export(exports, tmp_path, monkeypatch) -> None:
+    """Exporting takes the file made before, and never touches the user's own cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(
+        onnx_export, "_export", lambda net, stacks, path: shutil.copy(exports[onnx_export.network_key(net)], path)
+    )
+
+
+@pytest.fixture
+def network() -> Generator:
+    return generator()
+
+
+@pytest.fixture
+def stacks() -> torch.Tensor:
+    return torch.rand(1, 3, 16, 24, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def fp32(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return network(x)
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnxruntime", "openvino"])
+def test_each_backend_computes_what_the_network_does_for_other_sizes_too(backend, network, stacks, tmp_path):
+    ready = Runtime(backend, "fp32", tmp_path / "model.pt").prepare(network, stacks)
+    for shape in ((1, 3, 16, 24), (5, 3, 32, 20), (2, 3, 4, 4)):
+        x = torch.rand(shape) * 2 - 1
+        got = ready(x)
+        assert got.dtype == torch.float32
+        torch.testing.assert_close(got, fp32(network, x), atol=2e-5, rtol=0)
+    assert network.training, "the network was left in eval mode"
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_bf16_is_near_and_is_really_used(backend, network, stacks, tmp_path):
+    ready = Runtime(backend, "bf16", tmp_path / "model.pt").prepare(network, stacks)
+    wrong = (ready(stacks) - fp32(network, stacks)).abs()
+    assert HU * wrong.mean() < 1
+    if backend == "torch" or runtime.best_precision("cpu") == "bf16":  # OpenVINO emulates it where a CPU has none
+        assert wrong.max() > 1e-5
+    assert all(p.dtype == torch.float32 for p in network.parameters())
+
+
+def test_the_export_is_made_once_and_again_for_other_weights(network, stacks, tmp_path, capsys):
+    checkpoint = tmp_path / "model.pt"
+
+    def files() -> list[Path]:
+        return sorted(tmp_path.glob("*.onnx"))
+
+    Runtime("onnxruntime", "fp32", checkpoint).prepare(network, stacks)
+    (first,) = files()
+    written = first.stat().st_mtime_ns
+    Runtime("openvino", "fp32", checkpoint).prepare(network, stacks)
+    assert files() == [first] and first.stat().st_mtime_ns == written
+    assert capsys.readouterr().out.count("exporting") == 1
+    network.load_state_dict(generator(1).state_dict())
+    ready = Runtime("onnxruntime", "fp32", checkpoint).prepare(network, stacks)
+    (second,) = files()
+    assert second != first, "the stale export is still there, or in use"
+    torch.testing.assert_close(ready(stacks), fp32(network, stacks), atol=2e-5, rtol=0)
+
+
+def test_other_files_beside_the_checkpoint_stay(network, stacks, tmp_path):
+    others = [tmp_path / name for name in ("model.onnx", "model.mine.onnx", "auxiliary.0123456789abcdef.onnx")]
+    for path in others:
+        path.write_text("")
+    Runtime("onnxruntime", "fp32", tmp_path / "model.pt").prepare(network, stacks)
+    assert all(path.exists() for path in others)
+
+
+def test_structure_counts_not_only_weights(stacks, tmp_path):
+    for net in (generator(), generator(residual=True)):
+        ready = Runtime("onnxruntime", "fp32", tmp_path / "model.pt").prepare(net, stacks)
+        torch.testing.assert_close(ready(stacks), fp32(net, stacks), atol=2e-5, rtol=0)
+
+
+def test_a_network_is_made_ready_again_when_its_weights_move(network, stacks):
+    prepared = Runtime("torch", "fp32")
+    ready = prepared.prepare(network, stacks)
+    assert prepared.prepare(network, stacks) is ready
+    other = generator(1)
+    network.load_state_dict(other.state_dict())
+    moved = prepared.prepare(network, stacks)
+    assert moved is not ready
+    torch.testing.assert_close(moved(stacks), fp32(other, stacks), atol=1e-6, rtol=0)
+    assert not torch.allclose(ready(stacks), moved(stacks)), "the test cannot tell the two apart"
+
+
+@pytest.mark.parametrize("damage", ["cut", "other"])
+def test_a_damaged_export_is_made_again(damage, network, stacks, exports, tmp_path):
+    checkpoint = tmp_path / "model.pt"
+    Runtime("onnxruntime", "fp32", checkpoint).prepare(network, stacks)
+    (path,) = tmp_path.glob("*.onnx")
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:1000])
+    else:  # a good file of another network
+        path.write_bytes(exports[onnx_export.network_key(generator(1))].read_bytes())
+    ready = Runtime("onnxruntime", "fp32", checkpoint).prepare(network, stacks)
+    torch.testing.assert_close(ready(stacks), fp32(network, stacks), atol=2e-5, rtol=0)
+
+
+class Wrong:
+    """A backend that adds to what the network gives."""
+
+    workers = 1
+
+    def __init__(self, network: nn.Module, offset: float) -> None:
+        self.network, self.offset = network, offset
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return fp32(self.network, x) + self.offset
+
+
+@pytest.mark.parametrize(("offset_hu", "accepted"), [(0.9, True), (-0.9, True), (1.1, False), (float("nan"), False)])
+def test_a_backend_off_by_more_than_one_hu_is_refused(offset_hu, accepted, network, stacks, monkeypatch):
+    monkeypatch.setattr(runtime, "OnnxRuntimeBackend", lambda path: Wrong(network, offset_hu / HU))
+    if accepted:
+        Runtime("onnxruntime", "fp32").prepare(network, stacks)
+    else:
+        with pytest.raises(InputError, match="onnxruntime in fp32 is off by"):
+            Runtime("onnxruntime", "fp32").prepare(network, stacks)
+
+
+def test_auto_takes_pytorch_where_openvino_computes_something_else(network, stacks, monkeypatch):
+    monkeypatch.setattr(runtime, "OpenVinoBackend", lambda path, precision: Wrong(network, 1.0))
+    with pytest.warns(UserWarning, match="openvino.* is off by .*PyTorch takes over"):
+        ready = Runtime().prepare(network, stacks)
+    assert (ready(stacks) - fp32(network, stacks)).abs().mean() < 1 / HU
+
+
+def test_auto_takes_what_is_installed(network, stacks, monkeypatch, capsys):
+    Runtime(precision="fp32").prepare(network, stacks)
+    assert "by openvino in fp32" in capsys.readouterr().out
+    for missing in ("openvino", "onnx", "onnxscript"):
+        monkeypatch.setattr(runtime, "_installed", lambda *modules, missing=missing: missing not in modules)
+        Runtime(precision="fp32").prepare(network, stacks)
+        assert "by torch in fp32" in capsys.readouterr().out
+        with pytest.raises(InputError, match=r"openvino is not installed: pip install 'monai-nce\[openvino\]'"):
+            Runtime("openvino").prepare(network, stacks)
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "message"),
+    [
+        ("tensorrt", "auto", "backend: expected auto, torch, onnxruntime, openvino but got 'tensorrt'"),
+        ("torch", "int8", "precision: expected auto, fp32, bf16, fp16 but got 'int8'"),
+        ("onnxruntime", "bf16", "precision: expected fp32 with onnxruntime on cpu but got 'bf16'"),
+        ("torch", "fp16", "precision: expected fp32, bf16 with torch on cpu but got 'fp16'"),
+    ],
+)
+def test_what_cannot_be_is_refused(backend, precision, message, network, stacks):
+    with pytest.raises(InputError, match=message):
+        Runtime(backend, precision).prepare(network, stacks)
+
+
+def test_cpu_backends_are_refused_for_a_network_elsewhere(network, stacks):
+    with pytest.raises(InputError, match="openvino runs on a CPU here but the device is meta"):
+        Runtime("openvino").prepare(network.to("meta"), stacks.to("meta"))
+
+
+def test_without_a_folder_to_write_to_the_users_cache_is_taken(network, stacks, tmp_path):
+    Runtime("onnxruntime", "fp32", tmp_path / "nowhere" / "model.pt").prepare(network, stacks)
+    Runtime("onnxruntime", "fp32").prepare(network, stacks)
+    names = sorted(path.name.split(".")[0] for path in (tmp_path / "cache" / "monai-nce").iterdir())
+    assert names == ["model", "network"]
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_full_disk_is_said_in_one_line(network, stacks, tmp_path, monkeypatch):
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("monai_nce.inferers.onnx_export._export", full)
+    with pytest.raises(InputError, match="model.*onnx: cannot be written: No space left on device"):
+        Runtime("onnxruntime", "fp32", tmp_path / "model.pt").prepare(network, stacks)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_a_volume_is_the_same_however_many_passes_run_at_once(threads, network, tmp_path):
+    volume = torch.rand(1, 1, 18, 21, 7) * 2 - 1
+    with torch.no_grad():
+        expected = SliceStackInferer(batch_size=2)(volume, network)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        for backend in ("torch", "onnxruntime", "openvino"):
+            inferer = SliceStackInferer(batch_size=2, runtime=Runtime(backend, "fp32", tmp_path / "model.pt"))
+            torch.testing.assert_close(inferer(volume, network), expected, atol=2e-5, rtol=0)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_failure_in_a_pass_reaches_the_caller(network, stacks, monkeypatch):
+    class Failing(Wrong):
+        workers = 3
+
+        def __call__(self, x: torch.Tensor) -> torch.Tensor:
+            if len(x) == 2:
+                raise RuntimeError("out of memory")
+            return super().__call__(x)
+
+    monkeypatch.setattr(runtime, "TorchBackend", lambda net, precision: Failing(net, 0.0))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        SliceStackInferer(batch_size=2, runtime=Runtime("torch", "fp32"))(torch.zeros(1, 1, 8, 8, 9), network)
