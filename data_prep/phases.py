@@ -6,9 +6,17 @@ Whether there was contrast medium at all is :mod:`monai_nce.data.phase`'s busine
 from __future__ import annotations
 
 import re
-import unicodedata
 
-from monai_nce.data.phase import CECT, NECT, UNKNOWN, phase_from_contrast, phase_from_text
+from monai_nce.data.phase import (
+    CECT,
+    NECT,
+    UNKNOWN,
+    first_named,
+    phase_from_contrast,
+    phase_from_text,
+    plain_letters,
+    plain_words,
+)
 from monai_nce.data.volumes import FoundVolume
 
 __all__ = ["ENHANCED", "OTHER", "PHASES", "WANTED", "enhanced_order", "name_phase", "phase_of", "strip_phase"]
@@ -76,13 +84,8 @@ def phase_of(volume: FoundVolume) -> tuple[str, str]:
         The phase, as of :func:`name_phase`, and what showed it: ``"description"``, ``"tags"``, or nothing where it is
         ``"unknown"``. Where description and tags contradict each other, only the image can tell, so it is unknown.
     """
-    name = name_phase(volume.description)
-    protocol, study = (*volume.texts, "", "")[:2]
     tags = phase_from_contrast(volume.contrast)
-    if name == UNKNOWN:
-        name = name_phase(protocol)
-    if name == UNKNOWN and tags == UNKNOWN:  # a study holds several series, so its name comes last
-        name = name_phase(study)
+    name = first_named(volume, tags, name_phase)
     if name == OTHER:
         return OTHER, "description"
     if name != UNKNOWN:
@@ -127,6 +130,4 @@ def _enhanced(words: str) -> str:
 
 def _plain(text: str) -> str:
     """Lower case without accents, umlauts spelt out, words apart by single spaces."""
-    text = text.casefold().translate(UMLAUTS)
-    text = "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
-    return " ".join(re.sub(r"[^a-z0-9]+", " ", text).split())
+    return plain_words(plain_letters(text.casefold().translate(UMLAUTS)))

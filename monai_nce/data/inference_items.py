@@ -14,6 +14,7 @@ from tqdm import tqdm
 from monai_nce.data.file_tree import ReaderWarning
 from monai_nce.data.phase import CECT, phase_hint
 from monai_nce.data.reader import find_volumes, one_volume, read_ct
+from monai_nce.data.recent import keep_listing, keep_volume, listed_volume
 from monai_nce.data.volumes import FoundVolume
 from monai_nce.errors import InputError
 
@@ -68,14 +69,16 @@ def inference_items(
         if output in items:
             raise InputError(f"{place}: would become {output}, as would {items[output].path}")
         items[output] = volume
+    keep_listing((_image(volume), volume) for volume in items.values())
     return [{"image": _image(volume), "output": str(output)} for output, volume in items.items()]
 
 
 def check_inference_items(items: Sequence[Mapping[str, Any]]) -> None:
     """Refuse what cannot be read before the first volume is computed.
 
-    Every voxel is read, since a run must not end at a bad volume after hours. A volume that seems to show contrast
-    medium already is warned of: the network was made for those without.
+    Every voxel is read, since a run must not end at a bad volume after hours. A single volume is kept for
+    :class:`~monai_nce.data.CTReader`, so that it is read once. A volume that seems to show contrast medium already is
+    warned of: the network was made for those without.
 
     Args:
         items: as :func:`inference_items` gives them.
@@ -84,8 +87,10 @@ def check_inference_items(items: Sequence[Mapping[str, Any]]) -> None:
         InputError: naming the first volume that cannot be used.
     """
     for item in tqdm(items, desc="checking the input", unit="volume", leave=False, disable=len(items) == 1):
-        found = one_volume(item["image"])
+        found = listed_volume(item["image"]) or one_volume(item["image"])
         volume, affine = read_ct(found)
+        if len(items) == 1:
+            keep_volume(item["image"], volume, affine)
         if phase_hint(found, volume, affine) == CECT:
             text = f"{found.path}: seems to show contrast medium already; the network expects a scan without"
             warnings.warn(text, ReaderWarning, stacklevel=2)

@@ -19,6 +19,7 @@ from monai_nce.data.dicom_files import is_dicom
 from monai_nce.data.dicom_reader import DicomSource, check_dicom, one_series, read_dicom
 from monai_nce.data.file_tree import ReaderWarning
 from monai_nce.data.nifti_reader import check_nifti, is_nifti_name, read_nifti
+from monai_nce.data.recent import listed_volume, take_volume
 from monai_nce.data.volumes import FoundVolume, find_images
 from monai_nce.errors import InputError
 
@@ -146,7 +147,8 @@ class CTReader(ImageReader):
     only takes the path down, and the work is done in ``get_data``, whose :class:`~monai_nce.errors.InputError` comes
     through: as itself from ``LoadImage``, as the ``__cause__`` of the ``RuntimeError`` from ``Compose`` or a dataset.
 
-    The metadata holds geometry alone, none of the headers' patient data.
+    The metadata holds geometry alone, none of the headers' patient data. What an inference has listed and read already
+    is not read again; see :mod:`monai_nce.data.recent`.
     """
 
     def verify_suffix(self, filename: Sequence[str | PathLike[str]] | str | PathLike[str]) -> bool:
@@ -170,7 +172,8 @@ class CTReader(ImageReader):
         Raises:
             InputError: as :func:`read_ct`.
         """
-        volume, affine = read_ct(img[0] if len(img) == 1 else img)
+        image = img[0] if len(img) == 1 else img
+        volume, affine = take_volume(image) or read_ct(listed_volume(image) or image)
         meta = {
             MetaKeys.AFFINE: affine,
             MetaKeys.ORIGINAL_AFFINE: affine.copy(),
