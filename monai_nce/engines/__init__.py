@@ -1,19 +1,27 @@
-"""What Ignite and MONAI do not have for this method: its adversarial trainers and the batches of the other stages."""
+"""What Ignite and MONAI do not have for this method: its trainers, the other stages' batches, how all run."""
 
 from .adversarial_trainer import ThreeClassAdversarialTrainer
 from .alternating_trainer import AlternatingTrainer
+from .compiled import compiled
 from .cycle_trainer import CycleTrainer
 from .joint_trainer import JointTrainer
-from .parallel import parallel
+from .parallel import bare, mean_over_ranks, parallel
+from .precision import Precision
 from .prepare_batch import DomainBatch, RealPair, SyntheticPair
+from .supervised_iteration import SupervisedIteration
 
 __all__ = [
     "AlternatingTrainer",
     "CycleTrainer",
     "DomainBatch",
     "JointTrainer",
+    "Precision",
     "RealPair",
+    "SupervisedIteration",
     "SyntheticPair",
     "ThreeClassAdversarialTrainer",
+    "bare",
+    "compiled",
+    "mean_over_ranks",
     "parallel",
 ]

@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from .alternating_trainer import AlternatingTrainer
+from .parallel import mean_over_ranks
 
 __all__ = ["ThreeClassAdversarialTrainer"]
 
@@ -38,7 +39,7 @@ class ThreeClassAdversarialTrainer(AlternatingTrainer):
 
     ``engine.state.output`` holds ``image`` (generator's input), ``label`` (a real image of its output domain), ``pred``
     (synthetic), ``loss`` (Eq. 2), ``discriminator_loss`` (Eq. 1) and ``discriminator_accuracy`` (of the three classes;
-    1/3 is chance; near 1 it has won).
+    1/3 is chance; near 1 it has won). With several processes the last three are means over all of them.
 
     Args:
         device: where to train.
@@ -82,17 +83,20 @@ class ThreeClassAdversarialTrainer(AlternatingTrainer):
         real_input, real_output = self._images(batchdata, self.input_key, self.output_key)
         self.generator.train()
         self.discriminator.train()
-        with self._autocast():
-            synthetic = self.generator(real_input)
+        synthetic = self._run(self.generator, real_input)
         engine.state.output = {Keys.IMAGE: real_input, Keys.LABEL: real_output, Keys.PRED: synthetic.detach()}
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
 
         logits, discriminator_loss = self._train_discriminator(real_input, real_output, synthetic.detach())
         classes = torch.arange(3, device=logits.device).repeat_interleave(len(real_input))
-        engine.state.output["discriminator_loss"] = discriminator_loss
-        engine.state.output["discriminator_accuracy"] = (logits.argmax(dim=1) == classes).float().mean()
-
-        engine.state.output[Keys.LOSS] = self._train_generator(synthetic, real_input)
+        accuracy = (logits.argmax(dim=1) == classes).float().mean()
+        engine.state.output |= mean_over_ranks(
+            {
+                "discriminator_loss": discriminator_loss,
+                "discriminator_accuracy": accuracy,
+                **self._train_generator(synthetic, real_input),
+            }
+        )
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
 
@@ -100,18 +104,16 @@ class ThreeClassAdversarialTrainer(AlternatingTrainer):
         self, real_input: torch.Tensor, real_output: torch.Tensor, synthetic: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Eq. 1. Returns the logits in the classes' order and the loss."""
-        with self._autocast():
-            # one pass over the three kinds: group norm keeps images apart, so this is three passes in one
-            logits = self.discriminator(torch.cat([real_input, real_output, synthetic]))
-            of_input, of_output, of_synthetic = logits.chunk(3)
-            loss = self.adversarial_loss.discriminator_loss(of_input, of_output, of_synthetic)
+        # one pass over the three kinds: group norm keeps images apart, so this is three passes in one
+        logits = self._run(self.discriminator, torch.cat([real_input, real_output, synthetic]))
+        of_input, of_output, of_synthetic = logits.chunk(3)
+        loss = self.adversarial_loss.discriminator_loss(of_input, of_output, of_synthetic)
         self._step(loss, self.discriminator_optimizer)
         return logits.detach(), loss.detach()
 
-    def _train_generator(self, synthetic: torch.Tensor, real_input: torch.Tensor) -> torch.Tensor:
-        """Eq. 2. Returns the loss."""
+    def _train_generator(self, synthetic: torch.Tensor, real_input: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Eq. 2. Returns what is to be logged: the ``loss``."""
         with self._held_still(self.discriminator) as (discriminator,):
-            with self._autocast():
-                loss = self.adversarial_loss.generator_loss(discriminator(synthetic))
+            loss = self.adversarial_loss.generator_loss(self._run(discriminator, synthetic))
             self._step(loss, self.generator_optimizer)
-        return loss.detach()
+        return {Keys.LOSS: loss.detach()}

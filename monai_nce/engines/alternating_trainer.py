@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,9 @@ import torch
 from monai.engines import Trainer
 from torch import nn
 from torch.optim import Optimizer
+
+from .parallel import bare
+from .precision import Precision
 
 __all__ = ["AlternatingTrainer"]
 
@@ -21,15 +24,28 @@ class AlternatingTrainer(Trainer):
         device: where to train.
         max_epochs: epochs to train.
         train_data_loader: gives dictionaries of images.
-        kwargs: the rest, as in :class:`monai.engines.Trainer`, such as ``amp``; its ``handlers`` is called
-            ``train_handlers`` as in MONAI's other trainers.
+        precision: how the networks run; fp32 if None.
+        kwargs: the rest, as in :class:`monai.engines.Trainer`, less ``amp``, which ``precision`` replaces; its
+            ``handlers`` is called ``train_handlers`` as in MONAI's other trainers.
     """
 
     def __init__(
-        self, device: str | torch.device, max_epochs: int, train_data_loader: Iterable, **kwargs: Any
+        self,
+        device: str | torch.device,
+        max_epochs: int,
+        train_data_loader: Iterable,
+        precision: Precision | None = None,
+        **kwargs: Any,
     ) -> None:
         kwargs["handlers"] = kwargs.pop("train_handlers", None)
-        super().__init__(device=device, max_epochs=max_epochs, data_loader=train_data_loader, **kwargs)
+        self.precision = Precision("fp32", device) if precision is None else precision
+        super().__init__(
+            device=device,
+            max_epochs=max_epochs,
+            data_loader=train_data_loader,
+            amp=self.precision.scales,
+            **kwargs,
+        )
 
     def _images(self, batchdata: Mapping[str, torch.Tensor], *keys: str) -> list[torch.Tensor]:
         return [
@@ -37,21 +53,23 @@ class AlternatingTrainer(Trainer):
             for key in keys
         ]
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.state.device.type, enabled=self.amp, **self.amp_kwargs)
+    def _run(self, network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        """A pass in the training's precision, whose result is fp32 again: losses are never computed in less."""
+        with self.precision.autocast():
+            return network(x).float()
+
+    def _loss(
+        self, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], pred: torch.Tensor, target: torch.Tensor
+    ) -> torch.Tensor:
+        """A loss that may hold a network, as the perceptual loss does; it computes in fp32 what is not that network."""
+        with self.precision.autocast():
+            return loss(pred, target)
 
     def _step(self, loss: torch.Tensor, *optimizers: Optimizer) -> None:
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
-        if self.scaler is None:
-            loss.backward()
-            for optimizer in optimizers:
-                optimizer.step()
-        else:
-            self.scaler.scale(loss).backward()
-            for optimizer in optimizers:
-                self.scaler.step(optimizer)
-            self.scaler.update()
+        self.precision.backward(loss, self.scaler)
+        self.precision.step(self.scaler, *optimizers)
 
     @staticmethod
     @contextmanager
@@ -60,11 +78,11 @@ class AlternatingTrainer(Trainer):
 
         Under DistributedDataParallel the bare modules: none of their gradients are to be shared.
         """
-        bare = [getattr(network, "module", network) for network in networks]
-        for network in bare:
+        held = [bare(network) for network in networks]
+        for network in held:
             network.requires_grad_(False)
         try:
-            yield bare
+            yield held
         finally:
-            for network in bare:
+            for network in held:
                 network.requires_grad_(True)

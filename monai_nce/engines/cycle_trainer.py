@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from .alternating_trainer import AlternatingTrainer
+from .parallel import mean_over_ranks
 
 __all__ = ["CycleTrainer"]
 
@@ -26,7 +27,9 @@ class CycleTrainer(AlternatingTrainer):
     loss and no buffer of earlier images.
 
     ``engine.state.output`` holds ``image`` (real source), ``label`` (real target), ``pred`` (synthetic target),
-    ``loss`` (of the generators) and its parts ``adversarial_loss`` and ``cycle_loss``, and ``discriminator_loss``.
+    ``loss`` (of the generators) and its parts ``adversarial_loss`` and ``cycle_loss``, ``discriminator_loss`` and
+    ``discriminator_accuracy`` (of both, by the side of 1/2 on which their value lies; 1/2 is chance). With several
+    processes the losses and the accuracy are means over all of them.
 
     Args:
         device: where to train.
@@ -85,15 +88,22 @@ class CycleTrainer(AlternatingTrainer):
         source, target = self._images(batchdata, self.source_key, self.target_key)
         for network in (self.network, self.auxiliary, self.target_discriminator, self.source_discriminator):
             network.train()
-        with self._autocast():
-            synthetic_target, synthetic_source = self.network(source), self.auxiliary(target)
+        synthetic_target, synthetic_source = self._run(self.network, source), self._run(self.auxiliary, target)
         engine.state.output = {Keys.IMAGE: source, Keys.LABEL: target, Keys.PRED: synthetic_target.detach()}
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
-        engine.state.output[Keys.LOSS] = self._train_generators(source, target, synthetic_source, synthetic_target)
-        engine.state.output["discriminator_loss"] = self._train_discriminator(
+        of_generators = self._train_generators(source, target, synthetic_source, synthetic_target)
+        of_target, target_accuracy = self._train_discriminator(
             self.target_discriminator, self.target_discriminator_optimizer, target, synthetic_target.detach()
-        ) + self._train_discriminator(
+        )
+        of_source, source_accuracy = self._train_discriminator(
             self.source_discriminator, self.source_discriminator_optimizer, source, synthetic_source.detach()
+        )
+        engine.state.output |= mean_over_ranks(
+            {
+                **of_generators,
+                "discriminator_loss": of_target + of_source,
+                "discriminator_accuracy": (target_accuracy + source_accuracy) / 2,
+            }
         )
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
@@ -104,30 +114,34 @@ class CycleTrainer(AlternatingTrainer):
         target: torch.Tensor,
         synthetic_source: torch.Tensor,
         synthetic_target: torch.Tensor,
-    ) -> torch.Tensor:
-        """Both adversarial and both cycle losses. Returns their sum."""
+    ) -> dict[str, torch.Tensor]:
+        """Both adversarial and both cycle losses. Returns their sum and its parts."""
         with self._held_still(self.target_discriminator, self.source_discriminator) as (of_target, of_source):
-            with self._autocast():
-                adversarial = self.adversarial_loss(
-                    of_target(synthetic_target), target_is_real=True, for_discriminator=False
-                ) + self.adversarial_loss(of_source(synthetic_source), target_is_real=True, for_discriminator=False)
-                cycle = self.cycle_loss(self.auxiliary(synthetic_target), source)
-                cycle = cycle + self.cycle_loss(self.network(synthetic_source), target)
-                loss = adversarial + cycle
+            adversarial = self.adversarial_loss(
+                self._run(of_target, synthetic_target), target_is_real=True, for_discriminator=False
+            ) + self.adversarial_loss(
+                self._run(of_source, synthetic_source), target_is_real=True, for_discriminator=False
+            )
+            cycle = self._loss(self.cycle_loss, self._run(self.auxiliary, synthetic_target), source)
+            cycle = cycle + self._loss(self.cycle_loss, self._run(self.network, synthetic_source), target)
+            loss = adversarial + cycle
             self._step(loss, self.optimizer, self.auxiliary_optimizer)
-        self.state.output["adversarial_loss"] = adversarial.detach()
-        self.state.output["cycle_loss"] = cycle.detach()
-        return loss.detach()
+        return {
+            Keys.LOSS: loss.detach(),
+            "adversarial_loss": adversarial.detach(),
+            "cycle_loss": cycle.detach(),
+        }
 
     def _train_discriminator(
         self, discriminator: nn.Module, optimizer: Optimizer, real: torch.Tensor, synthetic: torch.Tensor
-    ) -> torch.Tensor:
-        """Half the sum of the losses on real and synthetic images."""
-        with self._autocast():
-            of_real, of_synthetic = discriminator(torch.cat([real, synthetic])).chunk(2)
-            loss = 0.5 * (
-                self.adversarial_loss(of_real, target_is_real=True, for_discriminator=True)
-                + self.adversarial_loss(of_synthetic, target_is_real=False, for_discriminator=True)
-            )
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Half the sum of the losses on real and synthetic images, and the share that it told right."""
+        of_real, of_synthetic = self._run(discriminator, torch.cat([real, synthetic])).chunk(2)
+        loss = 0.5 * (
+            self.adversarial_loss(of_real, target_is_real=True, for_discriminator=True)
+            + self.adversarial_loss(of_synthetic, target_is_real=False, for_discriminator=True)
+        )
         self._step(loss, optimizer)
-        return loss.detach()
+        # least squares draws real images to 1 and synthetic ones to 0
+        right = torch.cat([of_real.detach() > 0.5, of_synthetic.detach() <= 0.5])
+        return loss.detach(), right.float().mean()

@@ -44,17 +44,18 @@ class JointTrainer(ThreeClassAdversarialTrainer):
         self.optimizer = optimizer
         self.loss_function = loss_function
 
-    def _train_generator(self, synthetic: torch.Tensor, real_input: torch.Tensor) -> torch.Tensor:
-        """Eq. 2 and Eq. 5. Returns their sum."""
+    def _train_generator(self, synthetic: torch.Tensor, real_input: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Eq. 2 and Eq. 5. Returns their sum and its parts."""
         self.network.train()
         with self._held_still(self.discriminator) as (discriminator,):
-            with self._autocast():
-                adversarial = self.adversarial_loss.generator_loss(discriminator(synthetic))
-                reconstructed = self.network(synthetic)
-                reconstruction = self.loss_function(reconstructed, real_input)
-                loss = adversarial + reconstruction
+            adversarial = self.adversarial_loss.generator_loss(self._run(discriminator, synthetic))
+            reconstructed = self._run(self.network, synthetic)
+            reconstruction = self._loss(self.loss_function, reconstructed, real_input)
+            loss = adversarial + reconstruction
             self._step(loss, self.generator_optimizer, self.optimizer)
         self.state.output[Keys.PRED] = reconstructed.detach()
-        self.state.output["adversarial_loss"] = adversarial.detach()
-        self.state.output["reconstruction_loss"] = reconstruction.detach()
-        return loss.detach()
+        return {
+            Keys.LOSS: loss.detach(),
+            "adversarial_loss": adversarial.detach(),
+            "reconstruction_loss": reconstruction.detach(),
+        }

@@ -2,26 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["parallel"]
+from .compiled import compiled
+
+__all__ = ["bare", "mean_over_ranks", "parallel"]
 
 
-def parallel(network: nn.Module, device: str | torch.device) -> nn.Module:
+def parallel(network: nn.Module, device: str | torch.device, compile: bool = False) -> nn.Module:  # noqa: A002
     """Move a network to ``device``, channels last, which is faster for convolutions on CPU and GPU alike.
+
+    Under ``torch.distributed`` it is wrapped in DistributedDataParallel, so that all processes start with rank 0's
+    weights and step alike. On GPUs its batch norms, if it has any, then take their statistics over all processes;
+    torch has no such batch norm for CPUs, where each process normalises by its own part of the batch.
 
     Args:
         network: to move, in place.
         device: where to.
+        compile: run it, and everything that shares its module, by ``torch.compile``; see :func:`compiled`.
 
     Returns:
-        ``network``, or, under ``torch.distributed``, ``network`` wrapped in DistributedDataParallel.
+        ``network``, wrapped where there are several processes.
+
+    Raises:
+        InputError: when it is to be compiled and there is no compiler.
     """
     device = torch.device(device)
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if dist.is_available() and dist.is_initialized():
+    distributed = dist.is_available() and dist.is_initialized()
+    if distributed and device.type == "cuda":
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    if compile:
+        compiled(network, device)
+    if distributed:
         return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
     return network
+
+
+def bare(network: nn.Module) -> nn.Module:
+    """The network within a wrapper of :func:`parallel`, or the network itself.
+
+    Args:
+        network: as :func:`parallel` returned it.
+    """
+    inner = getattr(network, "module", network)
+    return inner if isinstance(inner, nn.Module) else network
+
+
+def mean_over_ranks(values: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Average what each process computed on its part of a batch, so that what is logged is that of the whole batch.
+
+    One exchange for all of them. All processes get the same figures, so decisions that rest on these agree.
+
+    Args:
+        values: scalars by name, the same names on every process.
+
+    Returns:
+        The averages, detached; in a single process the values themselves, detached.
+    """
+    detached = {name: value.detach() for name, value in values.items()}
+    if not (dist.is_available() and dist.is_initialized()):
+        return detached
+    together = torch.stack([value.float() for value in detached.values()])
+    dist.all_reduce(together)
+    return dict(zip(detached, together / dist.get_world_size(), strict=True))

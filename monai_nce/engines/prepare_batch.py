@@ -95,4 +95,5 @@ class SyntheticPair:
         target = batchdata[self.target_key].to(device=device, non_blocking=non_blocking, **kwargs)
         self.auxiliary.eval()
         with torch.no_grad():
-            return self.auxiliary(target), target
+            # under autocast the network's output may be of a short type, and losses want fp32
+            return self.auxiliary(target).float(), target

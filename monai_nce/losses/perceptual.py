@@ -16,7 +16,8 @@ class PerceptualLoss(nn.Module):
     ``E[ sum_i w_i || phi_i(target) - phi_i(pred) ||_1 / (W_i H_i C_i) ]``: per map the mean absolute difference.
 
     From the first call on the network is frozen and in eval mode, whatever ``train()`` says: its batch-norm statistics
-    must not move. Gradients pass through it to ``pred``; ``target`` is taken without gradient.
+    must not move. Gradients pass through it to ``pred``; ``target`` is taken without gradient. Under autocast the
+    network runs in the short type; the distances are computed in fp32.
 
     Args:
         network: has ``features(x, count) -> list of maps``, as :class:`monai_nce.networks.DomainClassifier`.
@@ -50,7 +51,11 @@ class PerceptualLoss(nn.Module):
             target_maps = self.network.features(target, count)  # type: ignore[operator]
         pred_maps = self.network.features(pred, count)  # type: ignore[operator]
         losses = [
-            weight * (t - p).abs().mean()
+            weight * (_at_least_fp32(t) - _at_least_fp32(p)).abs().mean()
             for weight, t, p in zip(self.layer_weights, target_maps, pred_maps, strict=True)
         ]
         return torch.stack(losses).sum()
+
+
+def _at_least_fp32(x: torch.Tensor) -> torch.Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -10,7 +10,7 @@ from ignite.engine import Events
 from monai.engines import IterationEvents
 from torch import nn
 
-from monai_nce.engines import ThreeClassAdversarialTrainer
+from monai_nce.engines import Precision, ThreeClassAdversarialTrainer
 from monai_nce.losses import ThreeClassAdversarialLoss
 from monai_nce.networks import Discriminator, Generator
 
@@ -259,11 +259,39 @@ def test_handlers_are_attached() -> None:
     assert attached == [trainer]
 
 
-def test_mixed_precision_runs_in_bfloat16() -> None:
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_in_any_precision_the_losses_are_those_of_the_equations(precision: str) -> None:
     generator, discriminator = networks()
-    trainer = make_trainer(generator, discriminator, amp=True, amp_kwargs={"dtype": torch.bfloat16})
-    before = snapshot(generator)
+    references = copy.deepcopy((generator, discriminator))
+    trainer = make_trainer(generator, discriminator, precision=Precision(precision))
     trainer.run()
-    assert trainer.state.output[0]["pred"].dtype == torch.bfloat16
-    assert torch.isfinite(torch.as_tensor(trainer.state.output[0]["loss"]))
-    assert not same(before, snapshot(generator))
+    batch = batches()[0]
+    eq1, eq2 = reference_step(*references, batch["target"], batch["source"])
+    output = trainer.state.output[0]
+    tolerance = {"fp32": 1e-5, "bf16": 0.02}[precision]
+    assert float(output["discriminator_loss"]) == pytest.approx(eq1, rel=tolerance)
+    assert float(output["loss"]) == pytest.approx(eq2, rel=tolerance)
+
+
+def test_fp16_scales_both_losses_and_steps_as_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """fp16 as on a GPU, but for the device: the scaler that MONAI makes is replaced by one that works here."""
+    monkeypatch.setattr(torch.cuda.amp, "GradScaler", lambda: torch.amp.GradScaler("cpu", init_scale=256.0))
+    scales = Precision()
+    scales.scales = True
+    (generator, discriminator), references = networks(), networks()
+    sgd = {
+        f"{name}_optimizer": torch.optim.SGD(network.parameters(), lr=0.05)
+        for name, network in (("generator", generator), ("discriminator", discriminator))
+    }
+    trainer = make_trainer(generator, discriminator, precision=scales, **sgd)
+    trainer.run()
+    batch = batches()[0]
+    reference_step(
+        *references,
+        batch["target"],
+        batch["source"],
+        (torch.optim.SGD(references[0].parameters(), lr=0.05), torch.optim.SGD(references[1].parameters(), lr=0.05)),
+    )
+    assert trainer.scaler.state_dict()["_growth_tracker"] == 2
+    assert_close(generator, references[0])
+    assert_close(discriminator, references[1])

@@ -8,7 +8,7 @@ from monai.losses import PatchAdversarialLoss
 from torch import nn
 from torch.nn import functional
 
-from monai_nce.engines import CycleTrainer
+from monai_nce.engines import CycleTrainer, Precision
 
 
 def make_trainer(kit, batch, **options) -> CycleTrainer:
@@ -97,7 +97,8 @@ def test_one_iteration_by_hand(kit):
     assert output == pytest.approx(
         {"adversarial_loss": 0.5**2 + 0.875**2, "cycle_loss": 10 * (0.125 + 0.0625), "loss": 2.890625}
     )
-    # real CECT -0.25, judged -0.5; real NECT 0.5, judged -0.5
+    # real CECT -0.25, judged -0.5; real NECT 0.5, judged -0.5; of the four only synthetic NECT is judged rightly
+    assert float(trainer.state.output["discriminator_accuracy"]) == 0.25
     of_discriminators = (1.5**2 + 1.5**2) / 2 + (1.5**2 + 0.125**2) / 2
     assert float(trainer.state.output["discriminator_loss"]) == pytest.approx(of_discriminators)
     # adversarial, NECT there and back, CECT there and back
@@ -129,7 +130,8 @@ NETWORKS = ("network", "auxiliary", "discriminator", "source_discriminator")
         ("nothing", set()),
     ],
 )
-def test_which_networks_each_loss_reaches(kit, batch, kept, reached):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_which_networks_each_loss_reaches(kit, batch, kept, reached, precision):
     made = kit(1)
     judges: list[str] = []
     for name in ("discriminator", "source_discriminator"):
@@ -150,7 +152,9 @@ def test_which_networks_each_loss_reaches(kit, batch, kept, reached):
         domain = next(key for key in ("source", "target") if torch.equal(target, batch[key]))
         return share(f"cycle, {domain}") * made.rec(pred, target)
 
-    make_trainer(made, batch, adversarial_loss=adversarial, cycle_loss=cycle).run()
+    make_trainer(
+        made, batch, adversarial_loss=adversarial, cycle_loss=cycle, precision=Precision(precision)
+    ).run()
     assert len(met) == 8 and met >= {kept} - {"nothing"}
     gradients = {name: [p.grad for p in getattr(made, name).parameters()] for name in NETWORKS}
     assert {name for name in NETWORKS if any(g is not None and g.any() for g in gradients[name])} == reached
@@ -187,7 +191,7 @@ def test_each_step_moves_its_own_networks_alone(kit, batch, equal_weights):
 def test_the_generators_losses_leave_no_gradient_in_the_discriminators(kit, batch):
     made = kit(1)
     trainer = make_trainer(made, batch)
-    trainer._train_discriminator = lambda *args: torch.zeros(())  # the generators' step alone
+    trainer._train_discriminator = lambda *args: (torch.zeros(()), torch.zeros(()))  # the generators' step alone
     trainer.run()
     for network in (made.discriminator, made.source_discriminator):
         assert all(p.grad is None for p in network.parameters())

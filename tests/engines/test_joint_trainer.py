@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from monai_nce.engines import JointTrainer
+from monai_nce.engines import JointTrainer, Precision
 from monai_nce.losses import ThreeClassAdversarialLoss
 
 INPUT, OUTPUT, SYNTHETIC = 0, 1, 2
@@ -100,13 +100,16 @@ NETWORKS = ("auxiliary", "network", "discriminator")
         ("nothing", set()),
     ],
 )
-def test_which_networks_each_equation_reaches(kit, batch, kept, reached):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_which_networks_each_equation_reaches(kit, batch, kept, reached, precision):
     made = kit(3)
 
     def reconstruction(pred, target):
         return float(kept == "Eq. 5") * made.rec(pred, target)
 
-    make_trainer(made, batch, adversarial_loss=Kept(kept), loss_function=reconstruction).run()
+    make_trainer(
+        made, batch, adversarial_loss=Kept(kept), loss_function=reconstruction, precision=Precision(precision)
+    ).run()
     gradients = {name: [p.grad for p in getattr(made, name).parameters()] for name in NETWORKS}
     assert {name for name in NETWORKS if any(g is not None and g.any() for g in gradients[name])} == reached
     assert all(p.grad is None for p in made.classifier.parameters())
