@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from monai.data import MetaTensor
@@ -17,7 +17,9 @@ from monai_nce.transforms import StackMean, slice_stacks, stack_centres, stack_p
 
 from .runtime import Backend, Runtime
 
-__all__ = ["SliceStackInferer"]
+__all__ = ["SliceStackInferer", "run_batches"]
+
+T = TypeVar("T")
 
 
 class SliceStackInferer(Inferer):
@@ -128,7 +130,7 @@ class SliceStackInferer(Inferer):
 
         centres = stack_centres(depth, self.slices, self.stride)
         batches = [centres[i : i + self.batch_size] for i in range(0, len(centres), self.batch_size)]
-        predictions = map(predict, batches) if backend is None else _in_threads(predict, batches, backend.workers)
+        predictions = run_batches(predict, batches, 1 if backend is None else backend.workers)
         mean = StackMean(depth)
         bar = tqdm(batches, desc="slices", unit="batch", leave=False, disable=not self.progress)
         for batch, prediction in zip(bar, predictions, strict=True):
@@ -136,15 +138,20 @@ class SliceStackInferer(Inferer):
         return mean.volume()
 
 
-def _in_threads(
-    predict: Callable[[Sequence[int]], torch.Tensor], batches: Sequence[Sequence[int]], workers: int
-) -> Iterator[torch.Tensor]:
-    """Predictions of the batches in their order, several at work at once."""
-    if min(workers, len(batches)) == 1:
-        yield from map(predict, batches)
+def run_batches(work: Callable[[T], torch.Tensor], batches: Sequence[T], workers: int) -> Iterator[torch.Tensor]:
+    """Results of ``work`` for the batches in their order, several at work at once.
+
+    Args:
+        work: a :class:`Backend`, or a function around one.
+        batches: what it is called with.
+        workers: of the backend.
+    """
+    workers = min(workers, len(batches))
+    if workers <= 1:
+        yield from map(work, batches)
         return
-    pool = ThreadPoolExecutor(min(workers, len(batches)), thread_name_prefix="inference")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="inference")
     try:
-        yield from pool.map(predict, batches)
+        yield from pool.map(work, batches)
     finally:
         pool.shutdown(cancel_futures=True)

@@ -26,7 +26,8 @@ def cpu_workers(threads: int) -> int:
 class TorchBackend:
     """A network as PyTorch runs it.
 
-    Weights and input are converted, rather than cast anew in each pass as autocast does.
+    Weights are converted, rather than cast anew in each pass as autocast does. A network's ``fp32_modules`` stay in fp32;
+    one that has such modules is given its input in fp32, too.
 
     Args:
         network: copied, left as it is.
@@ -37,9 +38,12 @@ class TorchBackend:
     """
 
     def __init__(self, network: nn.Module, precision: str = "fp32") -> None:
-        self.dtype = DTYPES[precision]
         copied = copy.deepcopy(network).eval().requires_grad_(False)
-        self.network = copied.to(dtype=self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = copied.to(dtype=DTYPES[precision], memory_format=torch.channels_last)  # type: ignore[call-overload]
+        kept = getattr(network, "fp32_modules", ())
+        for name in kept:
+            self.network.get_submodule(name).float()
+        self.input_dtype = torch.float32 if kept else DTYPES[precision]
         on_cpu = all(value.device.type == "cpu" for value in copied.state_dict().values())
         threads = torch.get_num_threads()
         self.workers = cpu_workers(threads) if on_cpu else 1
@@ -51,5 +55,5 @@ class TorchBackend:
             torch.set_num_threads(self._threads)  # of this thread
             self._thread.ready = True
         with torch.inference_mode():
-            converted = stacks.to(dtype=self.dtype, memory_format=torch.channels_last)
+            converted = stacks.to(dtype=self.input_dtype, memory_format=torch.channels_last)
             return self.network(converted).float()

@@ -241,3 +241,20 @@ def test_a_failure_in_a_pass_reaches_the_caller(network, stacks, monkeypatch):
     monkeypatch.setattr(runtime, "TorchBackend", lambda net, precision: Failing(net, 0.0))
     with pytest.raises(RuntimeError, match="out of memory"):
         SliceStackInferer(batch_size=2, runtime=Runtime("torch", "fp32"))(torch.zeros(1, 1, 8, 8, 9), network)
+
+
+def test_a_network_without_fp32_modules_runs_in_bf16_as_a_whole(stacks):
+    seen = []
+
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(x.dtype)
+            return self.conv(x)
+
+    ready = Runtime("torch", "bf16").prepare(Plain(), stacks)
+    assert ready(stacks).dtype == torch.float32
+    assert seen[-1] == torch.bfloat16
