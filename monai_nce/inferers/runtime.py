@@ -15,7 +15,7 @@ from torch import nn
 from monai_nce.errors import InputError
 from monai_nce.precision import best_precision
 
-from .onnx_export import exported_network
+from .onnx_export import exported_network, network_key
 from .onnxruntime_backend import OnnxRuntimeBackend
 from .openvino_backend import OpenVinoBackend
 from .torch_backend import TorchBackend
@@ -73,6 +73,7 @@ class Runtime:
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.tolerance = tolerance
         self._state: tuple[Any, ...] = ()
+        self._key: tuple[str, torch.device] | None = None
         self._ready: Backend | None = None
 
     def prepare(self, network: Callable[..., torch.Tensor], stacks: torch.Tensor) -> Backend:
@@ -94,7 +95,11 @@ class Runtime:
         bare = getattr(network, "module", network)
         state = (id(bare), *((value.data_ptr(), value._version) for value in bare.state_dict().values()))
         if self._ready is None or state != self._state:
-            self._ready, self._state = self._make(bare, stacks), state
+            # the weights were touched, which loading them again does too
+            key = (network_key(bare), stacks.device)
+            if self._ready is None or key != self._key:
+                self._ready, self._key = self._make(bare, stacks), key
+            self._state = state
         return self._ready
 
     def _make(self, network: nn.Module, stacks: torch.Tensor) -> Backend:

@@ -26,8 +26,8 @@ def cpu_workers(threads: int) -> int:
 class TorchBackend:
     """A network as PyTorch runs it.
 
-    Weights are converted, rather than cast anew in each pass as autocast does. A network's ``fp32_modules`` stay in fp32;
-    one that has such modules is given its input in fp32, too.
+    Weights are converted, rather than cast anew in each pass as autocast does. A network's ``fp32_modules`` stay in
+    fp32; one that has such modules is given its input in fp32, too.
 
     Args:
         network: copied, left as it is.

@@ -115,6 +115,8 @@ def test_a_network_is_made_ready_again_when_its_weights_move(network, stacks):
     prepared = Runtime("torch", "fp32")
     ready = prepared.prepare(network, stacks)
     assert prepared.prepare(network, stacks) is ready
+    network.load_state_dict(generator().state_dict())
+    assert prepared.prepare(network, stacks) is ready, "the same weights were loaded again"
     other = generator(1)
     network.load_state_dict(other.state_dict())
     moved = prepared.prepare(network, stacks)

@@ -1,0 +1,65 @@
+"""A network trained for minutes, for measurements that mean nothing with random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional
+from tqdm import trange
+
+from monai_nce.data import atomic_path, make_phantom_patient
+from monai_nce.precision import best_precision
+from monai_nce.transforms import WindowHU, slice_stacks
+
+__all__ = ["phantom_stacks", "trained_briefly"]
+
+PATIENTS = 6
+
+
+def phantom_stacks(index: int, size: int, slices: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Slice stacks of a phantom patient in the paper's window: aligned NECT and CECT, ``(slices, 3, size, size)``."""
+    patient = make_phantom_patient(index, size=size, slices=slices)
+    source, target = (
+        slice_stacks(WindowHU()(torch.from_numpy(volume).float()[None]), 3)
+        for volume in (patient.nect_aligned, patient.cect)
+    )
+    return source, target
+
+
+def trained_briefly(network: nn.Module, path: Path, size: int, iterations: int, device: torch.device) -> nn.Module:
+    """L1 regression of aligned phantom pairs, in the precision the device is fast in; read from ``path`` if it is there.
+
+    How far a rounding error grows depends on the weights: the first ones give a wrong idea of it.
+
+    Args:
+        network: to train, in place.
+        path: of the weights.
+        size: pixels along both in-plane axes.
+        iterations: batches of four stacks.
+        device: where to train.
+    """
+    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if path.is_file():
+        network.load_state_dict(torch.load(path, map_location=device, weights_only=True))
+        return network.eval()
+    pairs = [phantom_stacks(index, size, 16) for index in range(PATIENTS)]
+    source, target = (torch.cat(stacks) for stacks in zip(*pairs, strict=True))
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, betas=(0.5, 0.999))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-4, total_steps=iterations)
+    random = torch.Generator().manual_seed(0)
+    short = getattr(torch, {"bf16": "bfloat16"}.get(best_precision(device.type), "float32"))
+    for _ in trange(iterations, desc=f"training at {size}", mininterval=5):
+        chosen = torch.randint(len(source), (4,), generator=random)
+        x, y = source[chosen].to(device), target[chosen].to(device)
+        with torch.autocast(device.type, dtype=short, enabled=short != torch.float32):
+            prediction = network(x)
+        loss = functional.l1_loss(prediction.float(), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    with atomic_path(path) as partial:
+        torch.save(network.state_dict(), partial)
+    return network.eval()
