@@ -9,6 +9,7 @@ from .parallel import bare, mean_over_ranks, parallel
 from .precision import Precision
 from .prepare_batch import DomainBatch, RealPair, SyntheticPair
 from .supervised_iteration import SupervisedIteration
+from .validation_share import ValidationShare
 
 __all__ = [
     "AlternatingTrainer",
@@ -20,6 +21,7 @@ __all__ = [
     "SupervisedIteration",
     "SyntheticPair",
     "ThreeClassAdversarialTrainer",
+    "ValidationShare",
     "bare",
     "compiled",
     "mean_over_ranks",
