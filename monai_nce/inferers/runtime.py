@@ -95,15 +95,15 @@ class Runtime:
         bare = getattr(network, "module", network)
         state = (id(bare), *((value.data_ptr(), value._version) for value in bare.state_dict().values()))
         if self._ready is None or state != self._state:
+            chosen = self._choose(stacks.device.type)
             # the weights were touched, which loading them again does too
             key = (network_key(bare), stacks.device)
             if self._ready is None or key != self._key:
-                self._ready, self._key = self._make(bare, stacks), key
+                self._ready, self._key = self._make(bare, stacks, *chosen), key
             self._state = state
         return self._ready
 
-    def _make(self, network: nn.Module, stacks: torch.Tensor) -> Backend:
-        backend, precision = self._choose(stacks.device.type)
+    def _make(self, network: nn.Module, stacks: torch.Tensor, backend: str, precision: str) -> Backend:
         try:
             ready = self._checked(network, stacks, backend, precision)
         except InputError as error:
