@@ -29,7 +29,7 @@ def phantom_stacks(index: int, size: int, slices: int) -> tuple[torch.Tensor, to
 
 
 def trained_briefly(network: nn.Module, path: Path, size: int, iterations: int, device: torch.device) -> nn.Module:
-    """L1 regression of aligned phantom pairs, in the precision the device is fast in; from ``path`` where that is there.
+    """L1 regression of aligned phantom pairs, in the precision the device is fast in; from ``path`` if there.
 
     How far a rounding error grows depends on the weights: the first ones give a wrong idea of it.
 

@@ -30,7 +30,7 @@ def network_key(network: nn.Module) -> str:
         digest.update(f"{name} {type(module).__qualname__} {sorted(plain.items())}".encode())
     for name, value in network.state_dict().items():
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(value.detach().cpu().float().numpy().tobytes())  # in the order of its axes, not of its memory
     return digest.hexdigest()[:16]
 
 

@@ -111,6 +111,11 @@ def test_structure_counts_not_only_weights(stacks, tmp_path):
         torch.testing.assert_close(ready(stacks), fp32(net, stacks), atol=2e-5, rtol=0)
 
 
+def test_the_memory_format_does_not_count(network):
+    key = onnx_export.network_key(network)
+    assert onnx_export.network_key(network.to(memory_format=torch.channels_last)) == key
+
+
 def test_a_network_is_made_ready_again_when_its_weights_move(network, stacks):
     prepared = Runtime("torch", "fp32")
     ready = prepared.prepare(network, stacks)
