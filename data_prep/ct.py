@@ -22,6 +22,7 @@ from data_prep.patient import PairSettings
 from data_prep.phases import WANTED
 from monai_nce.data.layout import SPLITS, DatasetWriter
 from monai_nce.data.reader import AIR_HU, check_volume, find_volumes, read_ct
+from monai_nce.data.shard import process_rank
 from monai_nce.data.splits import split_patients
 from monai_nce.data.volumes import FoundVolume
 from monai_nce.errors import InputError
@@ -156,6 +157,8 @@ def _run(options: argparse.Namespace) -> None:
         _run_archive(options)
         return
     _only_with_named(options)
+    if process_rank()[0]:
+        return  # volumes that are named are few: the first process does them
     prepare_ct(
         options.nect,
         options.cect,

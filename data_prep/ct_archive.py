@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -18,6 +18,7 @@ from data_prep.contact_sheet import write_contact_sheets
 from data_prep.pair_list import ListedPair, read_pair_list
 from data_prep.parallel import in_processes
 from data_prep.patient import Job, Outcome, PairSettings, prepare_patient
+from data_prep.ranks import Ranks
 from monai_nce import __version__
 from monai_nce.data.layout import REPORT, SPLITS, DatasetWriter
 from monai_nce.data.splits import split_patients
@@ -43,7 +44,9 @@ def prepare_archive(
 ) -> Path:
     """Write a data set with one pair for each patient, a report and a contact sheet: all of it, or nothing.
 
-    A patient without a usable pair is left out, with a line on stderr and the reason in the report.
+    Where ``torchrun`` started several processes, on one machine or on several that share ``out_dir`` and the input,
+    each prepares a part of the patients; rank 0 puts the data set in place once all are done. A patient without a
+    usable pair is left out, with a line on stderr and the reason in the report.
 
     Args:
         out_dir: folder of the data set.
@@ -65,7 +68,10 @@ def prepare_archive(
         ChildProcessError: if a worker was killed.
     """
     settings = settings or PairSettings()
-    jobs = _listed_jobs(pair_list, studies) if pair_list else _found_jobs(studies, preset)
+    ranks = Ranks()
+    if ranks.rank:
+        _assist(out_dir, settings, workers, ranks)
+        return out_dir
     made = {
         "tool": "data_prep ct",
         "version": __version__,
@@ -76,30 +82,37 @@ def prepare_archive(
         "seed": seed,
     }
     del made["spacing"]
-    dataset = DatasetWriter(
-        out_dir,
-        name=f"CT, paired ({preset})" if preset else "CT, paired",
-        description="Non-contrast and contrast-enhanced CT of each patient in the geometry of Seo et al., WACV 2021.",
-        licence=PRESETS[preset].licence if preset else "that of the volumes it was made from",
-        provenance=made,
-        overwrite=overwrite,
-        work=_fingerprint(jobs, made),
-        resume=resume,
-    )
+    with ranks.others_go_on_error():
+        jobs = _listed_jobs(pair_list, studies) if pair_list else _found_jobs(studies, preset)
+        dataset = DatasetWriter(
+            out_dir,
+            name=f"CT, paired ({preset})" if preset else "CT, paired",
+            description="Non-contrast and contrast-enhanced CT of each patient in the geometry of Seo et al., WACV"
+            " 2021.",
+            licence=PRESETS[preset].licence if preset else "that of the volumes it was made from",
+            provenance=made,
+            overwrite=overwrite,
+            work=_fingerprint(jobs, made),
+            resume=resume,
+        )
     with dataset:
         left_out, shown = [], _Lines(progress)
-        todo = [job for job in jobs if job.patient not in dataset.finished]
-        rows: dict[str, dict[str, Any]] = dict(dataset.finished)
-        bar = tqdm(total=len(jobs), initial=len(rows), desc="ct", unit="patient", disable=not progress)
+        todo = ranks.share([job for job in jobs if job.patient not in dataset.finished]) or []
+        finished = len(dataset.finished)
+        bar = tqdm(total=finished + len(todo), initial=finished, desc="ct", unit="patient", disable=not progress)
         with bar:
             for outcome in in_processes(partial(prepare_patient, settings=settings), todo, workers):
                 shown.add(outcome.lines)
-                if _add(dataset, outcome):
-                    rows[outcome.patient] = outcome.row
-                else:
+                if not _add(dataset, outcome):
                     left_out.append(outcome.row)
                 bar.update()
+        _, *of_others = ranks.gather(_Share([], []))
+        for share in of_others:
+            shown.add(share.lines)
+            left_out += share.left_out
         shown.close()
+        dataset.take_over()
+        rows: dict[str, dict[str, Any]] = dataset.finished
         if not rows:
             first = min(left_out, key=lambda row: str(row["patient"]))
             raise InputError(
@@ -119,6 +132,27 @@ def prepare_archive(
         if not splits[split]:
             print(f"notice: too few patients for a {split} split; it is empty", file=sys.stderr)
     return out_dir
+
+
+class _Share(NamedTuple):
+    """What another process has to say to rank 0; its pairs lie in the data set already."""
+
+    lines: list[str]
+    left_out: list[dict[str, Any]]
+
+
+def _assist(out_dir: Path, settings: PairSettings, workers: int, ranks: Ranks) -> None:
+    """Prepare what rank 0 gives, into the data set that it has begun and will put in place."""
+    todo: list[Job] | None = ranks.share()
+    if todo is None:
+        return
+    dataset = DatasetWriter.join(out_dir)
+    share = _Share([], [])
+    for outcome in in_processes(partial(prepare_patient, settings=settings), todo, workers):
+        share.lines.extend(outcome.lines)
+        if not _add(dataset, outcome):
+            share.left_out.append(outcome.row)
+    ranks.gather(share)
 
 
 class _Lines:

@@ -19,8 +19,10 @@ from nibabel.affines import voxel_sizes
 from tqdm import tqdm
 
 from data_prep.lines import one_line, say
+from data_prep.ranks import Ranks
 from monai_nce.data.examine import Examined, examine
 from monai_nce.data.file_tree import ReaderWarning
+from monai_nce.data.shard import process_rank
 from monai_nce.data.volumes import FoundVolume, find_images
 from monai_nce.errors import InputError
 
@@ -31,7 +33,7 @@ HEAD = ("", "kind", "modality", "shape", "spacing in mm", "contrast", "descripti
 
 
 def inspect(path: Path) -> tuple[list[Examined], list[str]]:
-    """Examine every volume at or below a path.
+    """Examine every volume at or below a path, shared among the processes where ``torchrun`` started several.
 
     Args:
         path: a file or folder.
@@ -42,9 +44,20 @@ def inspect(path: Path) -> tuple[list[Examined], list[str]]:
     Raises:
         InputError: if the path does not exist.
     """
-    found, notes = find(path)
-    bar = tqdm(found, desc="inspect", unit="volume", leave=False, disable=None)  # None: only on a terminal
-    return [replace(examine(volume), volume=None) for volume in bar], notes
+    ranks = Ranks()
+    found: list[FoundVolume] = []
+    notes: list[str] = []
+    if ranks.rank == 0:
+        with ranks.others_go_on_error():
+            found, notes = find(path)
+    own = ranks.share(list(enumerate(found)))
+    if own is None:
+        return [], []
+    # disable=None: only on a terminal
+    bar = tqdm(own, desc="inspect", unit="volume", leave=False, disable=True if ranks.rank else None)
+    examined = [(index, replace(examine(volume), volume=None)) for index, volume in bar]
+    together = dict(one for part in ranks.gather(examined) for one in part)
+    return [together[index] for index in sorted(together)], notes
 
 
 def find(path: Path) -> tuple[list[FoundVolume], list[str]]:
@@ -106,6 +119,8 @@ def _run(options: argparse.Namespace) -> int:
     except InputError as error:
         volumes, notes = [], [f"error: {error}"]
     else:
+        if process_rank()[0]:
+            return 0  # rank 0 has it all, and says it
         if not volumes:
             notes.append(f"error: {options.path}: no image found")
     if options.json:

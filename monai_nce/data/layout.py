@@ -74,7 +74,8 @@ class DatasetWriter:
         resume: go on where a run with the same ``work`` stopped, if there is one.
 
     Attributes:
-        finished: patients that an earlier run has added, with the notes it gave them.
+        finished: patients that were added, as far as :meth:`take_over` has seen them, with the notes they were given;
+            at the beginning those of an earlier run.
 
     Raises:
         InputError: if ``out_dir`` is not a folder, or holds a data set and ``overwrite`` is not set; if it holds an
@@ -122,7 +123,28 @@ class DatasetWriter:
             self._made = make_folders(self._staging)
         else:
             self._staging, self._made = self._run.folder, self._run.made
-            self._take_over(self._run)
+            self.take_over()
+
+    @classmethod
+    def join(cls, out_dir: str | PathLike[str]) -> DatasetWriter:
+        """Add patients to the data set that another process has begun with ``work``.
+
+        That process puts everything in place, after :meth:`take_over`, and removes it on a failure; of this writer
+        only :meth:`add` is of use.
+
+        Args:
+            out_dir: folder of the data set, shared with that process.
+
+        Raises:
+            InputError: if no run is unfinished there.
+        """
+        writer = cls.__new__(cls)
+        writer.out_dir = Path(out_dir)
+        writer._items = {split: [] for split in SPLITS}
+        writer._patients, writer._files, writer.finished = set(), set(), {}
+        writer._run = UnfinishedRun.join(writer.out_dir)
+        writer._staging, writer._made = writer._run.folder, []
+        return writer
 
     def add(
         self,
@@ -257,14 +279,20 @@ class DatasetWriter:
             self._run.release()
         remove_empty(self._made)
 
-    def _take_over(self, run: UnfinishedRun) -> None:
-        """Register the patients that an earlier run has finished."""
-        for done in run.finished():
+    def take_over(self) -> None:
+        """Register the patients that an earlier run, or processes that joined this one, have finished.
+
+        To be called when no other process adds any more: what is left in part is removed.
+        """
+        if self._run is None:
+            return
+        for done in self._run.finished():
             item = done["item"]
             if all((self._staging / item[role]).is_file() for role in ROLES if role in item):
-                self._register(done["split"], item)
+                if item["patient"] not in self._patients:
+                    self._register(done["split"], item)
                 self.finished[item["patient"]] = done["note"]
-        run.keep_only(VOLUMES, self._files)
+        self._run.keep_only(VOLUMES, self._files)
 
     def _register(self, split: str, item: dict[str, str]) -> None:
         self._patients.add(item["patient"])
@@ -276,7 +304,8 @@ class DatasetWriter:
 
     def _give_up(self, error: BaseException) -> None:
         """Keep what can be resumed, unless the input was at fault."""
-        if self._run is not None and self._patients and not isinstance(error, InputError):
+        finished = self._run is not None and (self._patients or self._run.finished())
+        if self._run is not None and finished and not isinstance(error, InputError):
             self._run.release()
         else:
             self.discard()

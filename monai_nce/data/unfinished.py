@@ -56,6 +56,22 @@ class UnfinishedRun:
             _remove(left)
         write_json(known, {"work": work})
 
+    @classmethod
+    def join(cls, out_dir: Path) -> UnfinishedRun:
+        """Take part in the run that another process has begun and holds the lock of.
+
+        Args:
+            out_dir: folder that the run writes to.
+
+        Raises:
+            InputError: if there is no such run, as where ``out_dir`` is not shared with that process.
+        """
+        run = cls.__new__(cls)
+        run.folder, run.made, run._lock = out_dir / NAME, [], None
+        if not (run.folder / WORK).is_file():
+            raise InputError(f"{out_dir}: expected the unfinished run of rank 0 but found none; is the folder shared?")
+        return run
+
     def note(self, name: str, content: Any) -> None:
         """Take down that something is finished.
 

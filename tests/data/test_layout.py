@@ -340,6 +340,36 @@ def test_a_patient_whose_file_is_gone_is_not_finished(tmp_path: Path) -> None:
     dataset.discard()
 
 
+def test_another_writer_joins_and_the_first_takes_over_what_it_added(tmp_path: Path) -> None:
+    with DatasetWriter(tmp_path / "set", **ABOUT, work="w") as dataset:
+        dataset.add("training", "a", AFFINE, source=VOLUME, note=1)
+        joined = DatasetWriter.join(tmp_path / "set")
+        joined.add("test", "b", AFFINE, target=VOLUME, note=2)
+        assert dataset.finished == {}
+        dataset.take_over()
+        assert dataset.finished == {"a": 1, "b": 2}
+    assert [(item["patient"], item["split"]) for item in read_datalist(tmp_path / "set")] == [
+        ("a", "training"),
+        ("b", "test"),
+    ]
+
+
+def test_what_a_joined_writer_finished_is_kept_when_the_first_fails_before_its_own_first_patient(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(OSError, match="full"), DatasetWriter(tmp_path / "set", **ABOUT, work="w"):
+        DatasetWriter.join(tmp_path / "set").add("test", "b", AFFINE, target=VOLUME)
+        raise OSError(28, "full")
+    dataset = DatasetWriter(tmp_path / "set", **ABOUT, work="w", resume=True)
+    assert dataset.finished == {"b": None}
+    dataset.discard()
+
+
+def test_a_folder_that_is_not_shared_cannot_be_joined(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is the folder shared"):
+        DatasetWriter.join(tmp_path)
+
+
 @pytest.mark.parametrize("error", [InputError("bad"), None])
 def test_bad_input_and_success_leave_no_unfinished_run(error: BaseException | None, tmp_path: Path) -> None:
     if error is None:
