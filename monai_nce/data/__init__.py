@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from monai_nce.data.background import FinishBehind, VolumeLoader
 from monai_nce.data.epoch_sampler import EpochIndex, EpochSampler
 from monai_nce.data.file_tree import ReaderWarning
 from monai_nce.data.inference_items import check_inference_items, inference_items
 from monai_nce.data.layout import ROLES, SPLITS, DatasetWriter, read_datalist, read_datalist_file
+from monai_nce.data.load_image_hu import LoadImageHUd
+from monai_nce.data.loader_workers import outlast_signals
 from monai_nce.data.pairs import evaluation_pairs, regression_pairs
 from monai_nce.data.phantom import LABELS, PhantomPatient, make_phantom_patient
 from monai_nce.data.phantom_dataset import ensure_phantom_dataset, write_phantom_dataset
@@ -25,6 +28,8 @@ __all__ = [
     "SPLITS",
     "CTReader",
     "DatasetWriter",
+    "FinishBehind",
+    "LoadImageHUd",
     "EpochIndex",
     "EpochSampler",
     "FoundVolume",
@@ -33,6 +38,7 @@ __all__ = [
     "SaveDicomSeriesd",
     "SaveImageHUd",
     "SliceStackDataset",
+    "VolumeLoader",
     "atomic_path",
     "check_inference_items",
     "check_output_format",
@@ -43,6 +49,7 @@ __all__ = [
     "find_volumes",
     "inference_items",
     "make_phantom_patient",
+    "outlast_signals",
     "process_rank",
     "read_ct",
     "read_datalist",

@@ -7,6 +7,7 @@ reader, without the value.
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -42,6 +43,7 @@ READ = (
     *("SliceThickness", "SpecificCharacterSet", "StudyDescription", "StudyInstanceUID", "SyntheticData"),
     "TemporalPositionIdentifier",
 )
+_silence = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class DicomFile:
 def quiet_pydicom(path: Path) -> Iterator[None]:
     """Silence pydicom, and say in one line where it is missing.
 
+    In one thread at a time: what is silenced is the whole process, and who comes last would not wake it up again.
+
     Args:
         path: what is read, for the message.
 
@@ -77,14 +81,15 @@ def quiet_pydicom(path: Path) -> Iterator[None]:
     except ImportError as error:
         raise InputError(f"{path}: reading DICOM needs pydicom: {INSTALL}") from error
     logger = logging.getLogger("pydicom")
-    disabled = logger.disabled
-    logger.disabled = True
-    try:
-        with warnings.catch_warnings(), config.disable_value_validation():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = disabled
+    with _silence:
+        disabled = logger.disabled
+        logger.disabled = True
+        try:
+            with warnings.catch_warnings(), config.disable_value_validation():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            logger.disabled = disabled
 
 
 def is_dicom(path: Path) -> bool:

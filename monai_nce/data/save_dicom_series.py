@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Hashable, Mapping, Sequence
+from functools import lru_cache
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,14 @@ import numpy as np
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from monai_nce.data.dicom_files import quiet_pydicom
 from monai_nce.data.dicom_geometry import DicomSeries
 from monai_nce.data.dicom_header import Derivation
 from monai_nce.data.dicom_reader import check_dicom
 from monai_nce.data.dicom_writer import check_series_folder, write_derived_series
 from monai_nce.data.nifti_reader import is_nifti_name
+from monai_nce.data.recent import listed_volume
+from monai_nce.data.writers import writing
 from monai_nce.errors import InputError
 
 __all__ = ["OUTPUT_FORMATS", "SaveDicomSeriesd", "check_output_format", "series_folder"]
@@ -109,16 +112,20 @@ class SaveDicomSeriesd(MapTransform):
                     f"expected a volume on the grid of the acquired series, {(1, *series.shape)}, but got"
                     f" {tuple(volume.shape)} or another affine"
                 )
-            weights = hashlib.sha256(self.checkpoint.read_bytes()).hexdigest()
+            state = self.checkpoint.stat()
+            weights = _hash(self.checkpoint, state.st_mtime_ns, state.st_size)
             folder = series_folder(d[self.output_key])
-            try:
+            with writing(folder):
                 write_derived_series(folder, volume[0], series.files, Derivation(weights, self.mode, *self.window))
-            except OSError as error:
-                raise InputError(f"{folder}: cannot be written: {error.strerror or 'unknown error'}") from error
         return d
 
 
 def _acquired(source: str | Sequence[str]) -> DicomSeries:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # said when the series is read
-        return check_dicom(Path(source) if isinstance(source, str) else [Path(path) for path in source])
+    paths = Path(source) if isinstance(source, str) else [Path(path) for path in source]
+    with quiet_pydicom(paths if isinstance(paths, Path) else paths[0]):  # warnings are said when the series is read
+        return check_dicom(listed_volume(source) or paths)
+
+
+@lru_cache(maxsize=1)
+def _hash(checkpoint: Path, mtime_ns: int, size: int) -> str:
+    return hashlib.sha256(checkpoint.read_bytes()).hexdigest()

@@ -8,8 +8,7 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from monai_nce.data.writers import write_nifti_hu
-from monai_nce.errors import InputError
+from monai_nce.data.writers import write_nifti_hu, writing
 
 __all__ = ["SaveImageHUd"]
 
@@ -47,8 +46,6 @@ class SaveImageHUd(MapTransform):
             if volume.ndim != 4 or volume.shape[0] != 1:
                 raise ValueError(f"expected a volume of shape (1, H, W, D) but got {tuple(volume.shape)}")
             path = d[self.output_key]
-            try:
+            with writing(path):
                 write_nifti_hu(path, volume[0], volume.affine, description=self.description)
-            except OSError as error:
-                raise InputError(f"{path}: cannot be written: {error.strerror or 'unknown error'}") from error
         return d

@@ -6,7 +6,9 @@ turn NaN into 0 without a word.
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from nibabel.affines import apply_affine
 from numpy.typing import ArrayLike
 
 from monai_nce.data.atomic import atomic_path, make_folders, remove_empty
+from monai_nce.errors import InputError
 
 __all__ = [
     "as_int16_hu",
@@ -28,10 +31,27 @@ __all__ = [
     "write_json",
     "write_nifti_hu",
     "write_nifti_labels",
+    "writing",
 ]
 
 MAX_DESCRIPTION = 79  # bytes in a NIfTI header's descrip field, less its closing zero
 QFORM_TOLERANCE_MM = 0.01  # a quaternion that misplaces a corner of the volume by more is not written as valid
+
+
+@contextlib.contextmanager
+def writing(path: str | PathLike[str]) -> Iterator[None]:
+    """Say in one line that a result cannot be written.
+
+    Args:
+        path: the result, for the message.
+
+    Raises:
+        InputError: for an OSError of the body, such as that of a full disk.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or 'unknown error'}") from error
 
 
 def write_json(path: str | PathLike[str], obj: Any) -> None:

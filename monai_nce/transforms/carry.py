@@ -54,6 +54,8 @@ class CarryHU:
                 "expected one shape but got "
                 f"{tuple(pred_hu.shape)}, {tuple(windowed_hu.shape)} and {tuple(input_hu.shape)}"
             )
+        # a GPU may have computed it, but the scan waits where it was read
+        pred_hu, windowed_hu = pred_hu.to(input_hu.device), windowed_hu.to(input_hu.device)
         changed = pred_hu if self.mode == "clamp" else input_hu + (pred_hu - windowed_hu)
         # the scan may have come with its axes in any order
         affine = getattr(input_hu, "affine", None)

@@ -10,9 +10,10 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.data.utils import affine_to_spacing
 from monai.transforms import InvertibleTransform, MapTransform, Resize
-from monai.transforms.spatial.functional import resize
+from monai.transforms.utils import scale_affine
 from monai.utils import convert_to_tensor
 from monai.utils.enums import TraceKeys
+from torch.nn import functional
 
 from monai_nce.errors import InputError
 
@@ -65,25 +66,30 @@ class InPlaneSpacingd(MapTransform, InvertibleTransform):
             image = convert_to_tensor(d[key], track_meta=True)
             size = self._in_plane_size(image)
             reduces = any(new < old for new, old in zip(size, image.shape[1:3], strict=True))
-            d[key] = resize(
-                image,
-                (*size, image.shape[3]),
-                mode="area" if reduces else "trilinear",
-                align_corners=None,
-                dtype=torch.float32,
-                input_ndim=3,
-                anti_aliasing=False,
-                anti_aliasing_sigma=None,
-                lazy=False,
-                transform_info=self._resize.get_transform_info(),
-            )
+            d[key] = self._resized(image, size, "area" if reduces else "bilinear", self._resize.get_transform_info())
         return d
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            original_size = self._resize.pop_transform(d[key])[TraceKeys.ORIG_SIZE]
-            back = Resize(spatial_size=original_size, mode="trilinear")
-            with back.trace_transform(False):
-                d[key] = back(d[key])
+            original_size = tuple(self._resize.pop_transform(d[key])[TraceKeys.ORIG_SIZE])
+            d[key] = self._resized(d[key], original_size[:2], "bilinear", None)
         return d
+
+    def _resized(
+        self, image: MetaTensor, size: tuple[int, ...], mode: str, transform_info: dict[str, Any] | None
+    ) -> MetaTensor:
+        """As MONAI's ``resize`` along three axes does it, but several times as fast: it would go through all of D."""
+        before, after = tuple(image.shape[1:]), (*size, image.shape[3])
+        meta = self._resize.track_transform_meta(
+            image,
+            sp_size=after,
+            affine=scale_affine(before, after),
+            orig_size=before,
+            transform_info=transform_info,
+        )
+        volume = image.as_tensor().to(torch.float32)
+        if before != after:
+            slices = volume.permute(0, 3, 2, 1)  # in one piece, where the volume lies in memory as in its file
+            volume = functional.interpolate(slices, size=size[::-1], mode=mode).permute(0, 3, 2, 1)
+        return MetaTensor(volume).copy_meta_from(meta)

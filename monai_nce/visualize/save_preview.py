@@ -8,6 +8,8 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from monai_nce.data.writers import writing
+
 from .preview import PreviewRow, axial_slices, draw_preview
 
 __all__ = ["SaveImagePreviewd"]
@@ -27,6 +29,9 @@ class SaveImagePreviewd(MapTransform):
         window_level: of the display, in HU.
         window_width: of the display, in HU.
         allow_missing_keys: leave out keys that the data lacks.
+
+    Raises:
+        InputError: when called and the disk is full or not writable.
     """
 
     def __init__(
@@ -57,5 +62,6 @@ class SaveImagePreviewd(MapTransform):
                 for z in reversed(positions)  # from the head down
             ]
             path = str(d[self.output_key]).removesuffix(".gz").removesuffix(".nii") + ".png"
-            draw_preview(path, rows, None, *self.names, *self.window, note="SYNTHETIC. Research use only.")
+            with writing(path):
+                draw_preview(path, rows, None, *self.names, *self.window, note="SYNTHETIC. Research use only.")
         return d
