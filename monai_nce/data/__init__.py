@@ -8,6 +8,7 @@ from monai_nce.data.file_tree import ReaderWarning
 from monai_nce.data.inference_items import check_inference_items, inference_items
 from monai_nce.data.layout import ROLES, SPLITS, DatasetWriter, read_datalist, read_datalist_file
 from monai_nce.data.load_image_hu import LoadImageHUd
+from monai_nce.data.loader_workers import outlast_signals
 from monai_nce.data.pairs import evaluation_pairs, regression_pairs
 from monai_nce.data.phantom import LABELS, PhantomPatient, make_phantom_patient
 from monai_nce.data.phantom_dataset import ensure_phantom_dataset, write_phantom_dataset
@@ -48,6 +49,7 @@ __all__ = [
     "find_volumes",
     "inference_items",
     "make_phantom_patient",
+    "outlast_signals",
     "process_rank",
     "read_ct",
     "read_datalist",

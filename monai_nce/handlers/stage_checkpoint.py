@@ -1,21 +1,29 @@
-"""Everything that a stage needs to go on, on disk after each epoch, so that a stopped training can be resumed."""
+"""A stage that can be stopped at any moment, by whom or whatever, and goes on as if nothing had happened."""
 
 from __future__ import annotations
 
-import random
+import signal
+import sys
+import time
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-import torch.distributed as dist
 from ignite.engine import Engine, Events
 from torch import nn
+from tqdm.auto import tqdm
 
-from monai_nce.data import atomic_path
+from monai_nce.data import EpochSampler
 from monai_nce.errors import InputError
+
+from .checkpoint_folder import CheckpointFolder
+from .random_state import random_state, set_random_state
+from .ranks import agree, gather, is_first_rank, process_count, share
+from .stage_log import StageLog
+from .stop_signals import StopSignals
+from .weights_saver import check_finite
 
 __all__ = ["StageCheckpoint"]
 
@@ -29,114 +37,215 @@ class Stateful(Protocol):
 
 
 class StageCheckpoint:
-    """Save a stage after each epoch; with ``resume``, start where the last complete epoch ended.
+    """Save a stage after each epoch, every few minutes in between and when it is told to stop; resume where it was.
 
-    The file holds the objects' states, the epoch, the loss scaler's state and the random states of every process, as
-    they are once all other handlers of the epoch are done. A resumed training therefore draws the same batches and ends
-    with the same weights as one that was never stopped. A finished stage is not trained again: its networks and random
-    states are loaded, and the next stage begins as if it had just ended.
+    A checkpoint holds the objects' states, epoch and iteration, the loss scaler's state and the random states of every
+    process, as they are once all other handlers are done; the data's order follows from the epoch. A resumed training
+    therefore sees the same batches and ends with the same weights as one that was never stopped. A finished stage is
+    not trained again: its networks and random states are loaded, and the next stage begins as if it had just ended.
 
-    It must be the first of a trainer's handlers: what the others show or save at the start depends on the epoch. Rank 0
-    alone writes; every process reads.
+    On SIGTERM and SIGINT the iteration at hand, or the validation, is ended and saved, and the program ends with
+    ``SystemExit(128 + number)``: no later stage begins. With several processes the signal may reach any of them. A
+    second one ends at once.
+
+    It must be the first of a trainer's handlers: what the others show or save at the start depends on the epoch. The
+    trainer's loader must have an :class:`monai_nce.data.EpochSampler`. Rank 0 alone writes; every process reads.
 
     Args:
-        path: of the checkpoint; replaced in one step.
+        path: folder of the checkpoints, see :class:`CheckpointFolder`.
         objects: what has a state, by name. A network under DistributedDataParallel is saved without its wrapper.
-        resume: start from ``path`` where it exists.
+        resume: start from the newest checkpoint that is whole, where there is one.
         name: of the stage, for the line that says where it goes on.
+        minutes: of work between two checkpoints, at most; 0 saves after every iteration.
+        keep: checkpoints that stay.
+        log: the stage's TensorBoard writer, told where the stage goes on.
 
     Raises:
-        InputError: when a stage is resumed from a file that is damaged, or was made for other networks or other data.
+        InputError: when all checkpoints are damaged or were made for other networks or other data, when one cannot be
+            written, or when a network holds NaN or Inf.
     """
 
     def __init__(
-        self, path: str | PathLike[str], objects: Mapping[str, Stateful], resume: bool = False, name: str = ""
+        self,
+        path: str | PathLike[str],
+        objects: Mapping[str, Stateful],
+        resume: bool = False,
+        name: str = "",
+        minutes: float = 10,
+        keep: int = 3,
+        log: StageLog | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.folder = CheckpointFolder(path, keep)
         self.objects = {key: getattr(value, "module", value) for key, value in objects.items()}
         self.resume = resume
-        self.name = name or self.path.stem
+        self.name = name or Path(path).name
+        self.seconds = 60 * minutes
+        self.log = log
+        self.signals = StopSignals()
+        self._saved_at = 0.0
 
     def attach(self, engine: Engine) -> None:
         """Args: engine: the stage's trainer."""
         engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, lambda engine, error: self.signals.restore())
+        engine.add_event_handler(Events.COMPLETED, self._end)
 
     def _start(self, engine: Engine) -> None:
-        if self.resume and self.path.is_file():
+        if not engine.has_event_handler(self._end_epoch, Events.EPOCH_COMPLETED):
+            # added now, to come after the schedulers and the validation, and to raise what none else has raised
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self._end_iteration)
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self._end_epoch)
+            engine.add_event_handler(Events.EXCEPTION_RAISED, _raise)
+        loader: Any = engine.state.dataloader
+        if not isinstance(getattr(loader, "sampler", None), EpochSampler):
+            raise InputError(f"{self.name}: expected a loader with an EpochSampler, so that a stopped epoch can go on")
+        # what starts an epoch's iterator draws a number: from its own generator, since a resumed epoch starts another
+        loader.generator = torch.Generator().manual_seed(loader.sampler.seed)
+        if self.resume and share(bool(self.folder.files())):
             self._load(engine)
-        if not engine.has_event_handler(self._save, Events.EPOCH_COMPLETED):
-            # added now, to come after the schedulers and the validation
-            engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+        else:
+            self.folder.begin()
+        self._saved_at = time.monotonic()
+        self.signals.install()
+
+    def _end_iteration(self, engine: Engine) -> None:
+        if engine.state.iteration % _epoch_length(engine) == 0:
+            return  # the epoch's end saves, after the validation
+        stop, due = agree(self.signals.received, time.monotonic() - self._saved_at >= self.seconds)
+        if stop or due:
+            self._save(engine)
+        if stop:
+            self._stop(engine, stop)
+
+    def _end_epoch(self, engine: Engine) -> None:
+        (stop,) = agree(self.signals.received)
+        self._save(engine)
+        if stop:
+            self._stop(engine, stop)
+
+    def _end(self, engine: Engine) -> None:
+        (stop,) = agree(self.signals.received)  # after the last save; the weights' savers come later than this
+        self.signals.restore()
+        if stop:
+            self._stop(engine, stop)
+
+    def _stop(self, engine: Engine, number: int) -> None:
+        self.signals.restore()
+        if is_first_rank():
+            length = _epoch_length(engine)
+            iteration = (engine.state.iteration - 1) % length + 1
+            tqdm.write(
+                f"{self.name}: stopped by {signal.Signals(number).name} after iteration {iteration} of {length} in "
+                f"epoch {engine.state.epoch}; saved in {self.folder.path}; go on with --resume true"
+            )
+            sys.stdout.flush()
+        raise SystemExit(128 + number)
 
     def _save(self, engine: Engine) -> None:
-        states: list[Any] = [_random_state(engine.state.device)]
-        if dist.is_available() and dist.is_initialized():
-            states = [None] * dist.get_world_size()
-            dist.all_gather_object(states, _random_state(engine.state.device))
-        if getattr(engine.state, "rank", 0) != 0:
-            return
-        scaler = getattr(engine, "scaler", None)
-        content = {
-            "objects": {key: value.state_dict() for key, value in self.objects.items()},
-            "epoch": engine.state.epoch,
-            "epoch_length": engine.state.epoch_length,
-            "scaler": None if scaler is None else scaler.state_dict(),
-            "random": states,
-        }
-        with atomic_path(self.path) as partial, open(partial, "wb") as file:
-            torch.save(content, file)
+        state, length = engine.state, _epoch_length(engine)
+        for key, value in self.objects.items():
+            if isinstance(value, nn.Module):
+                check_finite(value, f"{self.name}, epoch {state.epoch}, iteration {state.iteration}: {key}")
+        random = gather(random_state(state.device))
+        failure: InputError | None = None
+        if is_first_rank():
+            scaler = getattr(engine, "scaler", None)
+            content = {
+                "objects": {key: value.state_dict() for key, value in self.objects.items()},
+                "epoch": state.iteration // length,
+                "iteration": state.iteration,
+                "made_with": _circumstances(engine),
+                "scaler": None if scaler is None else scaler.state_dict(),
+                "random": random,
+            }
+            try:
+                self.folder.save(content, state.iteration // length, state.iteration)
+            except InputError as error:
+                failure = error
+        failure = share(failure)
+        if failure is not None:  # on all processes: none waits for another
+            raise failure
+        self._saved_at = time.monotonic()
 
     def _load(self, engine: Engine) -> None:
-        try:
-            content = torch.load(self.path, map_location="cpu", weights_only=True)
-            objects, epoch, length = content["objects"], int(content["epoch"]), content["epoch_length"]
-            scaler_state, states = content["scaler"], content["random"]
-        except Exception as error:  # of many kinds: a damaged pickle fails wherever the damage leads
-            raise InputError(f"{self.path}: not a readable checkpoint of a stage; train without resume") from error
+        path, content = self._read()
+        objects, made_with, here = content["objects"], content["made_with"], _circumstances(engine)
         if set(objects) != set(self.objects):
             raise InputError(
-                f"{self.path}: made by another method: expected the states of {', '.join(sorted(self.objects))} "
+                f"{path}: made by another method: expected the states of {', '.join(sorted(self.objects))} "
                 f"but got {', '.join(sorted(objects))}"
             )
-        if length != engine.state.epoch_length:
+        if made_with != here:
             raise InputError(
-                f"{self.path}: made with {length} iterations an epoch but here are {engine.state.epoch_length}: "
-                "other data, batch size or number of processes"
+                f"{path}: made with {_words(made_with)} but here are {_words(here)}: other data, batch size or number "
+                "of processes"
             )
-        rank = getattr(engine.state, "rank", 0)
         for key, value in self.objects.items():
             try:
                 value.load_state_dict(objects[key])
             except Exception as error:
                 what = "network" if isinstance(value, nn.Module) else "object"
-                raise InputError(f"{self.path}: {key} was saved from another {what} than the configured one") from error
+                raise InputError(f"{path}: {key} was saved from another {what} than the configured one") from error
         scaler = getattr(engine, "scaler", None)
-        if scaler is not None and scaler_state:
-            scaler.load_state_dict(scaler_state)
-        engine.state.epoch = epoch
-        engine.state.iteration = epoch * length
-        _set_random_state(states[rank], engine.state.device)
-        if rank == 0:
-            finished = epoch >= engine.state.max_epochs
-            done = "is finished" if finished else f"goes on after epoch {epoch} of {engine.state.max_epochs}"
-            print(f"{self.name} {done} ({self.path})", flush=True)
+        if scaler is not None and content["scaler"]:
+            scaler.load_state_dict(content["scaler"])
+        self._go_on(engine, content, path)
+
+    def _read(self) -> tuple[Path, Any]:
+        """The newest whole checkpoint, the same on every process."""
+        content: Any = None
+        found: Path | InputError = self.folder.path
+        if is_first_rank():
+            try:
+                found, content, damaged = self.folder.load()
+                for file in damaged:
+                    tqdm.write(f"warning: {file}: damaged; {found.name} is taken instead", file=sys.stderr)
+            except InputError as error:
+                found = error
+        found = share(found)
+        if isinstance(found, InputError):
+            raise found
+        # never sent from process to process: it may be gigabytes
+        return found, torch.load(found, map_location="cpu", weights_only=True) if content is None else content
+
+    def _go_on(self, engine: Engine, content: Mapping[str, Any], path: Path) -> None:
+        state: Any = engine.state
+        state.epoch, state.iteration = int(content["epoch"]), int(content["iteration"])
+        done = state.iteration % _epoch_length(engine)
+        loader: Any = state.dataloader
+        loader.sampler.skip(done * loader.batch_size)
+        if self.log is not None:
+            self.log.go_on(state.iteration)
+        set_random_state(content["random"][getattr(state, "rank", 0)], state.device)
+        if is_first_rank():
+            where = f"epoch {state.epoch} of {state.max_epochs}"
+            if done:
+                where = f"iteration {done} of {state.epoch_length} in epoch {state.epoch + 1} of {state.max_epochs}"
+            finished = state.epoch >= (state.max_epochs or 0)
+            print(f"{self.name} {'is finished' if finished else f'goes on after {where}'} ({path})", flush=True)
 
 
-def _random_state(device: torch.device) -> dict[str, Any]:
-    """Of all generators that a training draws from, as plain types and tensors, which can be loaded safely."""
-    kind, keys, position, has_gauss, gauss = np.random.get_state()
+def _circumstances(engine: Engine) -> dict[str, int]:
+    """What the place in an epoch means nothing without."""
+    loader: Any = engine.state.dataloader
     return {
-        "python": random.getstate(),
-        "numpy": (kind, torch.from_numpy(np.asarray(keys, dtype=np.int64)), position, has_gauss, gauss),
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        "stacks": len(loader.dataset),
+        "batch_size": int(loader.batch_size),
+        "processes": process_count(),
+        "iterations": _epoch_length(engine),
     }
 
 
-def _set_random_state(state: Mapping[str, Any], device: torch.device) -> None:
-    kind, keys, *rest = state["numpy"]
-    random.setstate(state["python"])
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
-    torch.set_rng_state(state["torch"])
-    if device.type == "cuda" and state["cuda"] is not None:
-        torch.cuda.set_rng_state(state["cuda"], device)
+def _words(made_with: Mapping[str, int]) -> str:
+    return (
+        f"{made_with['stacks']} slice stacks in batches of {made_with['batch_size']} on {made_with['processes']} "
+        f"process{'es' if made_with['processes'] > 1 else ''} ({made_with['iterations']} iterations an epoch)"
+    )
+
+
+def _epoch_length(engine: Engine) -> int:
+    return int(engine.state.epoch_length or 0)
+
+
+def _raise(engine: Engine, error: BaseException) -> None:
+    raise error

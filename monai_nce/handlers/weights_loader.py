@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from os import PathLike
 from pathlib import Path
 
@@ -29,10 +30,15 @@ def load_weights(network: nn.Module, path: str | PathLike[str]) -> None:
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint")
     try:
+        if zipfile.is_zipfile(path):  # torch's own since 1.6, with CRC-32s that it does not check itself
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip() is not None:
+                    raise zipfile.BadZipFile("CRC-32")
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of many kinds: a damaged pickle fails wherever the damage leads
         # torch's own words run over paragraphs and advise to load unsafely
-        raise InputError(f"{path}: not a readable checkpoint: expected tensors alone, from torch.save") from error
+        why = "damaged" if isinstance(error, zipfile.BadZipFile) else "expected tensors alone, from torch.save"
+        raise InputError(f"{path}: not a readable checkpoint: {why}") from error
     if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise InputError(f"{path}: expected a state dict of tensors but got something else")
     network = getattr(network, "module", network)

@@ -11,21 +11,27 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from monai_nce.data import atomic_path
+from monai_nce.errors import InputError
 
-__all__ = ["WeightsSaver"]
+from .torch_file import write_torch
+
+__all__ = ["WeightsSaver", "check_finite"]
 
 
 class WeightsSaver:
     """Save a network's state dict when an engine ends, always or when it is the best so far (decision 29).
 
     MONAI's ``CheckpointSaver`` writes in place and also after an exception; a full disk or a NaN then costs the last
-    good file. Rank 0 alone saves.
+    good file. Weights with NaN or Inf are not saved. Rank 0 alone saves.
 
     Args:
         network: to save; under DistributedDataParallel the network inside.
         path: of the state dict.
         key_metric: of the engine, an evaluator, to be the best in; None saves at each end.
         lower_is_better: of ``key_metric``.
+
+    Raises:
+        InputError: when the file cannot be written, such as on a full disk, or the network holds NaN or Inf.
     """
 
     def __init__(
@@ -62,7 +68,28 @@ class WeightsSaver:
         if getattr(engine.state, "rank", 0) != 0:
             return
         network = getattr(self.network, "module", self.network)
+        check_finite(network, f"{self.path}: not saved: {type(network).__name__}")
         weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-        # through an open file: given a path, torch writes the temporary name into the file, and equal weights differ
-        with atomic_path(self.path) as partial, open(partial, "wb") as file:
-            torch.save(weights, file)
+        try:
+            with atomic_path(self.path) as partial:
+                write_torch(weights, partial)
+        except OSError as error:
+            raise InputError(
+                f"{self.path}: cannot be written: {error.strerror or error}; what was there is still there: make room "
+                "and go on with --resume true"
+            ) from error
+
+
+def check_finite(network: nn.Module, what: str) -> None:
+    """Refuse a network whose weights are spoilt.
+
+    Args:
+        network: to look at; a GPU is waited for once.
+        what: names the network in the message.
+
+    Raises:
+        InputError: when a weight is NaN or Inf.
+    """
+    values = [value for value in network.state_dict().values() if value.is_floating_point()]
+    if values and not torch.stack([value.isfinite().all() for value in values]).all():
+        raise InputError(f"{what} holds NaN or Inf")

@@ -111,6 +111,21 @@ def infinite(path: Path) -> None:
     torch.save(weights, path)
 
 
+def test_a_flipped_bit_in_a_tensor_is_noticed(tmp_path: Path) -> None:
+    network, path = make_network(0), tmp_path / "model.pt"
+    torch.save(make_network(1).state_dict(), path)
+    before = snapshot(network)
+    whole = path.read_bytes()
+    weight = make_network(1).state_dict()["0.weight"].numpy().tobytes()
+    damaged = bytearray(whole)
+    damaged[whole.index(weight) + 5] ^= 1  # still a number, and torch.load takes it
+    path.write_bytes(damaged)
+    torch.load(path, weights_only=True)
+    with pytest.raises(InputError, match="not a readable checkpoint: damaged"):
+        load_weights(network, path)
+    assert_same(network, before)
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [

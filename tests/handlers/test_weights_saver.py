@@ -8,6 +8,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
+from monai_nce.errors import InputError
 from monai_nce.handlers import WeightsLoader, WeightsSaver
 
 
@@ -102,10 +103,23 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(torch, "save", half)
     set_bias(network, 9)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(InputError, match=r"model\.pt: cannot be written: No space left on device"):
         saver(engine)
     assert path.read_bytes() == old
     assert [file.name for file in tmp_path.iterdir()] == ["model.pt"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_spoilt_weights_leave_the_old_file(tmp_path: Path, value: float) -> None:
+    network, path = make_network(), tmp_path / "model.pt"
+    saver, engine = WeightsSaver(network, path), Engine(lambda engine, batch: None)
+    saver(engine)
+    old = path.read_bytes()
+    with torch.no_grad():
+        network[0].bias[2] = value
+    with pytest.raises(InputError, match=r"model\.pt: not saved: Sequential holds NaN or Inf"):
+        saver(engine)
+    assert path.read_bytes() == old
 
 
 @pytest.mark.parametrize("rank", [0, 1])

@@ -1,0 +1,73 @@
+"""What the processes of a training tell each other between iterations: small things, and never through a GPU."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+__all__ = ["agree", "gather", "is_first_rank", "process_count", "share"]
+
+Thing = TypeVar("Thing")
+# of a run over NCCL: the group that was made for it, since NCCL would wait for the GPU and pass through it
+_groups: dict[Any, dist.ProcessGroup] = {}
+
+
+def is_first_rank() -> bool:
+    """Whether this process writes and prints; the only process does."""
+    return not _several() or dist.get_rank() == 0
+
+
+def process_count() -> int:
+    """How many processes share the training."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def agree(*values: int) -> list[int]:
+    """The largest of each value over all processes. Every process must call it, at the same point.
+
+    Args:
+        values: as many on every process.
+
+    Returns:
+        The same list on every process; the values themselves in a process alone, without any exchange.
+    """
+    if not _several():
+        return [int(value) for value in values]
+    largest = torch.tensor([int(value) for value in values], dtype=torch.int64)
+    dist.all_reduce(largest, dist.ReduceOp.MAX, group=_group())
+    return largest.tolist()
+
+
+def gather(thing: Thing) -> list[Thing]:
+    """``thing`` of every process, by rank. Every process must call it, at the same point."""
+    if not _several():
+        return [thing]
+    things: list[Any] = [None] * process_count()
+    dist.all_gather_object(things, thing, group=_group())
+    return things
+
+
+def share(thing: Thing) -> Thing:
+    """``thing`` of rank 0, on every process. Every process must call it, at the same point."""
+    if not _several():
+        return thing
+    things: list[Any] = [thing]
+    dist.broadcast_object_list(things, src=0, group=_group())
+    return things[0]
+
+
+def _several() -> bool:
+    return process_count() > 1
+
+
+def _group() -> dist.ProcessGroup | None:
+    """A group over the CPUs of all processes: the default one where it is that."""
+    if dist.get_backend() == "gloo":
+        return None
+    world = dist.group.WORLD
+    if world not in _groups:
+        _groups.clear()
+        _groups[world] = dist.new_group(backend="gloo")
+    return _groups[world]

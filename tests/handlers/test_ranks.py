@@ -1,0 +1,34 @@
+"""Two real processes; alone, nothing is exchanged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from monai_nce.handlers.ranks import agree, gather, is_first_rank, process_count, share
+
+
+def test_a_process_alone() -> None:
+    assert agree(3, False) == [3, 0]
+    assert gather("a") == ["a"]
+    assert share("a") == "a"
+    assert is_first_rank() and process_count() == 1
+
+
+def talk(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    assert agree(rank, 5 - rank, 0) == [1, 5, 0]
+    assert gather({"rank": rank}) == [{"rank": 0}, {"rank": 1}]
+    assert share(f"from {rank}") == "from 0"
+    assert is_first_rank() == (rank == 0) and process_count() == 2
+    dist.destroy_process_group()
+    Path(folder, f"{rank} is done").touch()
+
+
+@pytest.mark.slow
+def test_two_processes(tmp_path: Path) -> None:
+    mp.spawn(talk, (str(tmp_path),), nprocs=2)
+    assert len(list(tmp_path.glob("* is done"))) == 2

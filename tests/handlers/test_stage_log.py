@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from monai_nce.handlers import StageLog, stage_log
+
+
+def write(folder: Path, steps: range, value: float, after: int | None = None) -> None:
+    log = StageLog(str(folder))
+    if after is not None:
+        log.go_on(after)
+    for step in steps:
+        log.add_scalar("loss", value, step)
+    log.close()
+
+
+def test_what_came_after_the_checkpoint_is_hidden(tmp_path: Path) -> None:
+    write(tmp_path, range(1, 9), 1.0)
+    write(tmp_path, range(7, 12), 2.0, after=6)
+    events = EventAccumulator(str(tmp_path)).Reload().Scalars("loss")
+    assert [event.step for event in events] == list(range(1, 12))
+    assert [event.value for event in events] == [1.0] * 6 + [2.0] * 5
+
+
+def test_nothing_is_made_before_something_is_written(tmp_path: Path) -> None:
+    copy.copy(StageLog(str(tmp_path / "log")))
+    assert not (tmp_path / "log").exists()
+
+
+def test_rank_0_alone_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage_log, "is_first_rank", lambda: False)
+    write(tmp_path / "log", range(3), 1.0)
+    assert not (tmp_path / "log").exists()
