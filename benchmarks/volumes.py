@@ -1,0 +1,157 @@
+"""Whole volumes: from file to file by the bundle's inference against the forward passes that this takes."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.bundle import ConfigWorkflow
+from torch import nn
+
+from benchmarks.cell import CONFIGS
+from benchmarks.forwards import HU
+from benchmarks.timing import faster, in_turns, spread
+from monai_nce.data import evaluation_pairs, make_phantom_patient, read_ct, write_nifti_hu
+from monai_nce.inferers import Runtime, SliceStackInferer
+from monai_nce.inferers.slice_stack_inferer import run_batches
+from monai_nce.transforms import WindowHU
+
+__all__ = ["measure_strides", "measure_volume", "phantom_volume"]
+
+BATCH = 4
+STRIDES = (1, 3)
+
+
+def phantom_volume(path: Path, size: int, slices: int, spacing: float) -> Path:
+    """A phantom patient's scan without contrast medium as ``.nii.gz``, where it is not there yet.
+
+    Args:
+        path: of the file.
+        size: pixels along both in-plane axes.
+        slices: of the volume.
+        spacing: in-plane, in mm.
+    """
+    if not path.is_file():
+        patient = make_phantom_patient(0, size=size, slices=slices)
+        write_nifti_hu(path, patient.nect, np.diag([spacing, spacing, 2.5, 1.0]))
+    return path
+
+
+@contextmanager
+def _inference(image: Path, folder: Path, checkpoint: Path, **overrides: Any) -> Iterator[ConfigWorkflow]:
+    workflow = ConfigWorkflow(
+        config_file=[str(CONFIGS / name) for name in ("inference.json", "inference_paper_ct.json")],
+        workflow_type="inference",
+        logging_file=False,
+        run_id="inferring",
+        input=str(image),
+        output_dir=str(folder),
+        checkpoint=str(checkpoint),
+        batch_size=BATCH,
+        **overrides,
+    )
+    workflow.initialize()
+    yield workflow
+    workflow.finalize()
+
+
+def measure_volume(
+    network: nn.Module, image: Path, checkpoint: Path, folder: Path, backend: str, precision: str, rounds: int
+) -> dict[str, Any]:
+    """File to file against forward passes, with stride 1 and 3; and against eager PyTorch in fp32 with stride 1.
+
+    A file-to-file round is what ``python -m monai.bundle run`` does once Python and its libraries are loaded: check
+    the input, load the weights, read, preprocess, run, go back to the scan's grid, write, draw. The forward passes are
+    those of the same backend on tensors in memory.
+
+    Args:
+        network: the paper's, with the weights of ``checkpoint``.
+        image: a volume at the network's spacing.
+        checkpoint: file of the weights.
+        folder: for the results.
+        backend: the fastest, by name.
+        precision: its number format.
+        rounds: turns of each.
+
+    Returns:
+        Seconds of everything, ``over_forwards`` per stride, and how many times faster than eager each is.
+    """
+    volume, _ = read_ct(image)
+    intensity = WindowHU()(torch.from_numpy(np.asarray(volume)).float()[None, None])
+    ready = Runtime(backend, precision, checkpoint).prepare(network, torch.zeros(1, 3, *intensity.shape[2:4]))
+    stacks = torch.rand(BATCH, 3, *intensity.shape[2:4]) * 2 - 1
+    depth = intensity.shape[4]
+
+    def forwards(stride: int) -> None:
+        count = -(-depth // stride)
+        work = [stacks[: min(BATCH, count - start)] for start in range(0, count, BATCH)]
+        for _ in run_batches(ready, work, ready.workers):
+            pass
+
+    def eager() -> None:
+        with torch.inference_mode():
+            SliceStackInferer(batch_size=BATCH)(intensity, network)
+
+    candidates: dict[str, Any] = {"eager fp32, stride 1, in memory": eager}
+    workflows = []
+    for stride in STRIDES:
+        candidates[f"forwards, stride {stride}"] = lambda stride=stride: forwards(stride)
+        context = _inference(image, folder, checkpoint, stride=stride, backend=backend, precision=precision)
+        workflow = context.__enter__()
+        workflows.append(context)
+        candidates[f"file to file, stride {stride}"] = workflow.run
+    times = in_turns(candidates, rounds)
+    for context in workflows:
+        context.__exit__(None, None, None)
+    first = times["eager fp32, stride 1, in memory"]
+    return {
+        "volume": list(intensity.shape[2:]),
+        "backend": f"{backend} {precision}",
+        "seconds": {name: spread(values) for name, values in times.items()},
+        "faster_than_eager": {name: faster(first, values) for name, values in times.items()},
+        "over_forwards": {
+            str(stride): spread(
+                [
+                    whole / passes
+                    for whole, passes in zip(
+                        times[f"file to file, stride {stride}"], times[f"forwards, stride {stride}"], strict=True
+                    )
+                ]
+            )
+            for stride in STRIDES
+        },
+    }
+
+
+def measure_strides(network: nn.Module, items: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a stride costs: the error against the aligned truth, on test patients.
+
+    Args:
+        network: trained, from source to target.
+        items: of the data set, as ``read_datalist`` gives them.
+
+    Returns:
+        Per stride the MSE on [-1, 1], mean over the patients, and the mean absolute difference from stride 1 in HU.
+    """
+    window = WindowHU()
+    errors: dict[int, list[float]] = {1: [], 2: [], 3: []}
+    moved: dict[int, list[float]] = {1: [], 2: [], 3: []}
+    pairs = [pair for pair in evaluation_pairs(items) if pair["aligned"]]
+    for pair in pairs:
+        hu = [torch.from_numpy(np.asarray(read_ct(pair[key])[0])).float() for key in ("image", "label")]
+        source, target = (window(volume[None, None]) for volume in hu)
+        with torch.inference_mode():
+            predictions = {stride: SliceStackInferer(stride=stride)(source, network) for stride in errors}
+        for stride, prediction in predictions.items():
+            errors[stride].append(float((prediction - target).square().mean()))
+            moved[stride].append(float((prediction - predictions[1]).abs().mean()) * HU)
+    means = {
+        str(stride): {"mse": statistics.mean(errors[stride]), "mean_hu_from_stride_1": statistics.mean(moved[stride])}
+        for stride in errors
+    }
+    return {"patients": len(pairs), "strides": means}
