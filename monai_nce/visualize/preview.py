@@ -8,11 +8,11 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from monai.data import MetaTensor
-from monai.transforms import Orientation
+from nibabel.affines import voxel_sizes
+from nibabel.orientations import apply_orientation, io_orientation
 
 from .panels import (
     DIFFERENCE_COLOURS,
@@ -37,11 +37,14 @@ def axial_slices(volume: MetaTensor) -> tuple[np.ndarray, tuple[float, float]]:
         volume: ``(1, H, W, D)`` with its affine in RAS mm.
 
     Returns:
-        ``(H, W, D)`` and the pixel size in mm along the first two axes.
+        ``(H, W, D)``, a view where the volume is in the CPU's memory, and the pixel size in mm along the first two
+        axes.
     """
-    plain = volume.detach().cpu().as_subclass(torch.Tensor)
-    upright = Orientation(axcodes="RAS", labels=None)(MetaTensor(plain, affine=volume.affine))
-    return upright[0].numpy(), (float(upright.pixdim[0]), float(upright.pixdim[1]))
+    affine = volume.affine.numpy()
+    turn = io_orientation(affine)
+    upright = apply_orientation(volume.detach().cpu().as_tensor()[0].numpy(), turn)
+    height, width, _ = voxel_sizes(affine)[np.argsort(turn[:, 0])]
+    return upright, (float(height), float(width))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from monai.transforms import MapTransform
 
 from monai_nce.data.writers import writing
 
-from .preview import PreviewRow, axial_slices, draw_preview
+from .preview import PreviewRow, axial_slices
+from .quick_preview import draw_quick_preview
 
 __all__ = ["SaveImagePreviewd"]
 
@@ -63,5 +64,5 @@ class SaveImagePreviewd(MapTransform):
             ]
             path = str(d[self.output_key]).removesuffix(".gz").removesuffix(".nii") + ".png"
             with writing(path):
-                draw_preview(path, rows, None, *self.names, *self.window, note="SYNTHETIC. Research use only.")
+                draw_quick_preview(path, rows, *self.names, *self.window)
         return d

@@ -33,8 +33,8 @@ def test_a_picture_lies_beside_the_volume_and_shows_its_slices(tmp_path, monkeyp
         seen["rows"] = rows
         draw(path, rows, *args, **kwargs)
 
-    draw = save_preview.draw_preview
-    monkeypatch.setattr(save_preview, "draw_preview", spy)
+    draw = save_preview.draw_quick_preview
+    monkeypatch.setattr(save_preview, "draw_quick_preview", spy)
     source = np.random.default_rng(0).normal(0, 30, (30, 40, 8)).astype(np.float32)
     item = {"pred": volume(source + 25), "hu": volume(source), "output": str(tmp_path / "a_synthetic.nii.gz")}
     SaveImagePreviewd("pred", source_key="hu")(item)
