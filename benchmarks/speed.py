@@ -124,8 +124,13 @@ def training(arguments: argparse.Namespace) -> dict[str, Any]:
 def loader(arguments: argparse.Namespace) -> dict[str, Any]:
     """Stacks a second at 256 x 256, and memory with 10 and with 300 patients."""
     patients = sparse_patients(arguments.folder / "sparse", 300, 256, 60)
+    phantom = read_datalist(ensure_phantom_dataset(arguments.folder.parent / "phantom"), "training")
     return {
-        "stacks_per_second": {f"{n} workers": measure_loader(patients[:20], 4, n) for n in (0, 2)},
+        "stacks_per_second": {
+            f"{name}, {n} workers": measure_loader(items, 4, n)
+            for name, items in (("phantom 128", phantom), ("sparse 256", patients[:20]))
+            for n in (0, 2)
+        },
         "memory": {f"{n} patients": measure_memory(patients[:n]) for n in (10, 300)},
     }
 
@@ -185,6 +190,8 @@ def _lines(part: str, result: dict[str, Any]) -> list[str]:
     else:
         for name, value in result["stacks_per_second"].items():
             lines.append(f"loader, {name}: {value:.0f} stacks/s")
+        for name, value in result.get("times_faster_than_training", {}).items():
+            lines.append(f"loader, {name}: {value:.0f} times what the faster stage of the default training takes")
         for name, row in result["memory"].items():
             lines.append(f"loader, {name}: {row['after_mib']:.0f} MiB, {row['open_files']} open files")
     return lines
@@ -208,6 +215,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     for part in given.only:
         result[part] = PARTS[part](given)
+        if part == "loader" and "training" in result:
+            fastest = max(stage["images_per_second"] for stage in result["training"]["default"].values())
+            result[part]["times_faster_than_training"] = {
+                name: value / fastest
+                for name, value in result[part]["stacks_per_second"].items()
+                if name.startswith("phantom 128")
+            }
         print(*_lines(part, result[part]), sep="\n", flush=True)
         if given.out:
             write_json(given.out, result)

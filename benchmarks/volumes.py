@@ -53,6 +53,7 @@ def _inference(image: Path, folder: Path, checkpoint: Path, **overrides: Any) ->
         output_dir=str(folder),
         checkpoint=str(checkpoint),
         batch_size=BATCH,
+        **{"inferer#progress": False},
         **overrides,
     )
     workflow.initialize()
