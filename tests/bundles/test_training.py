@@ -182,22 +182,6 @@ def test_without_a_data_set_the_phantom_is_made_once_and_said_in_one_line(run_bu
         assert done.stdout.count("making a phantom") == expected
 
 
-@pytest.mark.slow
-def test_two_processes_train_every_stage(run_bundle, tiny):
-    done = run_bundle(
-        "training",
-        "--config_file",
-        "['bundles/nce/configs/train.json','bundles/nce/configs/multi_gpu_train.json']",
-        launcher=("torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"),
-        **tiny,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    models = Path(tiny["output_dir"]) / "models"
-    for name in ("classifier", "auxiliary", "discriminator", "model"):
-        weights = state(models / f"{name}.pt")
-        assert not any(key.startswith("module.") for key in weights)
-
-
 def test_a_data_set_of_another_size_is_refused_by_name(bundle, tiny):
     with pytest.raises(RuntimeError) as caught:
         workflow(bundle, {**tiny, "in_plane_size": 128}).run()
