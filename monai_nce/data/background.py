@@ -116,6 +116,7 @@ def _background_thread(name: str) -> ThreadPoolExecutor:
 
 
 def _be_humble() -> None:
+    torch.get_num_threads()  # or the first operation of this thread would take over the others' number
     torch.set_num_threads(1)
     if hasattr(os, "setpriority") and hasattr(os, "PRIO_PROCESS"):
         with contextlib.suppress(OSError):

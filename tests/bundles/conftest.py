@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from monai.bundle import ConfigWorkflow
 
 from monai_nce.data import write_phantom_dataset
 
@@ -64,5 +65,25 @@ def run_bundle():
                 time.sleep(0.01)
             process.kill()
         return process
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def infer(bundle: Path):
+    """Runs the inference in this process; exactly, unless the overrides name another backend or precision."""
+
+    def run(path, output_dir: Path, **overrides: object) -> ConfigWorkflow:
+        workflow = ConfigWorkflow(
+            config_file=str(bundle / "configs" / "inference.json"),
+            workflow_type="inference",
+            logging_file=False,
+            input=str(path),
+            output_dir=str(output_dir),
+            **{"backend": "torch", "precision": "fp32", **overrides},
+        )
+        workflow.initialize()
+        workflow.run()
+        return workflow
 
     return run

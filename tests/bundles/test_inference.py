@@ -9,7 +9,8 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow, create_workflow
 
-from monai_nce.errors import InputError
+from monai_nce.data import SaveImageHUd
+from monai_nce.errors import InputError, find_input_error
 from monai_nce.networks import Generator
 
 REAL = os.environ.get("NCE_REAL_DATA")
@@ -40,21 +41,9 @@ def scan(shape=(40, 50, 6), seed=0) -> np.ndarray:
 
 
 def write(path: Path, hu: np.ndarray, affine: np.ndarray) -> Path:
+    path.parent.mkdir(exist_ok=True)
     nib.save(nib.Nifti1Image(hu, affine), path)
     return path
-
-
-def infer(bundle: Path, path, output_dir: Path, **overrides) -> None:
-    workflow = ConfigWorkflow(
-        config_file=str(bundle / "configs" / "inference.json"),
-        workflow_type="inference",
-        logging_file=False,
-        input=str(path),
-        output_dir=str(output_dir),
-        **overrides,
-    )
-    workflow.initialize()
-    workflow.run()
 
 
 AFFINES = {
@@ -66,9 +55,9 @@ AFFINES = {
 
 
 @pytest.mark.parametrize("name", AFFINES)
-def test_output_keeps_grid_and_hu_beyond_window_and_says_that_it_is_synthetic(bundle, checkpoint, tmp_path, name):
+def test_output_keeps_grid_and_hu_beyond_window_and_says_that_it_is_synthetic(infer, checkpoint, tmp_path, name):
     hu, affine = scan(), AFFINES[name]
-    infer(bundle, write(tmp_path / "scan.nii.gz", hu, affine), tmp_path / "out", **checkpoint[1])
+    infer(write(tmp_path / "scan.nii.gz", hu, affine), tmp_path / "out", **checkpoint[1])
     image = nib.load(tmp_path / "out" / "scan_synthetic_cect.nii.gz")
     out = np.asarray(image.dataobj)
     assert out.shape == hu.shape and out.dtype == np.int16
@@ -86,14 +75,14 @@ def test_output_keeps_grid_and_hu_beyond_window_and_says_that_it_is_synthetic(bu
     assert (tmp_path / "out" / "scan_synthetic_cect.png").stat().st_size > 5000
 
 
-def test_a_permuted_scan_gives_the_permuted_result(bundle, checkpoint, tmp_path):
+def test_a_permuted_scan_gives_the_permuted_result(infer, checkpoint, tmp_path):
     hu, affine = scan(), AFFINES["RAS"]
-    infer(bundle, write(tmp_path / "a.nii.gz", hu, affine), tmp_path, **checkpoint[1])
+    infer(write(tmp_path / "a.nii.gz", hu, affine), tmp_path, **checkpoint[1])
     image = nib.Nifti1Image(hu, affine)
     turned = image.as_reoriented(nib.orientations.ornt_transform(
         nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt("SLP")))  # fmt: skip
     nib.save(turned, tmp_path / "b.nii.gz")
-    infer(bundle, tmp_path / "b.nii.gz", tmp_path, **checkpoint[1])
+    infer(tmp_path / "b.nii.gz", tmp_path, **checkpoint[1])
     a = nib.load(tmp_path / "a_synthetic_cect.nii.gz")
     b = nib.load(tmp_path / "b_synthetic_cect.nii.gz")
     np.testing.assert_allclose(b.affine, turned.affine, atol=1e-4)
@@ -102,35 +91,35 @@ def test_a_permuted_scan_gives_the_permuted_result(bundle, checkpoint, tmp_path)
 
 
 @pytest.mark.parametrize("depth", [1, 2])
-def test_volumes_of_one_and_two_slices(bundle, checkpoint, tmp_path, depth):
+def test_volumes_of_one_and_two_slices(infer, checkpoint, tmp_path, depth):
     hu = scan((40, 50, 6))[..., :depth]
-    infer(bundle, write(tmp_path / "thin.nii", hu, AFFINES["RAS"]), tmp_path, **checkpoint[1])
+    infer(write(tmp_path / "thin.nii", hu, AFFINES["RAS"]), tmp_path, **checkpoint[1])
     assert nib.load(tmp_path / "thin_synthetic_cect.nii.gz").shape == (40, 50, depth)
 
 
-def test_a_folder_is_done_volume_by_volume_and_again_over_its_own_results(bundle, checkpoint, tmp_path):
+def test_a_folder_is_done_volume_by_volume_and_again_over_its_own_results(infer, checkpoint, tmp_path):
     for name in ("one", "two"):
         write(tmp_path / f"{name}.nii.gz", scan(), AFFINES["RAS"])
     for _ in range(2):
-        infer(bundle, tmp_path, tmp_path, **checkpoint[1])
+        infer(tmp_path, tmp_path, **checkpoint[1])
         results = sorted(path.name for path in tmp_path.glob("*synthetic*.nii.gz"))
         assert results == ["one_synthetic_cect.nii.gz", "two_synthetic_cect.nii.gz"]
 
 
-def test_a_bad_volume_among_good_ones_is_named_before_anything_is_written(bundle, checkpoint, tmp_path):
+def test_a_bad_volume_among_good_ones_is_named_before_anything_is_written(infer, checkpoint, tmp_path):
     write(tmp_path / "a.nii.gz", scan(), AFFINES["RAS"])
     write(tmp_path / "labels.nii.gz", np.ones((4, 4, 4), dtype=np.int16) * np.arange(4, dtype=np.int16), AFFINES["RAS"])
     with pytest.raises(RuntimeError) as caught:
-        infer(bundle, tmp_path, tmp_path / "out", **checkpoint[1])
+        infer(tmp_path, tmp_path / "out", **checkpoint[1])
     assert isinstance(caught.value.__cause__, InputError) and "labels.nii.gz" in str(caught.value.__cause__)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_result_under_another_name_is_refused_by_its_header(bundle, checkpoint, tmp_path):
-    infer(bundle, write(tmp_path / "a.nii.gz", scan(), AFFINES["RAS"]), tmp_path, **checkpoint[1])
+def test_a_result_under_another_name_is_refused_by_its_header(infer, checkpoint, tmp_path):
+    infer(write(tmp_path / "a.nii.gz", scan(), AFFINES["RAS"]), tmp_path, **checkpoint[1])
     renamed = (tmp_path / "a_synthetic_cect.nii.gz").rename(tmp_path / "scan.nii.gz")
     with pytest.raises(RuntimeError) as caught:
-        infer(bundle, renamed, tmp_path / "out", **checkpoint[1])
+        infer(renamed, tmp_path / "out", **checkpoint[1])
     assert isinstance(caught.value.__cause__, InputError) and "synthetic already" in str(caught.value.__cause__)
     assert not (tmp_path / "out").exists()
 
@@ -138,12 +127,12 @@ def test_a_result_under_another_name_is_refused_by_its_header(bundle, checkpoint
 @pytest.mark.parametrize(
     "flag", [{"mode": "foo"}, {"spacing": 0}, {"batch_size": 0}, {"window_width": 0}, {"output_dir": "a_file"}]
 )
-def test_settings_that_cannot_be_are_refused_in_one_line(bundle, checkpoint, tmp_path, flag):
+def test_settings_that_cannot_be_are_refused_in_one_line(infer, checkpoint, tmp_path, flag):
     path = write(tmp_path / "a.nii.gz", scan(), AFFINES["RAS"])
     (tmp_path / "a_file").write_text("")
     flag = {key: str(tmp_path / value) if key == "output_dir" else value for key, value in flag.items()}
     with pytest.raises(RuntimeError) as caught:
-        infer(bundle, path, **{"output_dir": tmp_path / "out", **checkpoint[1], **flag})
+        infer(path, **{"output_dir": tmp_path / "out", **checkpoint[1], **flag})
     causes, cause = [], caught.value
     while cause is not None:
         causes.append(cause)
@@ -152,9 +141,9 @@ def test_settings_that_cannot_be_are_refused_in_one_line(bundle, checkpoint, tmp
     assert not (tmp_path / "out").exists()
 
 
-def test_clamp_mode_limits_the_body_to_the_window(bundle, checkpoint, tmp_path):
+def test_clamp_mode_limits_the_body_to_the_window(infer, checkpoint, tmp_path):
     hu = scan()
-    infer(bundle, write(tmp_path / "a.nii.gz", hu, AFFINES["RAS"]), tmp_path, mode="clamp", **checkpoint[1])
+    infer(write(tmp_path / "a.nii.gz", hu, AFFINES["RAS"]), tmp_path, mode="clamp", **checkpoint[1])
     out = np.asarray(nib.load(tmp_path / "a_synthetic_cect.nii.gz").dataobj)
     assert out[hu == 800].max() <= 200
     np.testing.assert_array_equal(out[hu == -1000], -1000)
@@ -190,10 +179,10 @@ def test_create_workflow_from_another_folder(bundle, checkpoint, tmp_path, monke
     assert (tmp_path / "out" / "a_synthetic_cect.nii.gz").is_file()
 
 
-def test_the_shipped_weights_are_found_from_another_folder(bundle, tmp_path, monkeypatch):
+def test_the_shipped_weights_are_found_from_another_folder(infer, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "a.nii.gz", scan((40, 50, 2)), AFFINES["RAS"])
-    infer(bundle, "a.nii.gz", tmp_path / "out")
+    infer("a.nii.gz", tmp_path / "out")
     out = np.asarray(nib.load(tmp_path / "out" / "a_synthetic_cect.nii.gz").dataobj)
     assert (out != scan((40, 50, 2))).any()
 
@@ -208,10 +197,10 @@ def bad_inputs(folder: Path) -> dict[str, tuple[str, str]]:
 
 
 @pytest.mark.parametrize("name", ["missing.nii.gz", "empty", "text.nii.gz", "nan.nii.gz"])
-def test_bad_input_names_the_file_and_leaves_nothing(bundle, checkpoint, tmp_path, name):
+def test_bad_input_names_the_file_and_leaves_nothing(infer, checkpoint, tmp_path, name):
     path, word = bad_inputs(tmp_path)[name]
     with pytest.raises(Exception) as caught:  # noqa: PT011  MONAI wraps what its transforms and configs raise
-        infer(bundle, path, tmp_path / "out", **checkpoint[1])
+        infer(path, tmp_path / "out", **checkpoint[1])
     causes, cause = [], caught.value
     while cause is not None:
         causes.append(cause)
@@ -242,10 +231,76 @@ def test_the_command_line_ends_with_one_line(run_bundle, checkpoint, tmp_path, n
     assert not (tmp_path / "out").exists()
 
 
+def test_overlapping_several_volumes_changes_no_bit(infer, checkpoint, tmp_path):
+    for number in range(3):
+        write(tmp_path / "in" / f"{number}.nii.gz", scan(seed=number), AFFINES["fine"])
+    for overlap in (True, False):
+        infer(tmp_path / "in", tmp_path / str(overlap), overlap=overlap, **checkpoint[1])
+    files = sorted(path.name for path in (tmp_path / "True").iterdir())
+    assert len(files) == 6
+    for name in files:
+        assert (tmp_path / "True" / name).read_bytes() == (tmp_path / "False" / name).read_bytes()
+
+
+def test_a_volume_that_is_gone_when_its_turn_comes_ends_the_run_and_the_earlier_results_stay(
+    infer, checkpoint, tmp_path, monkeypatch
+):
+    paths = [write(tmp_path / "in" / f"{number}.nii.gz", scan(), AFFINES["RAS"]) for number in range(4)]
+    save = SaveImageHUd.__call__
+
+    def vanish(self, data):
+        paths[3].unlink(missing_ok=True)
+        return save(self, data)
+
+    monkeypatch.setattr(SaveImageHUd, "__call__", vanish)
+    with pytest.raises(Exception) as caught:  # noqa: PT011  MONAI wraps what its configs raise
+        infer(tmp_path / "in", tmp_path / "out", **checkpoint[1])
+    assert "3.nii.gz: no such file" in str(find_input_error(caught.value))
+    made = sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix == ".gz")
+    assert made[:2] == ["0_synthetic_cect.nii.gz", "1_synthetic_cect.nii.gz"]
+
+
+def test_a_result_that_cannot_be_written_ends_the_run_in_one_line(infer, checkpoint, tmp_path):
+    for number in range(3):
+        write(tmp_path / "in" / f"{number}.nii.gz", scan(), AFFINES["RAS"])
+    (tmp_path / "out" / "1_synthetic_cect.nii.gz" / "folder").mkdir(parents=True)
+    with pytest.raises(Exception) as caught:  # noqa: PT011  MONAI wraps what its configs raise
+        infer(tmp_path / "in", tmp_path / "out", **checkpoint[1])
+    assert "1_synthetic_cect.nii.gz: cannot be written" in str(find_input_error(caught.value))
+    assert (tmp_path / "out" / "0_synthetic_cect.png").is_file()
+    assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
+
+
+def test_without_overlap_of_stacks_each_slice_is_predicted_once(infer, checkpoint, tmp_path):
+    hu = scan()
+    infer(write(tmp_path / "a.nii.gz", hu, AFFINES["RAS"]), tmp_path, stride=3, **checkpoint[1])
+    out = np.asarray(nib.load(tmp_path / "a_synthetic_cect.nii.gz").dataobj)
+    inside = (hu > 0) & (hu < 80)
+    assert 20 < (out[inside].astype(int) - hu[inside]).mean() < 60
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_volumes(run_bundle, infer, checkpoint, tmp_path):
+    for number in range(3):
+        write(tmp_path / "in" / f"{number}.nii.gz", scan(seed=number), AFFINES["RAS"])
+    launcher = ("torch.distributed.run", "--nproc_per_node", "2", "-m")
+    exact = {"backend": "torch", "precision": "fp32", **checkpoint[1]}
+    done = run_bundle(
+        *("--config_file", CONFIG), launcher=launcher, input=tmp_path / "in", output_dir=tmp_path / "two", **exact
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 of 3 volumes" in done.stdout and "1 of 3 volumes" in done.stdout
+    infer(tmp_path / "in", tmp_path / "one", **checkpoint[1])
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "two").iterdir()) and len(names) == 6
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
 @needs_real
-def test_a_real_non_contrast_scan(bundle, tmp_path):
+def test_a_real_non_contrast_scan(infer, tmp_path):
     path = Path(REAL) / "nect_abdomen" / "ct.nii.gz"
-    infer(bundle, path, tmp_path)
+    infer(path, tmp_path)
     scan_, made = nib.load(path), nib.load(tmp_path / "ct_synthetic_cect.nii.gz")
     before, after = np.asarray(scan_.dataobj), np.asarray(made.dataobj)
     assert after.shape == before.shape and after.dtype == np.int16
@@ -260,8 +315,8 @@ def test_a_real_non_contrast_scan(bundle, tmp_path):
 
 
 @needs_real
-def test_a_real_dicom_series(bundle, checkpoint, tmp_path):
-    infer(bundle, Path(REAL) / "cect_abdomen_dicom" / "series", tmp_path, **checkpoint[1])
+def test_a_real_dicom_series(infer, checkpoint, tmp_path):
+    infer(Path(REAL) / "cect_abdomen_dicom" / "series", tmp_path, **checkpoint[1])
     made = nib.load(tmp_path / "series_synthetic_cect.nii.gz")
     organs = nib.load(Path(REAL) / "cect_abdomen_dicom" / "organs.nii.gz")
     canonical, reference = nib.as_closest_canonical(made), nib.as_closest_canonical(organs)

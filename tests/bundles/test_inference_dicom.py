@@ -12,7 +12,6 @@ import numpy as np
 import pydicom
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEG2000Lossless, generate_uid
 
 from monai_nce.errors import InputError, find_input_error
@@ -97,22 +96,9 @@ def write(
     return folder
 
 
-def infer(bundle: Path, path: Path, output_dir: Path, **overrides: object) -> None:
-    workflow = ConfigWorkflow(
-        config_file=str(bundle / "configs" / "inference.json"),
-        workflow_type="inference",
-        logging_file=False,
-        input=str(path),
-        output_dir=str(output_dir),
-        **overrides,
-    )
-    workflow.initialize()
-    workflow.run()
-
-
-def refusal(bundle: Path, path: Path, output_dir: Path, **overrides: object) -> str:
+def refusal(infer, path: Path, output_dir: Path, **overrides: object) -> str:
     with pytest.raises(Exception) as caught:  # noqa: PT011  MONAI wraps what its configs raise
-        infer(bundle, path, output_dir, **overrides)
+        infer(path, output_dir, **overrides)
     found = find_input_error(caught.value)
     assert isinstance(found, InputError), caught.value
     return str(found)
@@ -139,9 +125,9 @@ def assert_same_hu_everywhere(source: Path, result: Path) -> None:
 
 
 @pytest.mark.parametrize("name", DIRECTIONS)
-def test_with_an_identity_network_every_voxel_comes_back_to_its_place(bundle, identity, tmp_path, name):
+def test_with_an_identity_network_every_voxel_comes_back_to_its_place(infer, identity, tmp_path, name):
     source = write(tmp_path / "series", scan(5), DIRECTIONS[name], ContrastBolusAgent="an agent")
-    infer(bundle, source, tmp_path / "out", output_format="both", **identity)
+    infer(source, tmp_path / "out", output_format="both", **identity)
     result = tmp_path / "out" / "series_synthetic_cect"
     assert_same_hu_everywhere(source, result)
     # the NIfTI file is the same volume
@@ -155,57 +141,57 @@ def test_with_an_identity_network_every_voxel_comes_back_to_its_place(bundle, id
 
 @pytest.mark.parametrize("slices", [1, 2])
 @pytest.mark.parametrize("compress", [False, True])
-def test_thin_and_compressed_series(bundle, identity, tmp_path, slices, compress):
+def test_thin_and_compressed_series(infer, identity, tmp_path, slices, compress):
     source = write(tmp_path / "series", scan(slices), DIRECTIONS["prone"], compress=compress)
-    infer(bundle, source, tmp_path / "out", output_format="dicom", **identity)
+    infer(source, tmp_path / "out", output_format="dicom", **identity)
     assert_same_hu_everywhere(source, tmp_path / "out" / "series_synthetic_cect")
     assert not list((tmp_path / "out").glob("*.nii.gz"))
 
 
-def test_a_gantry_tilt_is_kept(bundle, identity, tmp_path):
+def test_a_gantry_tilt_is_kept(infer, identity, tmp_path):
     source = write(tmp_path / "series", scan(5), DIRECTIONS["head up"], tilt=0.9, GantryDetectorTilt="12.7")
-    infer(bundle, source, tmp_path / "out", output_format="dicom", **identity)
+    infer(source, tmp_path / "out", output_format="dicom", **identity)
     assert_same_hu_everywhere(source, tmp_path / "out" / "series_synthetic_cect")
 
 
-def test_clamp_is_done_and_said(bundle, identity, tmp_path):
+def test_clamp_is_done_and_said(infer, identity, tmp_path):
     source = write(tmp_path / "series", scan(3), DIRECTIONS["head up"])
-    infer(bundle, source, tmp_path / "out", output_format="dicom", mode="clamp", window_width=400, **identity)
+    infer(source, tmp_path / "out", output_format="dicom", mode="clamp", window_width=400, **identity)
     for made in by_position(tmp_path / "out" / "series_synthetic_cect").values():
         assert made.pixel_array.max() == 250
         assert "[-150, 250] HU" in made.DerivationDescription and "lost" in made.DerivationDescription
         assert (made.WindowCenter, made.WindowWidth) == (50, 400)
 
 
-def test_a_change_is_written_and_a_second_run_replaces_the_first(bundle, identity, brighter, tmp_path):
+def test_a_change_is_written_and_a_second_run_replaces_the_first(infer, identity, brighter, tmp_path):
     source = write(tmp_path / "series", scan(3), DIRECTIONS["head up"])
     for network in (identity, brighter):
-        infer(bundle, source, tmp_path / "out", output_format="dicom", **network)
+        infer(source, tmp_path / "out", output_format="dicom", **network)
     before, after = by_position(source), by_position(tmp_path / "out" / "series_synthetic_cect")
     position = min(before)
     change = after[position].pixel_array - (before[position].pixel_array.astype(int) - 1024)
     assert len(after) == 3 and np.median(change[20:30, 18:24]) > 20
 
 
-def test_by_default_no_dicom_is_written(bundle, identity, tmp_path):
-    infer(bundle, write(tmp_path / "series", scan(2), DIRECTIONS["head up"]), tmp_path / "out", **identity)
+def test_by_default_no_dicom_is_written(infer, identity, tmp_path):
+    infer(write(tmp_path / "series", scan(2), DIRECTIONS["head up"]), tmp_path / "out", **identity)
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["series_synthetic_cect.nii.gz", "series_synthetic_cect.png"]
 
 
-def test_several_series_each_get_their_own(bundle, identity, tmp_path):
+def test_several_series_each_get_their_own(infer, identity, tmp_path):
     sources = [write(tmp_path / "in" / name / "ct", scan(2), DIRECTIONS["head up"]) for name in ("one", "two")]
-    infer(bundle, tmp_path / "in", tmp_path / "out", output_format="both", **identity)
+    infer(tmp_path / "in", tmp_path / "out", output_format="both", **identity)
     for source, name in zip(sources, ("one", "two"), strict=True):
         assert_same_hu_everywhere(source, tmp_path / "out" / name / "ct_synthetic_cect")
 
 
-def test_two_series_in_one_folder_each_get_their_own(bundle, identity, tmp_path):
+def test_two_series_in_one_folder_each_get_their_own(infer, identity, tmp_path):
     (tmp_path / "in").mkdir()
     for number in range(2):
         for path in write(tmp_path / f"s{number}", scan(3) + number, DIRECTIONS["head up"]).iterdir():
             shutil.copy(path, tmp_path / "in" / f"{number}_{path.name}")
-    infer(bundle, tmp_path / "in", tmp_path / "out", output_format="both", **identity)
+    infer(tmp_path / "in", tmp_path / "out", output_format="both", **identity)
     results = sorted(path for path in (tmp_path / "out").iterdir() if path.is_dir())
     assert len(results) == 2
     referred = [next(iter(by_position(path).values())).SourceImageSequence[0] for path in results]
@@ -215,41 +201,41 @@ def test_two_series_in_one_folder_each_get_their_own(bundle, identity, tmp_path)
 
 
 @pytest.mark.parametrize("output_format", ["dicom", "both"])
-def test_a_nifti_file_is_refused_before_any_work(bundle, identity, tmp_path, output_format):
+def test_a_nifti_file_is_refused_before_any_work(infer, identity, tmp_path, output_format):
     nib.save(nib.Nifti1Image(scan(3), np.diag([2.5, 2.5, 4, 1])), tmp_path / "a.nii.gz")
-    message = refusal(bundle, tmp_path / "a.nii.gz", tmp_path / "out", output_format=output_format, **identity)
+    message = refusal(infer, tmp_path / "a.nii.gz", tmp_path / "out", output_format=output_format, **identity)
     assert "a.nii.gz" in message and "NIfTI" in message
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_with_both_kinds_is_refused_before_any_work(bundle, identity, tmp_path):
+def test_a_folder_with_both_kinds_is_refused_before_any_work(infer, identity, tmp_path):
     write(tmp_path / "in" / "series", scan(3), DIRECTIONS["head up"])
     nib.save(nib.Nifti1Image(scan(3), np.diag([2.5, 2.5, 4, 1])), tmp_path / "in" / "a.nii.gz")
     for output_format in ("nifti", "dicom", "both"):
-        message = refusal(bundle, tmp_path / "in", tmp_path / "out", output_format=output_format, **identity)
+        message = refusal(infer, tmp_path / "in", tmp_path / "out", output_format=output_format, **identity)
         assert "holds NIfTI files and DICOM" in message
         assert not (tmp_path / "out").exists()
 
 
-def test_an_unknown_format_is_refused(bundle, identity, tmp_path):
+def test_an_unknown_format_is_refused(infer, identity, tmp_path):
     source = write(tmp_path / "series", scan(2), DIRECTIONS["head up"])
-    assert "'nrrd'" in refusal(bundle, source, tmp_path / "out", output_format="nrrd", **identity)
+    assert "'nrrd'" in refusal(infer, source, tmp_path / "out", output_format="nrrd", **identity)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_derived_series_is_not_taken_for_a_scan(bundle, identity, tmp_path):
+def test_a_derived_series_is_not_taken_for_a_scan(infer, identity, tmp_path):
     source = write(tmp_path / "series", scan(2), DIRECTIONS["head up"])
-    infer(bundle, source, tmp_path / "out", output_format="dicom", **identity)
+    infer(source, tmp_path / "out", output_format="dicom", **identity)
     renamed = (tmp_path / "out" / "series_synthetic_cect").rename(tmp_path / "scan")
-    assert "synthetic already" in refusal(bundle, renamed, tmp_path / "again", output_format="dicom", **identity)
+    assert "synthetic already" in refusal(infer, renamed, tmp_path / "again", output_format="dicom", **identity)
     assert not (tmp_path / "again").exists()
 
 
-def test_patient_data_go_into_the_dicom_series_alone(bundle, brighter, tmp_path, capfd, caplog):
+def test_patient_data_go_into_the_dicom_series_alone(infer, brighter, tmp_path, capfd, caplog):
     source = write(tmp_path / "series", scan(3), DIRECTIONS["head up"], **SECRETS, **DESCRIPTIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        infer(bundle, source, tmp_path / "out", output_format="both", **brighter)
+        infer(source, tmp_path / "out", output_format="both", **brighter)
     out = capfd.readouterr()
     written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert sorted(path.suffix for path in written) == [".dcm", ".dcm", ".dcm", ".gz", ".png"]
@@ -275,10 +261,10 @@ def test_the_command_line_refuses_in_one_line(run_bundle, identity, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_kill_while_it_writes_leaves_the_earlier_results(bundle, run_bundle, identity, brighter, tmp_path):
+def test_a_kill_while_it_writes_leaves_the_earlier_results(infer, run_bundle, identity, brighter, tmp_path):
     source = write(tmp_path / "series", np.repeat(scan(5), 20, axis=2)[:, :, :60], DIRECTIONS["head up"])
     out = tmp_path / "out"
-    infer(bundle, source, out, output_format="both", **identity)
+    infer(source, out, output_format="both", **identity)
 
     def visible() -> dict[Path, bytes]:
         files = [path for path in out.rglob("*") if path.is_file()]
@@ -293,6 +279,6 @@ def test_a_kill_while_it_writes_leaves_the_earlier_results(bundle, run_bundle, i
     )
     assert killed.returncode == -9  # while it wrote the series
     assert visible() == before
-    infer(bundle, source, out, output_format="both", **brighter)
+    infer(source, out, output_format="both", **brighter)
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
     assert visible().keys() == before.keys() and visible() != before
