@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 from monai.data import DataLoader, Dataset, MetaTensor, list_data_collate
+from monai.transforms import Compose
 
 __all__ = ["FinishBehind", "VolumeLoader"]
 
@@ -52,20 +53,20 @@ class VolumeLoader(DataLoader):
             thread.shutdown(cancel_futures=True)
 
 
-class FinishBehind:
+class FinishBehind(Compose):
     """An evaluator's post-processing, done with one volume while the network is busy with the next.
 
-    It stands for the transform among the evaluator's handlers too, since the end of the run waits for the last volume.
+    It stands among the evaluator's handlers too, since the end of the run waits for the last volume.
     An error is raised when the next volume comes, or at the end. A run of one volume is post-processed in place, as is
     whatever is given to this object outside a run.
 
     Args:
-        transform: what an item goes through; its output is dropped where it is done behind.
+        transforms: what an item goes through; the last one's output is dropped where it is done behind.
         behind: whether to do so.
     """
 
-    def __init__(self, transform: Callable[[Mapping[str, Any]], Item], behind: bool = True) -> None:
-        self.transform = transform
+    def __init__(self, transforms: Sequence[Callable[[Item], Item]], behind: bool = True) -> None:
+        super().__init__(transforms)
         self.behind = behind
         self._thread: ThreadPoolExecutor | None = None
         self._last: Future[None] | None = None
@@ -75,16 +76,20 @@ class FinishBehind:
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.COMPLETED, self._finish)
 
-    def __call__(self, data: Mapping[str, Any]) -> Item:
-        """Post-process ``data``, or see to it and return it as it is."""
+    def __call__(self, data: Mapping[str, Any], *args: Any, **kwargs: Any) -> Item:
+        """Post-process ``data``, or see to it and return it as it is; ``args`` and ``kwargs`` as of ``Compose``."""
         if self._thread is None:
-            return self.transform(data)
+            return self._finished(data, *args, **kwargs)
         self._wait()
-        self._last = self._thread.submit(self._finished, data)
+        self._last = self._thread.submit(self._dropped, data, *args, **kwargs)
         return dict(data)
 
-    def _finished(self, data: Mapping[str, Any]) -> None:
-        self.transform(data)
+    def _finished(self, data: Mapping[str, Any], *args: Any, **kwargs: Any) -> Item:
+        finished: Item = super().__call__(data, *args, **kwargs)
+        return finished
+
+    def _dropped(self, data: Mapping[str, Any], *args: Any, **kwargs: Any) -> None:
+        self._finished(data, *args, **kwargs)  # what a future keeps would be one more volume in memory
 
     def _start(self, engine: Engine) -> None:
         self._last = self._thread = None  # of a run that an error has ended

@@ -16,11 +16,11 @@ __all__ = ["LoadImageHUd"]
 
 
 class LoadImageHUd(MapTransform):
-    """Read CT volumes ``(1, H, W, D)`` in HU by :class:`CTReader`.
+    """Read CT volumes ``(H, W, D)`` in HU by :class:`CTReader`, for MONAI's ``EnsureChannelFirstd``.
 
-    MONAI's ``LoadImaged`` with that reader and ``EnsureChannelFirstd`` give the same values, but copy them so that
-    neighbours along D lie beside each other. Files have it the other way round, and so does what slices are cut from;
-    on a large scan that copy, and the transforms after it, take several times as long.
+    MONAI's ``LoadImaged`` with that reader gives the same values, but copies them so that neighbours along D lie beside
+    each other. Files have it the other way round, and so does what slices are cut from; on a large scan that copy, and
+    the transforms after it, take several times as long.
 
     Args:
         keys: a path each, or the list of a series' files.
@@ -39,5 +39,5 @@ class LoadImageHUd(MapTransform):
         for key in self.key_iterator(d):
             volume, meta = self._reader.get_data(self._reader.read(d[key]))
             # nothing of the file but its geometry
-            d[key] = MetaTensor.ensure_torch_and_prune_meta(torch.from_numpy(volume)[None], meta)
+            d[key] = MetaTensor.ensure_torch_and_prune_meta(torch.from_numpy(volume), meta)
         return d

@@ -154,7 +154,7 @@ def test_the_last_volume_is_finished_while_the_next_is_computed_and_before_the_r
         else:
             assert slow.done[:number] == list(range(number))  # one volume behind, never two
 
-    assert run(4, FinishBehind(slow), step) == [{"number": number} for number in range(4)]
+    assert run(4, FinishBehind([slow]), step) == [{"number": number} for number in range(4)]
     assert slow.done == [0, 1, 2, 3]
     assert all(name.startswith("finishing") for name in slow.threads)
 
@@ -162,21 +162,22 @@ def test_the_last_volume_is_finished_while_the_next_is_computed_and_before_the_r
 @pytest.mark.parametrize(("count", "behind"), [(1, True), (3, False)])
 def test_one_volume_is_finished_in_place(count: int, behind: bool) -> None:
     slow = Slow()
-    outputs = run(count, FinishBehind(slow, behind))
+    outputs = run(count, FinishBehind([slow], behind))
     assert all(output["finished"] for output in outputs) and len(outputs) == count
     assert set(slow.threads) == {threading.current_thread().name}
 
 
 def test_outside_a_run_it_is_the_transform() -> None:
-    assert FinishBehind(Slow())({"number": 1}) == {"number": 1, "finished": True}
+    assert FinishBehind([Slow()])({"number": 1}) == {"number": 1, "finished": True}
 
 
 @pytest.mark.parametrize("bad", [0, 1, 2])
 def test_an_error_behind_ends_the_run_and_keeps_what_is_finished(bad: int) -> None:
     slow = Slow(bad)
-    finishing = FinishBehind(slow)
-    with pytest.raises(InputError, match=f"^{bad}: cannot be written$"):
+    finishing = FinishBehind([slow])
+    with pytest.raises(RuntimeError) as caught:
         run(3, finishing)
+    assert str(find_input_error(caught.value)) == f"{bad}: cannot be written"
     assert slow.done == list(range(bad))
     slow.bad = -1
     run(2, finishing)  # and the next run knows nothing of it
@@ -192,6 +193,6 @@ def test_background_threads_give_way() -> None:
         seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
         return dict(data)
 
-    run(2, FinishBehind(transform))
+    run(2, FinishBehind([transform]))
     assert min(seen) > own or own >= 10
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own

@@ -17,11 +17,12 @@ def test_what_monais_loader_gives_in_the_order_of_the_file(tmp_path: Path) -> No
     affine = np.array([[-0.7, 0, 0, 12.5], [0, 0.8, 0, -3], [0, 0, 2.5, 100], [0, 0, 0, 1]])
     nib.save(nib.Nifti1Image(hu, affine), tmp_path / "a.nii.gz")
     item = {"image": str(tmp_path / "a.nii.gz"), "other": 1}
-    image = LoadImageHUd("image")(item)["image"]
-    theirs = Compose([LoadImaged("image", reader=CTReader), EnsureChannelFirstd("image")])(item)["image"]
+    channel = EnsureChannelFirstd("image")
+    image = Compose([LoadImageHUd("image"), channel])(item)["image"]
+    theirs = Compose([LoadImaged("image", reader=CTReader), channel])(item)["image"]
     assert image.dtype == torch.float32 and torch.equal(image.as_tensor(), theirs.as_tensor())
     assert torch.equal(image.affine, theirs.affine) and torch.equal(image.pixdim, theirs.pixdim)
-    assert image.stride()[1:] == (1, 5, 30)
+    assert image.shape == (1, 5, 6, 7) and image.stride()[1:] == (1, 5, 30)
     assert "a.nii.gz" not in str(image.meta)
 
 
