@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from .parallel import bare
 from .precision import Precision
+from .prepare_batch import on_device
 
 __all__ = ["AlternatingTrainer"]
 
@@ -48,10 +49,7 @@ class AlternatingTrainer(Trainer):
         )
 
     def _images(self, batchdata: Mapping[str, torch.Tensor], *keys: str) -> list[torch.Tensor]:
-        return [
-            batchdata[key].to(device=self.state.device, non_blocking=self.non_blocking, **self.to_kwargs)
-            for key in keys
-        ]
+        return on_device(batchdata, keys, self.state.device, self.non_blocking, **self.to_kwargs)
 
     def _run(self, network: nn.Module, x: torch.Tensor) -> torch.Tensor:
         """A pass in the training's precision, whose result is fp32 again: losses are never computed in less."""

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-__all__ = ["DomainBatch", "RealPair", "SyntheticPair"]
+__all__ = ["DomainBatch", "RealPair", "SyntheticPair", "on_device"]
+
+
+def on_device(
+    batchdata: Mapping[str, torch.Tensor],
+    keys: Sequence[str],
+    device: str | torch.device | None = None,
+    non_blocking: bool = False,
+    **kwargs: Any,
+) -> list[torch.Tensor]:
+    """Images of a batch where and as the networks take them: channels last, like their weights (:func:`parallel`).
+
+    With images of another layout every concatenation in the generator would be converted once more.
+
+    Args:
+        batchdata: of the data loader.
+        keys: of the images that are wanted.
+        device: where to.
+        non_blocking: do not wait for the copy.
+        kwargs: for ``torch.Tensor.to``.
+
+    Shape:
+        - each image: ``(B, C, H, W)``
+    """
+    layout = {"memory_format": torch.channels_last, **kwargs}
+    return [batchdata[key].to(device=device, non_blocking=non_blocking, **layout) for key in keys]
 
 
 class RealPair:
@@ -34,10 +59,7 @@ class RealPair:
         Shape:
             - each image of the batch and of the output: ``(B, C, H, W)``
         """
-        source, target = (
-            batchdata[key].to(device=device, non_blocking=non_blocking, **kwargs)
-            for key in (self.source_key, self.target_key)
-        )
+        source, target = on_device(batchdata, (self.source_key, self.target_key), device, non_blocking, **kwargs)
         return source, target
 
 
@@ -92,7 +114,7 @@ class SyntheticPair:
             - image of the batch: ``(B, C, H, W)``
             - output: synthetic source and real target, ``(B, C, H, W)`` each
         """
-        target = batchdata[self.target_key].to(device=device, non_blocking=non_blocking, **kwargs)
+        (target,) = on_device(batchdata, (self.target_key,), device, non_blocking, **kwargs)
         self.auxiliary.eval()
         with torch.no_grad():
             # under autocast the network's output may be of a short type, and losses want fp32

@@ -113,3 +113,12 @@ def test_real_pair_is_what_was_acquired() -> None:
     assert torch.equal(source, given["source"]) and torch.equal(target, given["target"])
     source, target = RealPair("aligned_source", "target")(given, dtype=torch.float64)
     assert torch.equal(source, given["aligned_source"].double()) and target.dtype == torch.float64
+
+
+def test_images_come_channels_last_and_unchanged():
+    batch = {key: torch.rand(2, 3, 4, 5) for key in ("source", "target")}
+    images, _ = DomainBatch()(batch)
+    for pair in (RealPair()(batch), SyntheticPair(torch.nn.Identity())(batch), (images, images)):
+        for image in pair:
+            assert image.is_contiguous(memory_format=torch.channels_last) and not image.is_contiguous()
+    assert torch.equal(images, torch.cat([batch["source"], batch["target"]]))
