@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
-from monai.utils import convert_to_tensor
 
 from monai_nce.errors import InputError
 
@@ -54,14 +53,20 @@ class CarryHU:
                 "expected one shape but got "
                 f"{tuple(pred_hu.shape)}, {tuple(windowed_hu.shape)} and {tuple(input_hu.shape)}"
             )
-        # a GPU may have computed it, but the scan waits where it was read
-        pred_hu, windowed_hu = pred_hu.to(input_hu.device), windowed_hu.to(input_hu.device)
+        pred_hu, windowed_hu = _laid_out_like(input_hu, pred_hu), _laid_out_like(input_hu, windowed_hu)
         changed = pred_hu if self.mode == "clamp" else input_hu + (pred_hu - windowed_hu)
         # the scan may have come with its axes in any order
         affine = getattr(input_hu, "affine", None)
         slice_axis = 2 if affine is None else int(affine[2, :3].abs().div(affine[:3, :3].norm(dim=0)).argmax())
-        inside = convert_to_tensor(body_mask(input_hu, slice_axis=slice_axis).copy(), device=pred_hu.device)
+        inside = torch.from_numpy(body_mask(input_hu, slice_axis=slice_axis)).to(input_hu.device)
         return torch.where(inside, changed, input_hu)  # in the finer of the number types
+
+
+def _laid_out_like(scan: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    """The image where the scan is, which a GPU is not, and with its voxels in the same order, which is faster."""
+    if image.device == scan.device and image.stride() == scan.stride():
+        return image
+    return torch.empty_like(scan, dtype=image.dtype).copy_(image)
 
 
 class CarryHUd(MapTransform):
