@@ -25,7 +25,6 @@ __all__ = ["BACKENDS", "Backend", "Runtime"]
 BACKENDS = ("torch", "onnxruntime", "openvino")
 PRECISIONS = ("fp32", "bf16", "fp16")
 EXPORTERS = ("onnx", "onnxscript")
-HU_OF_INTENSITY = 150.0  # half the paper's window
 
 
 class Backend(Protocol):
@@ -52,7 +51,7 @@ class Runtime:
             in, if any.
         checkpoint: file of the weights, for the folder and the name of the ONNX file; None, or a folder that cannot be
             written to, puts it in the user's cache folder.
-        tolerance: mean absolute difference of intensities that is accepted; 1/150 is 1 HU in the paper's window.
+        tolerance: mean absolute difference of intensities that is accepted; 2 over the window's width in HU is 1 HU.
 
     Raises:
         InputError: for an unknown name.
@@ -63,7 +62,7 @@ class Runtime:
         backend: str = "auto",
         precision: str = "auto",
         checkpoint: str | PathLike[str] | None = None,
-        tolerance: float = 1 / HU_OF_INTENSITY,
+        tolerance: float = 1 / 150,
     ) -> None:
         for name, value, known in (("backend", backend, BACKENDS), ("precision", precision, PRECISIONS)):
             if value not in ("auto", *known):
@@ -151,8 +150,8 @@ class Runtime:
                     break
         if not wrong <= self.tolerance:
             raise InputError(
-                f"{backend} in {precision} is off by {wrong:.4f} of an intensity on average, more than "
-                f"{self.tolerance:.4f} ({wrong * HU_OF_INTENSITY:.2f} HU in the paper's window)"
+                f"{backend} in {precision} is off by {wrong:.4f} on average, in intensities of [-1, 1], where at most "
+                f"{self.tolerance:.4f} is accepted"
             )
         return ready
 
