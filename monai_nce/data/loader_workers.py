@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from types import FrameType
+import threading
 
 from monai.data.utils import worker_init_fn
 
 __all__ = ["outlast_signals"]
 
-GRACE_S = 60
-
 
 def outlast_signals(worker_id: int) -> None:
-    """Begin a worker that ignores SIGINT, and lives on for a minute after a SIGTERM.
+    """Begin a worker that ignores SIGINT, and SIGTERM from anyone but the process that it works for.
 
     Ctrl-C and cluster schedulers signal all processes of a training at once. The main one ends the iteration at hand
-    and saves; it needs its batch for that, and tells the workers to end when it is done.
+    and saves; it needs its batch for that, and ends its workers when it is done.
 
     Args:
         worker_id: as a ``DataLoader`` gives it to its ``worker_init_fn``; MONAI's own is called too.
     """
     worker_init_fn(worker_id)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "SIGALRM"):
-        signal.signal(signal.SIGTERM, _end_later)
+    if hasattr(signal, "sigwaitinfo"):  # not on every system: there, SIGTERM to all ends the workers first
+        # blocked, and waited for, since a handler is not told who sent the signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_obey, args=(os.getppid(),), daemon=True).start()
 
 
-def _end_later(number: int, frame: FrameType | None) -> None:
-    signal.alarm(GRACE_S)  # whose own default is to end the process
+def _obey(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)

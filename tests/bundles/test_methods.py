@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
 import torch
-from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 
 # which networks each method trains, and the files they are saved to
@@ -79,45 +77,6 @@ def test_a_method_and_a_paper_preset_can_be_laid_over_in_any_order(bundle, tiny,
         assert run.parser.get_parsed_content(name).defaults["lr"] == 1e-4
 
 
-LAST_STAGE = {"single": "stage1"}  # the others end with "train"
-
-
-@pytest.mark.parametrize("method", ["separate", *METHODS])
-def test_a_method_resumes_and_ends_with_the_weights_of_a_run_that_was_not_stopped(bundle, tiny, tmp_path, method):
-    last = LAST_STAGE.get(method, "train")
-    two = {**tiny, f"{last}#trainer#max_epochs": 2}
-    workflow(bundle, {**two, "output_dir": str(tmp_path / "whole")}, method).run()
-    workflow(bundle, tiny, method).run()  # what a run that is stopped in the last stage's second epoch leaves
-    run = workflow(bundle, {**two, "resume": True}, method)
-    epochs = []
-    run.parser.get_parsed_content(f"{last}#trainer").add_event_handler(
-        Events.EPOCH_COMPLETED, lambda engine: epochs.append(engine.state.epoch)
-    )
-    run.run()
-    assert epochs == [2]
-    whole, models = tmp_path / "whole" / "models", Path(tiny["output_dir"]) / "models"
-    assert sorted(file.name for file in models.iterdir()) == sorted(file.name for file in whole.iterdir())
-    for file in whole.iterdir():
-        assert file.read_bytes() == (models / file.name).read_bytes(), file.name
-
-
-@pytest.mark.slow
-def test_a_killed_training_resumes_bit_by_bit(run_bundle, bundle, tiny, tmp_path):
-    """By the command line and SIGKILL, in the middle of stage 1 or right after, wherever it comes."""
-    four = {**tiny, "stage1#trainer#max_epochs": 4}
-    configs = ("training", "--config_file", "bundles/nce/configs/train.json")
-    assert run_bundle(*configs, **{**four, "output_dir": tmp_path / "whole"}).returncode == 0
-    checkpoint = Path(tiny["output_dir"]) / "checkpoints" / "stage1.pt"
-    killed = run_bundle(*configs, **four, kill_when=checkpoint.exists)
-    assert killed.returncode == -signal.SIGKILL
-    assert not (Path(tiny["output_dir"]) / "models" / "model.pt").exists()
-    resumed = run_bundle(*configs, **four, resume=True)
-    assert resumed.returncode == 0, resumed.stderr[-3000:]
-    assert "classifier is finished" in resumed.stdout and "stage 1 " in resumed.stdout
-    for file in (tmp_path / "whole" / "models").iterdir():
-        assert file.read_bytes() == (Path(tiny["output_dir"]) / "models" / file.name).read_bytes(), file.name
-
-
 def test_an_oracle_without_aligned_pairs_is_refused_before_anything_is_trained(bundle, tiny, tmp_path):
     folder = tmp_path / "unaligned"
     shutil.copytree(Path(tiny["dataset_dir"]), folder)
@@ -130,19 +89,3 @@ def test_an_oracle_without_aligned_pairs_is_refused_before_anything_is_trained(b
     causes = [raised.value, raised.value.__cause__, raised.value.__context__]
     assert any("has both aligned_source and target" in str(cause) for cause in causes)
     assert not Path(tiny["output_dir"]).exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
-def test_two_processes(run_bundle, tiny, method):
-    done = run_bundle(
-        "training",
-        "--config_file",
-        str([f"bundles/nce/configs/{name}.json" for name in ("train", *overlays_of(method), "multi_gpu_train")]),
-        launcher=("torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"),
-        **tiny,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    for file in METHODS[method].values():
-        weights = torch.load(Path(tiny["output_dir"]) / "models" / file, weights_only=True)
-        assert not any(key.startswith("module.") for key in weights)
