@@ -1,4 +1,4 @@
-"""What the processes of a training tell each other between iterations: small things, and never through a GPU."""
+"""What the processes of a training tell each other between iterations: small things, mostly, and not through a GPU."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
-__all__ = ["agree", "gather", "is_first_rank", "process_count", "share"]
+__all__ = ["agree", "gather", "is_first_rank", "process_count", "share", "share_buffers"]
 
 Thing = TypeVar("Thing")
 # of a run over NCCL: the group that was made for it, since NCCL would wait for the GPU and pass through it
@@ -56,6 +57,20 @@ def share(thing: Thing) -> Thing:
     things: list[Any] = [thing]
     dist.broadcast_object_list(things, src=0, group=_group())
     return things[0]
+
+
+def share_buffers(network: nn.Module) -> None:
+    """Give every process rank 0's buffers of a network. Every process must call it, at the same point.
+
+    DistributedDataParallel does so before each pass, but each rank's running means of the last batch stay its own: what
+    rank 0 saves is otherwise not what the others go on with.
+
+    Args:
+        network: without a wrapper.
+    """
+    if _several():
+        for buffer in network.buffers():
+            dist.broadcast(buffer, src=0)
 
 
 def _several() -> bool:

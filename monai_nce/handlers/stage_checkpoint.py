@@ -20,7 +20,7 @@ from monai_nce.errors import InputError
 
 from .checkpoint_folder import CheckpointFolder
 from .random_state import random_state, set_random_state
-from .ranks import agree, gather, is_first_rank, process_count, share
+from .ranks import agree, gather, is_first_rank, process_count, share, share_buffers
 from .stage_log import StageLog
 from .stop_signals import StopSignals
 from .weights_saver import check_finite
@@ -145,6 +145,7 @@ class StageCheckpoint:
         state, length = engine.state, _epoch_length(engine)
         for key, value in self.objects.items():
             if isinstance(value, nn.Module):
+                share_buffers(value)
                 check_finite(value, f"{self.name}, epoch {state.epoch}, iteration {state.iteration}: {key}")
         random = gather(random_state(state.device))
         failure: InputError | None = None

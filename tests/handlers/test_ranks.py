@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch import nn
 
-from monai_nce.handlers.ranks import agree, gather, is_first_rank, process_count, share
+from monai_nce.handlers.ranks import agree, gather, is_first_rank, process_count, share, share_buffers
 
 
 def test_a_process_alone() -> None:
@@ -24,6 +26,10 @@ def talk(rank: int, folder: str) -> None:
     assert gather({"rank": rank}) == [{"rank": 0}, {"rank": 1}]
     assert share(f"from {rank}") == "from 0"
     assert is_first_rank() == (rank == 0) and process_count() == 2
+    network = nn.BatchNorm1d(3)
+    network(torch.full((2, 3), float(rank)))
+    share_buffers(network)
+    assert torch.equal(network.running_mean, torch.zeros(3)) and int(network.num_batches_tracked) == 1
     dist.destroy_process_group()
     Path(folder, f"{rank} is done").touch()
 
