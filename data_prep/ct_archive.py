@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from data_prep.archives import PRESETS, Series, find_patients
 from data_prep.contact_sheet import write_contact_sheets
+from data_prep.lines import Lines
 from data_prep.pair_list import ListedPair, read_pair_list
 from data_prep.parallel import in_processes
 from data_prep.patient import Job, Outcome, PairSettings, prepare_patient
@@ -24,9 +25,7 @@ from monai_nce.data.layout import REPORT, SPLITS, DatasetWriter
 from monai_nce.data.splits import split_patients
 from monai_nce.errors import InputError
 
-__all__ = ["MAX_LINES", "prepare_archive"]
-
-MAX_LINES = 20  # about patients on stderr; all stand in the report
+__all__ = ["prepare_archive"]
 
 
 def prepare_archive(
@@ -96,7 +95,7 @@ def prepare_archive(
             resume=resume,
         )
     with dataset:
-        left_out, shown = [], _Lines(progress)
+        left_out, shown = [], Lines(REPORT)
         todo = ranks.share([job for job in jobs if job.patient not in dataset.finished]) or []
         finished = len(dataset.finished)
         bar = tqdm(total=finished + len(todo), initial=finished, desc="ct", unit="patient", disable=not progress)
@@ -153,23 +152,6 @@ def _assist(out_dir: Path, settings: PairSettings, workers: int, ranks: Ranks) -
         if not _add(dataset, outcome):
             share.left_out.append(outcome.row)
     ranks.gather(share)
-
-
-class _Lines:
-    """Lines about patients on stderr, the first ones in full and the others counted."""
-
-    def __init__(self, bar: bool) -> None:
-        self.bar, self.count = bar, 0
-
-    def add(self, lines: Sequence[str]) -> None:
-        for line in lines:
-            self.count += 1
-            if self.count <= MAX_LINES:
-                tqdm.write(line, file=sys.stderr) if self.bar else print(line, file=sys.stderr)
-
-    def close(self) -> None:
-        if self.count > MAX_LINES:
-            print(f"and {self.count - MAX_LINES} lines more, see {REPORT}", file=sys.stderr)
 
 
 def _add(dataset: DatasetWriter, outcome: Outcome) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-__all__ = ["MAX_LINES", "one_line", "say"]
+from tqdm import tqdm
+
+__all__ = ["MAX_LINES", "Lines", "one_line", "say"]
 
 MAX_LINES = 20
 
@@ -26,3 +28,26 @@ def say(lines: Sequence[str]) -> None:
         shown.append(f"... and {len(lines) - len(shown)} lines more")
     for line in shown:
         print(one_line(line), file=sys.stderr)
+
+
+class Lines:
+    """Lines on stderr that come bit by bit, beside a progress bar or not: the first twenty, and in the end a count.
+
+    Args:
+        rest: where those that are not shown can be read.
+    """
+
+    def __init__(self, rest: object) -> None:
+        self.rest, self.count = rest, 0
+
+    def add(self, lines: Iterable[str]) -> None:
+        """Args: lines: to show."""
+        for line in lines:
+            self.count += 1
+            if self.count <= MAX_LINES:
+                tqdm.write(one_line(line), file=sys.stderr)
+
+    def close(self) -> None:
+        """Say how many were not shown."""
+        if self.count > MAX_LINES:
+            print(f"... and {self.count - MAX_LINES} lines more, see {self.rest}", file=sys.stderr)

@@ -8,6 +8,7 @@ import torch
 from torch.optim import Optimizer
 
 from monai_nce.errors import InputError
+from monai_nce.precision import best_precision
 
 __all__ = ["Precision"]
 
@@ -37,7 +38,7 @@ class Precision:
         self, name: Literal["fp32", "bf16", "fp16", "auto"] | str = "fp32", device: str | torch.device = "cpu"
     ) -> None:
         self.device_type = torch.device(device).type
-        name = _best(self.device_type) if name == "auto" else name
+        name = best_precision(self.device_type) if name == "auto" else name
         if name not in DTYPES:
             raise InputError(f"precision: expected fp32, bf16, fp16 or auto but got {name!r}")
         if name == "fp16" and self.device_type != "cuda":
@@ -77,13 +78,3 @@ class Precision:
                 scaler.step(optimizer)
         if scaler is not None:
             scaler.update()
-
-
-def _best(device_type: str) -> str:
-    if device_type == "cuda":
-        # without emulation, which computes in fp32 and is slower than that
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    if device_type == "cpu":
-        can: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-        return "bf16" if can.get("amx_bf16") or can.get("avx512_bf16") else "fp32"
-    return "fp32"

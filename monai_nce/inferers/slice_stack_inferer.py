@@ -98,7 +98,8 @@ class SliceStackInferer(Inferer):
         def forward(stacks: torch.Tensor) -> torch.Tensor:
             return network(stacks, *args, **kwargs)
 
-        output = torch.stack([self._one(volume, divisor, network, forward) for volume in plain])
+        volumes = [self._one(volume, divisor, network, forward) for volume in plain]
+        output = volumes[0][None] if len(volumes) == 1 else torch.stack(volumes)  # without a copy, slices stay whole
         if isinstance(inputs, MetaTensor):
             return MetaTensor(output).copy_meta_from(inputs)
         return output
@@ -155,3 +156,5 @@ def run_batches(work: Callable[[T], torch.Tensor], batches: Sequence[T], workers
         yield from pool.map(work, batches)
     finally:
         pool.shutdown(cancel_futures=True)
+        # the workers' number of threads would else be that of any thread to come
+        torch.set_num_threads(torch.get_num_threads())

@@ -52,6 +52,7 @@ class TorchBackend:
 
     def __call__(self, stacks: torch.Tensor) -> torch.Tensor:
         if threading.current_thread() is not threading.main_thread() and not hasattr(self._thread, "ready"):
+            torch.get_num_threads()  # else the first operation would undo the next line
             torch.set_num_threads(self._threads)  # of this thread
             self._thread.ready = True
         with torch.inference_mode():

@@ -15,6 +15,7 @@ import pytest
 from benchmarks.synthetic_studies import UID_ROOT, write_studies
 from data_prep import ct_archive
 from data_prep.__main__ import main
+from data_prep.lines import MAX_LINES
 from data_prep.patient import Job, Outcome, PairSettings, prepare_patient
 from monai_nce.data.layout import read_datalist, read_datalist_file
 
@@ -141,7 +142,7 @@ def test_many_lines_are_counted(add_series: Add, tmp_path: Path, capsys: Output)
     for number in range(12):
         add_series(f"s/{number}", "nativ", f"P{number}", slices=1, study=number)
     add_pair(add_series, "Q", 99)
-    lines = ct_archive.MAX_LINES
+    lines = MAX_LINES
     for number in range(12, 12 + lines):
         add_series(f"s/{number}", "nativ", f"P{number}", slices=1, study=number)
     assert run(tmp_path, "--studies", str(tmp_path / "s")) == 0
