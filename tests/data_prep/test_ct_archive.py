@@ -148,7 +148,7 @@ def test_many_lines_are_counted(add_series: Add, tmp_path: Path, capsys: Output)
     assert run(tmp_path, "--studies", str(tmp_path / "s")) == 0
     err = capsys.readouterr().err.splitlines()
     assert sum(": left out: " in line for line in err) == lines
-    assert f"and {12} lines more, see report.json" in err
+    assert f"... and {12} lines more, see report.json" in err
     assert len(report(tmp_path / "out")["left_out"]) == 12 + lines
 
 
