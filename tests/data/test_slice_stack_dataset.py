@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,13 @@ def test_items_are_writable_and_the_file_is_not_written(paired: list[dict[str, s
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
 def test_many_patients_cost_neither_open_files_nor_memory(tmp_path: Path) -> None:
-    items = make_items(tmp_path, {f"p{n}": {"source": 8, "target": 8} for n in range(300)}, shape=(64, 64))
+    made = make_items(tmp_path / "set", {f"p{n}": {"source": 8, "target": 8} for n in range(10)}, shape=(64, 64))
+    items = []
+    for number in range(300):  # a file each, too
+        item = made[number % 10]
+        items.append({role: str(tmp_path / f"{number}-{role}.nii") for role in ("source", "target")})
+        for role, path in items[-1].items():
+            shutil.copyfile(item[role], path)
     dataset = SliceStackDataset(items)
 
     def used() -> tuple[int, int, int]:
