@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
+from collections import deque
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -37,10 +38,14 @@ class OpenVinoBackend:
             },
         )
         self.workers = int(self._model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        self._thread = threading.local()
+        self._idle: deque[Any] = deque()
 
     def __call__(self, stacks: torch.Tensor) -> torch.Tensor:
-        if not hasattr(self._thread, "request"):
-            self._thread.request = self._model.create_infer_request()
-        result = self._thread.request.infer({0: stacks.detach().contiguous().numpy()})
-        return torch.from_numpy(result[0].copy())  # the request's memory is used again
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._model.create_infer_request()
+        result = request.infer({0: stacks.detach().contiguous().numpy()})
+        output = torch.from_numpy(result[0].copy())
+        self._idle.append(request)  # its memory is used again
+        return output
