@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from monai_nce.data.background import FinishBehind, VolumeLoader
+from monai_nce.data.datalist import read_datalist, read_datalist_file
 from monai_nce.data.epoch_sampler import EpochIndex, EpochSampler
 from monai_nce.data.file_tree import ReaderWarning
 from monai_nce.data.inference_items import check_inference_items, inference_items
-from monai_nce.data.layout import ROLES, SPLITS, DatasetWriter, read_datalist, read_datalist_file
+from monai_nce.data.layout import ROLES, SPLITS, DatasetWriter
 from monai_nce.data.load_image_hu import LoadImageHUd
 from monai_nce.data.loader_workers import outlast_signals
 from monai_nce.data.pairs import evaluation_pairs, regression_pairs

@@ -9,7 +9,8 @@ from typing import Any
 import torch.distributed as dist
 from tqdm import tqdm
 
-from monai_nce.data.layout import DATALIST, DatasetWriter, read_datalist_file
+from monai_nce.data.datalist import read_datalist_file
+from monai_nce.data.layout import DATALIST, DatasetWriter
 from monai_nce.data.phantom import LABELS, make_phantom_patient
 from monai_nce.data.splits import split_patients
 from monai_nce.errors import InputError

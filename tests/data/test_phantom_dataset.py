@@ -8,7 +8,7 @@ import pytest
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from monai_nce.data.layout import read_datalist, read_datalist_file
+from monai_nce.data.datalist import read_datalist, read_datalist_file
 from monai_nce.data.phantom import make_phantom_patient
 from monai_nce.data.phantom_dataset import ensure_phantom_dataset, write_phantom_dataset
 from monai_nce.errors import InputError

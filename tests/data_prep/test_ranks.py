@@ -14,7 +14,7 @@ import pytest
 
 from data_prep.__main__ import main
 from data_prep.ranks import Ranks
-from monai_nce.data.layout import read_datalist
+from monai_nce.data.datalist import read_datalist
 from monai_nce.data.writers import write_nifti_hu
 from tests.data_prep.dicom_samples import AFFINE, HU
 
