@@ -88,7 +88,7 @@ def forwards(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def volume(arguments: argparse.Namespace) -> dict[str, Any]:
-    """A volume of 256 x 256 x 120 from file to file with the fastest backend."""
+    """Volumes of 256 x 256 x 120 from file to file with the fastest backend."""
     network, path = _paper(arguments)
     backend, precision = ("openvino", "bf16") if _device().type == "cpu" else ("torch", "bf16")
     image = phantom_volume(arguments.folder / "volume_256x120.nii.gz", 256, 120, PAPER_SPACING_MM)
@@ -173,8 +173,8 @@ def _lines(part: str, result: dict[str, Any]) -> list[str]:
                 f"  {name:32} {row['median']:.2f} s ({row['low']:.2f} to {row['high']:.2f}), "
                 f"{result['faster_than_eager'][name]['median']:.1f}x"
             )
-        for stride, row in result["over_forwards"].items():
-            lines.append(f"  file to file over forwards, stride {stride}: {row['median']:.3f}")
+        for name, row in result["over_forwards"].items():
+            lines.append(f"  {name}, over its forwards: {row['median']:.3f} ({row['low']:.3f} to {row['high']:.3f})")
     elif part == "strides":
         for stride, row in result["strides"].items():
             lines.append(f"stride {stride}: MSE {row['mse']:.5f}, {row['mean_hu_from_stride_1']:.2f} HU from stride 1")
