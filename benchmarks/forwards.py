@@ -38,7 +38,7 @@ def eager(network: nn.Module) -> Passes:
 
 def of_backend(backend: Backend) -> Passes:
     """Passes as the inferer runs them."""
-    return lambda batches: list(run_batches(backend, batches, backend.workers))
+    return lambda batches: list(run_batches(backend, batches, backend.workers, backend.threads))
 
 
 def compiled(network: nn.Module) -> Passes:
@@ -53,13 +53,14 @@ def compiled(network: nn.Module) -> Passes:
     return run
 
 
-def backends(network: nn.Module, stacks: torch.Tensor, checkpoint: Path) -> dict[str, Passes]:
+def backends(network: nn.Module, stacks: torch.Tensor, checkpoint: Path, compile_too: bool) -> dict[str, Passes]:
     """Everything that can run the network here, by name; eager PyTorch first.
 
     Args:
         network: in eval mode, on its device.
         stacks: real input to check the backends with, ``(1, C, H, W)``, on that device.
         checkpoint: beside which the ONNX file is put.
+        compile_too: ``torch.compile`` as well, which takes minutes to begin.
     """
     made = {EAGER: eager(network)}
     on_cpu = stacks.device.type == "cpu"
@@ -67,7 +68,7 @@ def backends(network: nn.Module, stacks: torch.Tensor, checkpoint: Path) -> dict
         if backend == "torch" or on_cpu:
             ready = Runtime(backend, precision, checkpoint).prepare(network, stacks)
             made[f"{backend} {precision}"] = of_backend(ready)
-    if not on_cpu or shutil.which("g++"):
+    if compile_too and (not on_cpu or shutil.which("g++")):
         made["torch.compile bf16"] = compiled(network)
     return made
 
@@ -84,7 +85,13 @@ def differences(expected: torch.Tensor, got: torch.Tensor) -> dict[str, float]:
 
 
 def measure_forwards(
-    network: nn.Module, stacks: torch.Tensor, checkpoint: Path, batch_size: int, rounds: int, batches: int = 4
+    network: nn.Module,
+    stacks: torch.Tensor,
+    checkpoint: Path,
+    batch_size: int,
+    rounds: int,
+    batches: int = 12,
+    compile_too: bool = False,
 ) -> dict[str, Any]:
     """All backends in turns, first on quiet cores, then, on a CPU, with one core kept busy by another process.
 
@@ -95,13 +102,14 @@ def measure_forwards(
         batch_size: stacks of a pass.
         rounds: turns of each.
         batches: passes of a turn.
+        compile_too: ``torch.compile`` as well.
 
     Returns:
         Per backend ``seconds`` a batch, how many times ``faster`` than eager PyTorch, and its difference from it in
         HU; and ``busy``, how fast it is on busy cores as a part of its quiet speed.
     """
     device = stacks.device
-    candidates = backends(network, stacks[len(stacks) // 2][None], checkpoint)
+    candidates = backends(network, stacks[len(stacks) // 2][None], checkpoint, compile_too)
     work = [stacks[torch.randint(len(stacks), (batch_size,))] for _ in range(batches)]
     expected = torch.cat(candidates[EAGER](work[:2]))
 

@@ -90,7 +90,7 @@ def measure_volume(
     def forwards(stride: int) -> None:
         count = -(-depth // stride)
         work = [stacks[: min(BATCH, count - start)] for start in range(0, count, BATCH)]
-        for _ in run_batches(ready, work, ready.workers):
+        for _ in run_batches(ready, work, ready.workers, ready.threads):
             pass
 
     def eager() -> None:

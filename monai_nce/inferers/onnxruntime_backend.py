@@ -21,6 +21,8 @@ class OnnxRuntimeBackend:
         - stacks and output: ``(B, C, H, W)``, float32
     """
 
+    threads = 1  # it has its own
+
     def __init__(self, path: Path) -> None:
         import onnxruntime
 

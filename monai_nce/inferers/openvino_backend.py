@@ -24,6 +24,8 @@ class OpenVinoBackend:
         - stacks and output: ``(B, C, H, W)``, float32
     """
 
+    threads = 1  # it has its own
+
     def __init__(self, path: Path, precision: str = "fp32") -> None:
         import openvino
 

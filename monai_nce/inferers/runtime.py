@@ -28,9 +28,10 @@ EXPORTERS = ("onnx", "onnxscript")
 
 
 class Backend(Protocol):
-    """A network made ready. It may be called from as many threads at once as there are ``workers``."""
+    """A network made ready, to be called by as many ``workers`` at once, each with so many ``threads`` of PyTorch."""
 
     workers: int
+    threads: int
 
     def __call__(self, stacks: torch.Tensor) -> torch.Tensor:
         """Synthetic stacks, float32, for stacks ``(B, C, H, W)``; both on the network's device."""

@@ -131,7 +131,10 @@ class SliceStackInferer(Inferer):
 
         centres = stack_centres(depth, self.slices, self.stride)
         batches = [centres[i : i + self.batch_size] for i in range(0, len(centres), self.batch_size)]
-        predictions = run_batches(predict, batches, 1 if backend is None else backend.workers)
+        if backend is None:
+            predictions = run_batches(predict, batches, 1)
+        else:
+            predictions = run_batches(predict, batches, backend.workers, backend.threads)
         mean = StackMean(depth)
         bar = tqdm(batches, desc="slices", unit="batch", leave=False, disable=not self.progress)
         for batch, prediction in zip(bar, predictions, strict=True):
@@ -139,22 +142,35 @@ class SliceStackInferer(Inferer):
         return mean.volume()
 
 
-def run_batches(work: Callable[[T], torch.Tensor], batches: Sequence[T], workers: int) -> Iterator[torch.Tensor]:
+def run_batches(
+    work: Callable[[T], torch.Tensor], batches: Sequence[T], workers: int, threads: int = 1
+) -> Iterator[torch.Tensor]:
     """Results of ``work`` for the batches in their order, several at work at once.
+
+    PyTorch's own threads wait for each other by spinning. Meanwhile they would take the cores from the workers, so the
+    caller's thread has only one until all is done.
 
     Args:
         work: a :class:`Backend`, or a function around one.
         batches: what it is called with.
         workers: of the backend.
+        threads: of PyTorch, in each of them.
     """
     workers = min(workers, len(batches))
     if workers <= 1:
         yield from map(work, batches)
         return
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="inference")
+    before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(workers, "inference", initializer=_use_threads, initargs=(threads,))
+    results = pool.map(work, batches)
     try:
-        yield from pool.map(work, batches)
+        torch.set_num_threads(1)
+        yield from results
     finally:
         pool.shutdown(cancel_futures=True)
-        # the workers' number of threads would else be that of any thread to come
-        torch.set_num_threads(torch.get_num_threads())
+        torch.set_num_threads(before)
+
+
+def _use_threads(threads: int) -> None:
+    torch.get_num_threads()  # else the first operation would undo the next line
+    torch.set_num_threads(threads)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import threading
 
 import torch
 from torch import nn
@@ -47,14 +46,9 @@ class TorchBackend:
         on_cpu = all(value.device.type == "cpu" for value in copied.state_dict().values())
         threads = torch.get_num_threads()
         self.workers = cpu_workers(threads) if on_cpu else 1
-        self._threads = threads // self.workers
-        self._thread = threading.local()
+        self.threads = threads // self.workers
 
     def __call__(self, stacks: torch.Tensor) -> torch.Tensor:
-        if threading.current_thread() is not threading.main_thread() and not hasattr(self._thread, "ready"):
-            torch.get_num_threads()  # else the first operation would undo the next line
-            torch.set_num_threads(self._threads)  # of this thread
-            self._thread.ready = True
         with torch.inference_mode():
             converted = stacks.to(dtype=self.input_dtype, memory_format=torch.channels_last)
             return self.network(converted).float()

@@ -24,7 +24,6 @@ def test_differences_by_hand():
 
 def test_every_backend_is_measured_against_eager(tmp_path, monkeypatch):
     monkeypatch.setattr(forwards, "CANDIDATES", (("torch", "fp32"), ("torch", "bf16")))
-    monkeypatch.setattr(forwards.shutil, "which", lambda name: None)  # no compiler: compiling takes a minute
     network = Generator(channels=(8, 4), hidden_channels=4).eval()
     result = measure_forwards(network, torch.rand(4, 3, 16, 16), tmp_path / "m.pt", 2, rounds=2, batches=2)
     assert list(result["backends"]) == ["eager fp32", "torch fp32", "torch bf16"]

@@ -9,6 +9,7 @@ from torch import nn
 
 from monai_nce.errors import InputError
 from monai_nce.inferers import Runtime, SliceStackInferer, onnx_export, runtime
+from monai_nce.inferers.slice_stack_inferer import run_batches
 from monai_nce.networks import Generator
 
 HU = 150.0
@@ -146,7 +147,7 @@ def test_a_damaged_export_is_made_again(damage, network, stacks, exports, tmp_pa
 class Wrong:
     """A backend that adds to what the network gives."""
 
-    workers = 1
+    workers = threads = 1
 
     def __init__(self, network: nn.Module, offset: float) -> None:
         self.network, self.offset = network, offset
@@ -265,3 +266,19 @@ def test_a_network_without_fp32_modules_runs_in_bf16_as_a_whole(stacks):
     ready = Runtime("torch", "bf16").prepare(Plain(), stacks)
     assert ready(stacks).dtype == torch.float32
     assert seen[-1] == torch.bfloat16
+
+
+def test_workers_have_the_threads_that_the_backend_asks_for():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        seen = list(run_batches(lambda batch: torch.tensor(torch.get_num_threads()), range(6), workers=2, threads=2))
+        assert seen == [2] * 6
+        assert torch.get_num_threads() == 4
+        running = run_batches(lambda batch: torch.zeros(1), range(6), workers=2)
+        next(running)
+        assert torch.get_num_threads() == 1, "the caller's threads would spin beside the workers"
+        running.close()
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
