@@ -18,7 +18,7 @@ __all__ = ["draw_quick_preview"]
 Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
 PANEL, GAP = 286, 4  # in pixels, as all lengths here
-LEFT, RIGHT, TOP, BOTTOM = 8, 64, 32, 30
+LEFT, RIGHT, TOP, BOTTOM = 8, 74, 32, 30
 WHITE, GREY, GOLD = (255, 255, 255), (190, 190, 190), (255, 215, 0)
 
 
