@@ -49,7 +49,8 @@ def trained_briefly(network: nn.Module, path: Path, size: int, iterations: int, 
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, betas=(0.5, 0.999))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-4, total_steps=iterations)
     random = torch.Generator().manual_seed(0)
-    short = getattr(torch, {"bf16": "bfloat16"}.get(best_precision(device.type), "float32"))
+    # no scaler here, so fp16 is left to those who have one
+    short = torch.bfloat16 if best_precision(device.type) == "bf16" else torch.float32
     for _ in trange(iterations, desc=f"training at {size}", mininterval=5):
         chosen = torch.randint(len(source), (4,), generator=random)
         x, y = source[chosen].to(device), target[chosen].to(device)

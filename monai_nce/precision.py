@@ -1,10 +1,12 @@
-"""Which number format a device computes in fastest without loss that matters here."""
+"""The number formats by name, and which of them a device computes in fastest without loss that matters here."""
 
 from __future__ import annotations
 
 import torch
 
-__all__ = ["best_precision"]
+__all__ = ["DTYPES", "best_precision"]
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def best_precision(device_type: str) -> str:

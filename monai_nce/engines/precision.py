@@ -8,11 +8,9 @@ import torch
 from torch.optim import Optimizer
 
 from monai_nce.errors import InputError
-from monai_nce.precision import best_precision
+from monai_nce.precision import DTYPES, best_precision
 
 __all__ = ["Precision"]
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Precision:

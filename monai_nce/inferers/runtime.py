@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from monai_nce.errors import InputError
-from monai_nce.precision import best_precision
+from monai_nce.precision import DTYPES, best_precision
 
 from .onnx_export import exported_network, network_key
 from .onnxruntime_backend import OnnxRuntimeBackend
@@ -23,7 +23,6 @@ from .torch_backend import TorchBackend
 __all__ = ["BACKENDS", "Backend", "Runtime"]
 
 BACKENDS = ("torch", "onnxruntime", "openvino")
-PRECISIONS = ("fp32", "bf16", "fp16")
 EXPORTERS = ("onnx", "onnxscript")
 
 
@@ -65,7 +64,7 @@ class Runtime:
         checkpoint: str | PathLike[str] | None = None,
         tolerance: float = 1 / 150,
     ) -> None:
-        for name, value, known in (("backend", backend, BACKENDS), ("precision", precision, PRECISIONS)):
+        for name, value, known in (("backend", backend, BACKENDS), ("precision", precision, tuple(DTYPES))):
             if value not in ("auto", *known):
                 raise InputError(f"{name}: expected auto, {', '.join(known)} but got {value!r}")
         self.backend = backend
@@ -126,7 +125,7 @@ class Runtime:
                 raise InputError(f"backend: {backend} runs on a CPU here but the device is {device}; take torch")
             if not _installed(backend, *EXPORTERS):
                 raise InputError(f"backend: {backend} is not installed: pip install 'monai-nce[{backend}]'")
-        allowed = {"torch": PRECISIONS if device == "cuda" else ("fp32", "bf16"), "onnxruntime": ("fp32",)}
+        allowed = {"torch": tuple(DTYPES) if device == "cuda" else ("fp32", "bf16"), "onnxruntime": ("fp32",)}
         if precision not in allowed.get(backend, ("fp32", "bf16")):
             known = ", ".join(allowed.get(backend, ("fp32", "bf16")))
             raise InputError(f"precision: expected {known} with {backend} on {device} but got {precision!r}")

@@ -7,9 +7,10 @@ import copy
 import torch
 from torch import nn
 
+from monai_nce.precision import DTYPES
+
 __all__ = ["TorchBackend", "cpu_workers"]
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MOST_WORKERS = 4  # each holds the features of a batch
 
 
