@@ -125,9 +125,9 @@ class Runtime:
                 raise InputError(f"backend: {backend} runs on a CPU here but the device is {device}; take torch")
             if not _installed(backend, *EXPORTERS):
                 raise InputError(f"backend: {backend} is not installed: pip install 'monai-nce[{backend}]'")
-        allowed = {"torch": tuple(DTYPES) if device == "cuda" else ("fp32", "bf16"), "onnxruntime": ("fp32",)}
-        if precision not in allowed.get(backend, ("fp32", "bf16")):
-            known = ", ".join(allowed.get(backend, ("fp32", "bf16")))
+        allowed = ("fp32",) if backend == "onnxruntime" else tuple(DTYPES) if device == "cuda" else ("fp32", "bf16")
+        if precision not in allowed:
+            known = ", ".join(allowed)
             raise InputError(f"precision: expected {known} with {backend} on {device} but got {precision!r}")
         return backend, precision
 
