@@ -17,7 +17,7 @@ from monai_nce.errors import InputError
 
 __all__ = ["exported_network", "network_key"]
 
-FORMAT = 1  # of the file and its key; to be raised when what is exported changes
+FORMAT = 2  # of the file and its key; to be raised when what is exported changes
 PLAIN = (bool, int, float, str, tuple)
 
 
@@ -78,6 +78,9 @@ def _export(network: nn.Module, stacks: torch.Tensor, path: Path) -> None:
     example = stacks.detach().float().cpu().expand(2, -1, -1, -1).contiguous()
     dynamic = {0: torch.export.Dim("batch"), 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
     plain = copy.deepcopy(network).float().cpu().eval()
+    rearrange = getattr(plain, "for_inference", None)
+    if rearrange is not None:
+        plain = rearrange(example)
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -134,7 +134,7 @@ class Runtime:
     def _checked(self, network: nn.Module, stacks: torch.Tensor, backend: str, precision: str) -> Backend:
         """The backend, compared with the network on ``stacks``."""
         if backend == "torch":
-            ready: Backend = TorchBackend(network, precision)
+            ready: Backend = TorchBackend(network, stacks, precision)
             wrong = self._difference(network, ready, stacks)
         else:
             for fresh in (False, True):

@@ -9,6 +9,8 @@ from torch import nn
 
 from monai_nce.precision import DTYPES
 
+from .packed_convolution import pack_convolutions
+
 __all__ = ["TorchBackend", "cpu_workers"]
 
 MOST_WORKERS = 4  # each holds the features of a batch
@@ -26,25 +28,29 @@ def cpu_workers(threads: int) -> int:
 class TorchBackend:
     """A network as PyTorch runs it.
 
-    Weights are converted, rather than cast anew in each pass as autocast does. A network's ``fp32_modules`` stay in
-    fp32; one that has such modules is given its input in fp32, too.
+    Weights are converted, rather than cast anew in each pass as autocast does. A network that can rearrange itself,
+    by a method ``for_inference`` like :meth:`monai_nce.networks.Generator.for_inference`, is asked to and takes and
+    gives float32; another one is converted as a whole.
 
     Args:
         network: copied, left as it is.
+        stacks: real input, ``(1, C, H, W)``, on the network's device.
         precision: ``fp32``, ``bf16`` or ``fp16``.
 
     Shape:
         - stacks and output: ``(B, C, H, W)``, float32
     """
 
-    def __init__(self, network: nn.Module, precision: str = "fp32") -> None:
-        copied = copy.deepcopy(network).eval().requires_grad_(False)
-        self.network = copied.to(dtype=DTYPES[precision], memory_format=torch.channels_last)  # type: ignore[call-overload]
-        kept = getattr(network, "fp32_modules", ())
-        for name in kept:
-            self.network.get_submodule(name).float()
-        self.input_dtype = torch.float32 if kept else DTYPES[precision]
-        on_cpu = all(value.device.type == "cpu" for value in copied.state_dict().values())
+    def __init__(self, network: nn.Module, stacks: torch.Tensor, precision: str = "fp32") -> None:
+        dtype = DTYPES[precision]
+        rearrange = getattr(network, "for_inference", None)
+        ready = copy.deepcopy(network).to(dtype) if rearrange is None else rearrange(stacks, dtype)
+        self.input_dtype = dtype if rearrange is None else torch.float32
+        ready = ready.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: nn.Module = ready.eval().requires_grad_(False)
+        on_cpu = stacks.device.type == "cpu"
+        if on_cpu:
+            self.network = pack_convolutions(self.network)
         threads = torch.get_num_threads()
         self.workers = cpu_workers(threads) if on_cpu else 1
         self.threads = threads // self.workers

@@ -3,6 +3,15 @@
 from .discriminator import Discriminator
 from .domain_classifier import DomainClassifier
 from .generator import Generator
+from .inference_generator import InferenceGenerator
 from .spade import SPADE, SPADEResidualBlock, largest_group_count
 
-__all__ = ["SPADE", "Discriminator", "DomainClassifier", "Generator", "SPADEResidualBlock", "largest_group_count"]
+__all__ = [
+    "SPADE",
+    "Discriminator",
+    "DomainClassifier",
+    "Generator",
+    "InferenceGenerator",
+    "SPADEResidualBlock",
+    "largest_group_count",
+]

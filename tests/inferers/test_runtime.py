@@ -246,12 +246,12 @@ def test_a_failure_in_a_pass_reaches_the_caller(network, stacks, monkeypatch):
                 raise RuntimeError("out of memory")
             return super().__call__(x)
 
-    monkeypatch.setattr(runtime, "TorchBackend", lambda net, precision: Failing(net, 0.0))
+    monkeypatch.setattr(runtime, "TorchBackend", lambda net, stacks, precision: Failing(net, 0.0))
     with pytest.raises(RuntimeError, match="out of memory"):
         SliceStackInferer(batch_size=2, runtime=Runtime("torch", "fp32"))(torch.zeros(1, 1, 8, 8, 9), network)
 
 
-def test_a_network_without_fp32_modules_runs_in_bf16_as_a_whole(stacks):
+def test_a_network_that_cannot_rearrange_itself_runs_in_bf16_as_a_whole(stacks):
     seen = []
 
     class Plain(nn.Module):

@@ -1,0 +1,67 @@
+"""Convolutions on a CPU by oneDNN with weights that are brought into its layout once instead of in each pass."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+__all__ = ["PackedConv2d", "can_pack", "pack_convolutions"]
+
+
+class PackedConv2d(nn.Module):
+    """:class:`torch.nn.Conv2d` and, where it has a ``negative_slope``, the leaky ReLU behind it, in one operation.
+
+    The operation is the one that ``torch.compile`` puts in place of a convolution; here it needs no compiler.
+
+    Args:
+        convolution: on a CPU.
+
+    Shape:
+        - as of the convolution
+    """
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.geometry = [list(convolution.padding), list(convolution.stride), list(convolution.dilation)]
+        self.groups = convolution.groups
+        weight = convolution.weight.detach().to_mkldnn()
+        reorder = torch._C._nn.mkldnn_reorder_conv2d_weight
+        self.weight = reorder(weight, *self.geometry, self.groups)  # type: ignore[call-arg, arg-type]
+        self.bias = None if convolution.bias is None else convolution.bias.detach()
+        slope = getattr(convolution, "negative_slope", None)
+        self.activation = ("none", []) if slope is None else ("leaky_relu", [slope])
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.ops.mkldnn._convolution_pointwise(
+            x, self.weight, self.bias, *self.geometry, self.groups, *self.activation, ""
+        )
+
+
+def can_pack(convolution: nn.Module) -> bool:
+    """Whether a module is a convolution that :class:`PackedConv2d` can stand for, in this build of PyTorch."""
+    return (
+        isinstance(convolution, nn.Conv2d)
+        and (type(convolution) is nn.Conv2d or hasattr(convolution, "negative_slope"))
+        and convolution.padding_mode == "zeros"
+        and not isinstance(convolution.padding, str)
+        and convolution.weight.device.type == "cpu"
+        and torch.backends.mkldnn.is_available()
+        and hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight")
+        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    )
+
+
+def pack_convolutions(network: nn.Module) -> nn.Module:
+    """Put a :class:`PackedConv2d` in place of every convolution that one can stand for.
+
+    Args:
+        network: changed in place; for inference alone, since the packed weights take no gradient.
+
+    Returns:
+        The network, or the packed convolution where it was nothing but one.
+    """
+    if can_pack(network):
+        return PackedConv2d(network)  # type: ignore[arg-type]
+    for name, child in network.named_children():
+        setattr(network, name, pack_convolutions(child))
+    return network

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from monai_nce.inferers.packed_convolution import PackedConv2d, can_pack, pack_convolutions
+from monai_nce.networks.inference_generator import ActivatedConv2d
+
+pytestmark = pytest.mark.skipif(not can_pack(nn.Conv2d(1, 1, 1)), reason="this PyTorch has no packed convolutions")
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    "settings",
+    [{"kernel_size": 3, "padding": 1}, {"kernel_size": (3, 5), "stride": 2}, {"kernel_size": 3, "groups": 2}],
+)
+def test_computes_what_the_convolution_computes(settings, bias):
+    convolution = nn.Conv2d(4, 6, bias=bias, **settings)
+    packed = PackedConv2d(convolution)
+    for size in ((9, 8), (17, 33)):
+        x = torch.randn(2, 4, *size).to(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            torch.testing.assert_close(packed(x), convolution(x), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_leaky_relu_is_part_of_it(dtype):
+    convolution = ActivatedConv2d(torch.randn(5, 3, 3, 3), torch.randn(5), dtype, negative_slope=0.2)
+    x = torch.randn(1, 3, 12, 12, dtype=dtype)
+    with torch.inference_mode():
+        got, expected = PackedConv2d(convolution)(x), convolution(x)
+    assert got.dtype == dtype
+    assert (got < 0).any()
+    torch.testing.assert_close(got, expected, atol=1e-5 if dtype == torch.float32 else 0.1, rtol=0.01)
+
+
+def test_all_that_can_be_packed_is_and_nothing_else():
+    class Own(nn.Conv2d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) + 1
+
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1),
+        nn.Sequential(nn.Conv2d(4, 4, 3, padding="same"), nn.ReLU()),
+        nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"),
+        Own(4, 4, 1),
+        nn.ConvTranspose2d(4, 2, 2),
+        nn.Sequential(nn.Conv2d(2, 2, 1)),
+    )
+    expected = copy.deepcopy(network)
+    packed = pack_convolutions(network)
+    kinds = [type(module).__name__ for module in packed.modules() if not isinstance(module, nn.Sequential)]
+    assert kinds == ["PackedConv2d", "Conv2d", "ReLU", "Conv2d", "Own", "ConvTranspose2d", "PackedConv2d"]
+    x = torch.rand(1, 3, 10, 10)
+    with torch.inference_mode():
+        torch.testing.assert_close(packed(x), expected(x), atol=1e-5, rtol=1e-5)
+    assert isinstance(pack_convolutions(nn.Conv2d(1, 1, 1)), PackedConv2d)
