@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from nibabel.affines import voxel_sizes
-from scipy import ndimage
 
 from monai_nce.data.volumes import FoundVolume
 
@@ -147,21 +146,36 @@ def phase_from_image(volume: np.ndarray, affine: np.ndarray) -> str:
     factors = np.clip(np.rint(VOXEL_MM / sizes), 1, volume.shape).astype(int)
     shape = np.array(volume.shape) // factors
     cut = volume[tuple(slice(0, size) for size in shape * factors)]
-    coarse = cut
+    coarse = cut.astype(np.float32, copy=False)
     for axis, factor in enumerate(factors):  # reshaping and one mean over all takes three times as long
-        parts = [coarse[(slice(None),) * axis + (slice(start, None, factor),)] for start in range(factor)]
-        coarse = sum(parts[1:], start=parts[0]) / np.float32(factor)
-    window = [3, 3, 3]
-    window[int(np.argmax(sizes * factors))] = 1  # across the thickest slices neighbours differ too much
-    mean = ndimage.uniform_filter(coarse, window)
-    spread = np.sqrt(np.maximum(ndimage.uniform_filter(coarse**2, window) - mean**2, 0))
-    smooth = spread < SMOOTH_HU
+        if factor > 1:
+            parts = [coarse[(slice(None),) * axis + (slice(start, None, factor),)] for start in range(factor)]
+            coarse = sum(parts[2:], start=parts[0] + parts[1])
+            coarse *= np.float32(1 / factor)
+    thick = int(np.argmax(sizes * factors))  # across the thickest slices neighbours differ too much
+    in_plane = [axis for axis in range(3) if axis != thick]
+    mean = _mean_of_neighbours(coarse, in_plane)
+    smooth = _mean_of_neighbours(coarse**2, in_plane) - mean**2 < SMOOTH_HU**2
     tissue = np.count_nonzero(smooth & (mean > TISSUE_HU[0]) & (mean < TISSUE_HU[1]))
     bright = np.count_nonzero(smooth & (mean > BRIGHT_HU[0]) & (mean < BRIGHT_HU[1]))
     if (tissue + bright) * float(np.prod(sizes * factors)) < MIN_TISSUE_MM3:
         return UNKNOWN
     share = float(bright) / max(float(tissue), 1.0)
     return NECT if share < NECT_BELOW else CECT if share > CECT_ABOVE else UNKNOWN
+
+
+def _mean_of_neighbours(volume: np.ndarray, axes: Sequence[int]) -> np.ndarray:
+    """Mean of each voxel and its neighbours along the axes; where there is none, the voxel itself stands for it."""
+    for axis in axes:
+        along = np.moveaxis(volume, axis, 0)
+        mean = along.copy(order="K")
+        mean[1:] += along[:-1]
+        mean[:1] += along[:1]
+        mean[:-1] += along[1:]
+        mean[-1:] += along[-1:]
+        mean /= np.float32(3)
+        volume = np.moveaxis(mean, 0, axis)
+    return volume
 
 
 def _contrast_element(keyword: str, value: str) -> str:

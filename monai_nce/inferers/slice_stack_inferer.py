@@ -117,7 +117,8 @@ class SliceStackInferer(Inferer):
         padding = (left, pad_w - left, top, pad_h - top)
 
         def stacks_at(centres: Sequence[int]) -> torch.Tensor:
-            return functional.pad(slice_stacks(volume, self.slices, centres), padding, value=self.padding_value)
+            stacks = slice_stacks(volume, self.slices, centres)
+            return functional.pad(stacks, padding, value=self.padding_value) if any(padding) else stacks
 
         backend: Backend | None = None
         if self.runtime is not None:

@@ -104,16 +104,18 @@ class StackMean:
         """
         if self._total is None or self._count is None:
             self._total = stacks.new_zeros((self.depth, *stacks.shape[2:]))
-            self._count = stacks.new_zeros(self.depth)
-        index = _index(centres, self.depth, stacks.shape[1], stacks.device).flatten()
-        self._total.index_add_(0, index, stacks.flatten(0, 1))
-        self._count += torch.bincount(index, minlength=self.depth)
+            self._count = torch.zeros(self.depth)
+        positions = [p for centre in centres for p in stack_positions(centre, self.depth, stacks.shape[1])]
+        for position, image in zip(positions, stacks.flatten(0, 1), strict=True):  # index_add_ takes five times as long
+            self._total[position] += image
+            self._count[position] += 1
 
     def volume(self) -> torch.Tensor:
         """The mean, ``(1, H, W, D)``; each slice must have been predicted."""
         if self._total is None or self._count is None:
             raise ValueError("expected at least one stack but got none")
-        return (self._total / self._count[:, None, None]).permute(1, 2, 0)[None]
+        count = self._count.to(self._total)
+        return (self._total / count[:, None, None]).permute(1, 2, 0)[None]
 
 
 def merge_slice_stacks(stacks: torch.Tensor) -> torch.Tensor:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
-from os import PathLike
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-
-from monai_nce.data import atomic_path
 
 from .panels import DIFFERENCE_COLOURS, Window, radiological
 from .preview import DIFFERENCE_RANGE_HU, PreviewRow
@@ -23,24 +21,25 @@ WHITE, GREY, GOLD = (255, 255, 255), (190, 190, 190), (255, 215, 0)
 
 
 def draw_quick_preview(
-    path: str | PathLike[str],
     rows: Sequence[PreviewRow],
     source_name: str = "NECT",
     target_name: str = "CECT",
     window_level: float = 50.0,
     window_width: float = 300.0,
     note: str = "SYNTHETIC. Research use only.",
-) -> None:
-    """Draw slices of the source, the synthetic image and their difference side by side, as a PNG.
+) -> bytes:
+    """Draw slices of the source, the synthetic image and their difference side by side.
 
     Args:
-        path: of the PNG; replaced in one step.
         rows: slices from top to bottom; their targets are not shown.
         source_name: of the source domain.
         target_name: of the target domain.
         window_level: of the display, in HU.
         window_width: of the display, in HU.
         note: line at the bottom.
+
+    Returns:
+        The PNG file.
 
     Raises:
         ValueError: without rows.
@@ -69,8 +68,9 @@ def draw_quick_preview(
         top += height + GAP
     _bar(page, pen, small, TOP, heights[0])
     pen.text((width // 2, page.height - 10), f"{window} {note}", GREY, small, anchor="ms")
-    with atomic_path(path) as partial:
-        page.save(partial, format="PNG", compress_level=1)
+    file = io.BytesIO()
+    page.save(file, format="PNG", compress_level=1)
+    return file.getvalue()
 
 
 def _left(column: int) -> int:

@@ -3,43 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from monai.config import KeysCollection
-from monai.transforms import MapTransform
+from monai.transforms import MapTransform, Transform
 
+from monai_nce.data import atomic_path
 from monai_nce.data.writers import writing
 
 from .preview import PreviewRow, axial_slices
 from .quick_preview import draw_quick_preview
 
-__all__ = ["SaveImagePreviewd"]
+__all__ = ["DrawImagePreviewd", "SaveImagePreviewd"]
 
 
-class SaveImagePreviewd(MapTransform):
-    """Draw slices of a synthetic volume beside the scan it was made from, and what changed, as a PNG.
+class DrawImagePreviewd(MapTransform):
+    """Draw slices of a synthetic volume beside the scan it was made from, and what changed, in a thread of its own.
 
-    Three slices at a quarter, half and three quarters of the volume, turned to the radiological orientation.
+    Three slices at a quarter, half and three quarters of the volume, turned to the radiological orientation. They are
+    drawn while the volume is saved, and :class:`SaveImagePreviewd` puts the picture beside it.
 
     Args:
-        keys: synthetic volumes ``(1, H, W, D)``, MetaTensors in HU.
+        keys: the synthetic volume ``(1, H, W, D)``, a MetaTensor in HU.
         source_key: the scan, likewise.
-        output_key: where the path of the volume's file stands; the PNG gets the same name.
+        preview_key: for the picture that is being drawn, a future of the bytes of a PNG file.
         source_name: of the source domain.
         target_name: of the target domain.
         window_level: of the display, in HU.
         window_width: of the display, in HU.
         allow_missing_keys: leave out keys that the data lacks.
-
-    Raises:
-        InputError: when called and the disk is full or not writable.
     """
 
     def __init__(
         self,
         keys: KeysCollection,
         source_key: str,
-        output_key: str = "output",
+        preview_key: str = "preview",
         source_name: str = "NECT",
         target_name: str = "CECT",
         window_level: float = 50.0,
@@ -48,7 +48,7 @@ class SaveImagePreviewd(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.source_key = source_key
-        self.output_key = output_key
+        self.preview_key = preview_key
         self.names = (source_name, target_name)
         self.window = (window_level, window_width)
 
@@ -62,7 +62,31 @@ class SaveImagePreviewd(MapTransform):
                 PreviewRow(f"slice {z + 1} of {depth}", source[..., z], synthetic[..., z], pixel_size=pixel)
                 for z in reversed(positions)  # from the head down
             ]
-            path = str(d[self.output_key]).removesuffix(".gz").removesuffix(".nii") + ".png"
-            with writing(path):
-                draw_quick_preview(path, rows, *self.names, *self.window)
+            thread = ThreadPoolExecutor(1, thread_name_prefix="drawing")
+            d[self.preview_key] = thread.submit(draw_quick_preview, rows, *self.names, *self.window)
+            thread.shutdown(wait=False)
+        return d
+
+
+class SaveImagePreviewd(Transform):
+    """Write the picture of a :class:`DrawImagePreviewd` beside the volume, once that is there.
+
+    Args:
+        output_key: where the path of the volume's file stands; the PNG gets the same name.
+        preview_key: of the picture.
+
+    Raises:
+        InputError: when called and the disk is full or not writable.
+    """
+
+    def __init__(self, output_key: str = "output", preview_key: str = "preview") -> None:
+        self.output_key = output_key
+        self.preview_key = preview_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        picture = d.pop(self.preview_key).result()
+        path = str(d[self.output_key]).removesuffix(".gz").removesuffix(".nii") + ".png"
+        with writing(path), atomic_path(path) as partial:
+            partial.write_bytes(picture)
         return d
