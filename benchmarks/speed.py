@@ -95,8 +95,8 @@ def volume(arguments: argparse.Namespace) -> dict[str, Any]:
     network, path = _paper(arguments)
     backend, precision = ("openvino", "bf16") if _device().type == "cpu" else ("torch", "bf16")
     image = phantom_volume(arguments.folder / "volume_256x120.nii.gz", 256, 120, PAPER_SPACING_MM)
-    rounds = max(arguments.rounds // 2, 2)
-    return measure_volume(network, image, path, arguments.folder / "synthetic", backend, precision, rounds)
+    folder = arguments.folder / "synthetic"
+    return measure_volume(network, image, path, folder, backend, precision, arguments.rounds)
 
 
 def strides(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -178,6 +178,8 @@ def _lines(part: str, result: dict[str, Any]) -> list[str]:
             )
         for name, row in result["over_forwards"].items():
             lines.append(f"  {name}, over its forwards: {row['median']:.3f} ({row['low']:.3f} to {row['high']:.3f})")
+        for name, row in result["off"].items():
+            lines.append(f"  {name}: off by {row['mean_hu']:.3f} HU on average, 99.9 % below {row['p999_hu']:.2f}")
     elif part == "strides":
         for stride, row in result["strides"].items():
             lines.append(f"stride {stride}: MSE {row['mse']:.5f}, {row['mean_hu_from_stride_1']:.2f} HU from stride 1")

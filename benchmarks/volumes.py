@@ -13,7 +13,7 @@ from monai.bundle import ConfigWorkflow
 from torch import nn
 
 from benchmarks.cell import CONFIGS
-from benchmarks.forwards import HU
+from benchmarks.forwards import HU, differences
 from benchmarks.timing import faster, in_turns, spread
 from monai_nce.data import evaluation_pairs, make_phantom_patient, read_ct, write_nifti_hu
 from monai_nce.inferers import Runtime, SliceStackInferer
@@ -79,11 +79,13 @@ def measure_volume(
         rounds: turns of each.
 
     Returns:
-        Seconds of everything a volume, ``over_forwards``, and how many times faster than eager each is.
+        Seconds of everything a volume, ``over_forwards``, how many times faster than eager each is, and per stride how
+        far ``off`` the backend's volume is from the network's own with that stride, in HU.
     """
     volume, _ = read_ct(image)
     intensity = WindowHU()(torch.from_numpy(np.asarray(volume)).float()[None, None])
-    ready = Runtime(backend, precision, checkpoint).prepare(network, torch.zeros(1, 3, *intensity.shape[2:4]))
+    runtime = Runtime(backend, precision, checkpoint)
+    ready = runtime.prepare(network, torch.zeros(1, 3, *intensity.shape[2:4]))
     stacks = torch.rand(BATCH, 3, *intensity.shape[2:4]) * 2 - 1
     depth = intensity.shape[4]
 
@@ -101,11 +103,13 @@ def measure_volume(
     several.mkdir(parents=True, exist_ok=True)
     for index in range(SEVERAL):
         shutil.copy(image, several / f"{index}_{image.name}")
+    off: dict[str, Any] = {}
     candidates: dict[str, Any] = {"eager fp32, stride 1, in memory": eager}
     for stride in STRIDES:
         settings = {"checkpoint": str(checkpoint), "stride": stride, "backend": backend, "precision": precision}
         candidates[f"forwards, stride {stride}"] = lambda stride=stride: forwards(stride)
         candidates[f"file to file, stride {stride}"] = _inference(image, folder / "one", network, **settings).run
+        off[f"stride {stride}"] = _differences_of_volumes(network, intensity, stride, runtime)
         candidates[f"each of {SEVERAL}, stride {stride}"] = _inference(several, folder / "all", network, **settings).run
     times = in_turns(candidates, rounds)
     for name in times:
@@ -122,7 +126,20 @@ def measure_volume(
             for name, values in times.items()
             if (stride := name.partition(", ")[2]) and name.startswith(("file", "each"))
         },
+        "off": off,
     }
+
+
+def _differences_of_volumes(
+    network: nn.Module, intensity: torch.Tensor, stride: int, runtime: Runtime
+) -> dict[str, float]:
+    """What a number format does to a volume, where predictions of neighbouring stacks are averaged."""
+    with torch.inference_mode():
+        expected, got = (
+            SliceStackInferer(batch_size=BATCH, stride=stride, runtime=how)(intensity, network)
+            for how in (None, runtime)
+        )
+    return differences(expected, got)
 
 
 def measure_strides(network: nn.Module, items: list[dict[str, Any]]) -> dict[str, Any]:

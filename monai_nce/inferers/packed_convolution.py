@@ -11,7 +11,8 @@ __all__ = ["PackedConv2d", "can_pack", "pack_convolutions"]
 class PackedConv2d(nn.Module):
     """:class:`torch.nn.Conv2d` and, where it has a ``negative_slope``, the leaky ReLU behind it, in one operation.
 
-    The operation is the one that ``torch.compile`` puts in place of a convolution; here it needs no compiler.
+    For short formats: in fp32 it gains nothing, and with few channels it is slower than the plain one. The operation is
+    the one that ``torch.compile`` puts in place of a convolution; here it needs no compiler.
 
     Args:
         convolution: on a CPU.
@@ -48,11 +49,18 @@ def can_pack(convolution: nn.Module) -> bool:
         and torch.backends.mkldnn.is_available()
         and hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight")
         and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+        and _processor_has(convolution.weight.dtype)
     )
 
 
+def _processor_has(dtype: torch.dtype) -> bool:
+    """Whether oneDNN computes in this short format here; the plain convolution works without, slowly."""
+    name = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}.get(dtype)
+    return name is not None and hasattr(torch.ops.mkldnn, name) and bool(getattr(torch.ops.mkldnn, name)())
+
+
 def pack_convolutions(network: nn.Module) -> nn.Module:
-    """Put a :class:`PackedConv2d` in place of every convolution that one can stand for.
+    """Put a :class:`PackedConv2d` in place of every convolution in a short format that one can stand for.
 
     Args:
         network: changed in place; for inference alone, since the packed weights take no gradient.

@@ -54,12 +54,14 @@ class CarryHU:
                 f"{tuple(pred_hu.shape)}, {tuple(windowed_hu.shape)} and {tuple(input_hu.shape)}"
             )
         pred_hu, windowed_hu = _laid_out_like(input_hu, pred_hu), _laid_out_like(input_hu, windowed_hu)
-        changed = pred_hu if self.mode == "clamp" else input_hu + (pred_hu - windowed_hu)
         # the scan may have come with its axes in any order
         affine = getattr(input_hu, "affine", None)
         slice_axis = 2 if affine is None else int(affine[2, :3].abs().div(affine[:3, :3].norm(dim=0)).argmax())
         inside = torch.from_numpy(body_mask(input_hu, slice_axis=slice_axis)).to(input_hu.device)
-        return torch.where(inside, changed, input_hu)  # in the finer of the number types
+        if self.mode == "clamp":
+            return torch.where(inside, pred_hu, input_hu)  # in the finer of the number types
+        change = (pred_hu - windowed_hu).to(torch.promote_types(pred_hu.dtype, input_hu.dtype))
+        return change.mul_(inside).add_(input_hu)  # in place: taking new memory would be most of the time
 
 
 def _laid_out_like(scan: torch.Tensor, image: torch.Tensor) -> torch.Tensor:

@@ -6,10 +6,13 @@ import pytest
 import torch
 from torch import nn
 
+from monai_nce.inferers import packed_convolution
 from monai_nce.inferers.packed_convolution import PackedConv2d, can_pack, pack_convolutions
 from monai_nce.networks.inference_generator import ActivatedConv2d
 
-pytestmark = pytest.mark.skipif(not can_pack(nn.Conv2d(1, 1, 1)), reason="this PyTorch has no packed convolutions")
+pytestmark = pytest.mark.skipif(
+    not can_pack(nn.Conv2d(1, 1, 1).bfloat16()), reason="needs a PyTorch with oneDNN and a processor with bf16"
+)
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -49,12 +52,20 @@ def test_all_that_can_be_packed_is_and_nothing_else():
         Own(4, 4, 1),
         nn.ConvTranspose2d(4, 2, 2),
         nn.Sequential(nn.Conv2d(2, 2, 1)),
-    )
+    ).bfloat16()
     expected = copy.deepcopy(network)
     packed = pack_convolutions(network)
     kinds = [type(module).__name__ for module in packed.modules() if not isinstance(module, nn.Sequential)]
     assert kinds == ["PackedConv2d", "Conv2d", "ReLU", "Conv2d", "Own", "ConvTranspose2d", "PackedConv2d"]
-    x = torch.rand(1, 3, 10, 10)
+    x = torch.rand(1, 3, 10, 10, dtype=torch.bfloat16)
     with torch.inference_mode():
-        torch.testing.assert_close(packed(x), expected(x), atol=1e-5, rtol=1e-5)
-    assert isinstance(pack_convolutions(nn.Conv2d(1, 1, 1)), PackedConv2d)
+        torch.testing.assert_close(packed(x), expected(x), atol=0.02, rtol=0.02)
+    assert isinstance(pack_convolutions(nn.Conv2d(1, 1, 1).bfloat16()), PackedConv2d)
+
+
+def test_a_format_that_the_processor_lacks_is_left_to_the_plain_convolution(monkeypatch):
+    convolution = nn.Conv2d(2, 2, 1).bfloat16()
+    assert can_pack(convolution)
+    assert not can_pack(nn.Conv2d(2, 2, 1)) and not can_pack(nn.Conv2d(2, 2, 1).double())
+    monkeypatch.setattr(packed_convolution, "_processor_has", lambda dtype: False)
+    assert pack_convolutions(convolution) is convolution
