@@ -53,20 +53,23 @@ def compiled(network: nn.Module) -> Passes:
     return run
 
 
-def backends(network: nn.Module, stacks: torch.Tensor, checkpoint: Path, compile_too: bool) -> dict[str, Passes]:
+def backends(
+    network: nn.Module, stacks: torch.Tensor, checkpoint: Path, batch_size: int, compile_too: bool
+) -> dict[str, Passes]:
     """Everything that can run the network here, by name; eager PyTorch first.
 
     Args:
         network: in eval mode, on its device.
         stacks: real input to check the backends with, ``(1, C, H, W)``, on that device.
         checkpoint: beside which the ONNX file is put.
+        batch_size: stacks of a pass.
         compile_too: ``torch.compile`` as well, which takes minutes to begin.
     """
     made = {EAGER: eager(network)}
     on_cpu = stacks.device.type == "cpu"
     for backend, precision in CANDIDATES:
         if backend == "torch" or on_cpu:
-            ready = Runtime(backend, precision, checkpoint).prepare(network, stacks)
+            ready = Runtime(backend, precision, checkpoint).prepare(network, stacks, batch_size)
             made[f"{backend} {precision}"] = of_backend(ready)
     if compile_too and (not on_cpu or shutil.which("g++")):
         made["torch.compile bf16"] = compiled(network)
@@ -109,7 +112,7 @@ def measure_forwards(
         HU; and ``busy``, how fast it is on busy cores as a part of its quiet speed.
     """
     device = stacks.device
-    candidates = backends(network, stacks[len(stacks) // 2][None], checkpoint, compile_too)
+    candidates = backends(network, stacks[len(stacks) // 2][None], checkpoint, batch_size, compile_too)
     work = [stacks[torch.randint(len(stacks), (batch_size,))] for _ in range(batches)]
     expected = torch.cat(candidates[EAGER](work[:2]))
 

@@ -85,7 +85,7 @@ def measure_volume(
     volume, _ = read_ct(image)
     intensity = WindowHU()(torch.from_numpy(np.asarray(volume)).float()[None, None])
     runtime = Runtime(backend, precision, checkpoint)
-    ready = runtime.prepare(network, torch.zeros(1, 3, *intensity.shape[2:4]))
+    ready = runtime.prepare(network, torch.zeros(1, 3, *intensity.shape[2:4]), BATCH)
     stacks = torch.rand(BATCH, 3, *intensity.shape[2:4]) * 2 - 1
     depth = intensity.shape[4]
 

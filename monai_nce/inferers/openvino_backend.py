@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
+import threading
+from collections import OrderedDict, deque
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,19 @@ import torch
 __all__ = ["OpenVinoBackend"]
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}
+MOST_SIZES = 4  # each keeps the weights as OpenVINO lays them out
 
 
 class OpenVinoBackend:
     """An exported network as OpenVINO runs it.
 
+    It is compiled for each in-plane size that comes, which takes as long as a few passes: with all sizes known OpenVINO
+    joins operations that it runs one by one else, which is faster and rounds less.
+
     Args:
         path: of the ONNX file.
+        stacks: an input, ``(1, C, H, W)``, of the size that it is compiled for at once.
+        batch_size: stacks of a pass. Fewer are filled up, more are split.
         precision: ``fp32`` or ``bf16``.
 
     Shape:
@@ -26,28 +33,47 @@ class OpenVinoBackend:
 
     threads = 1  # it has its own
 
-    def __init__(self, path: Path, precision: str = "fp32") -> None:
+    def __init__(self, path: Path, stacks: torch.Tensor, batch_size: int = 1, precision: str = "fp32") -> None:
         import openvino
 
-        core = openvino.Core()
-        self._model = core.compile_model(
-            core.read_model(path),
-            "CPU",
-            {
-                "PERFORMANCE_HINT": "THROUGHPUT",
-                "INFERENCE_PRECISION_HINT": HINTS[precision],
-                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            },
-        )
-        self.workers = int(self._model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        self._idle: deque[Any] = deque()
+        self.batch_size = batch_size
+        self._core = openvino.Core()
+        self._network = self._core.read_model(path)
+        self._settings = {
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        self._compiled: OrderedDict[tuple[int, ...], tuple[Any, deque[Any]]] = OrderedDict()
+        self._lock = threading.Lock()
+        model, _ = self._for(stacks)
+        self.workers = int(model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+
+    def _for(self, stacks: torch.Tensor) -> tuple[Any, deque[Any]]:
+        """The compiled network for a size, and its requests that are not at work."""
+        size = tuple(stacks.shape[1:])
+        with self._lock:
+            if size not in self._compiled:
+                self._network.reshape([self.batch_size, *size])
+                self._compiled[size] = self._core.compile_model(self._network, "CPU", self._settings), deque()
+            self._compiled.move_to_end(size)
+            if len(self._compiled) > MOST_SIZES:
+                self._compiled.popitem(last=False)
+            return self._compiled[size]
 
     def __call__(self, stacks: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self._pass(part) for part in stacks.detach().split(self.batch_size)])
+
+    def _pass(self, stacks: torch.Tensor) -> torch.Tensor:
+        model, idle = self._for(stacks)
+        count = len(stacks)
+        if count < self.batch_size:
+            stacks = torch.cat([stacks, stacks[-1:].expand(self.batch_size - count, -1, -1, -1)])
         try:
-            request = self._idle.pop()
+            request = idle.pop()
         except IndexError:
-            request = self._model.create_infer_request()
-        result = request.infer({0: stacks.detach().contiguous().numpy()})
-        output = torch.from_numpy(result[0].copy())
-        self._idle.append(request)  # its memory is used again
+            request = model.create_infer_request()
+        result = request.infer({0: stacks.contiguous().numpy()})
+        output = torch.from_numpy(result[0][:count].copy())
+        idle.append(request)  # its memory is used again
         return output

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 __all__ = ["PackedConv2d", "can_pack", "pack_convolutions"]
 
 
 class PackedConv2d(nn.Module):
-    """:class:`torch.nn.Conv2d` and, where it has a ``negative_slope``, the leaky ReLU behind it, in one operation.
+    """:class:`torch.nn.Conv2d`, a summand, and the leaky ReLU behind it if it has a ``negative_slope``, at once.
 
     For short formats: in fp32 it gains nothing, and with few channels it is slower than the plain one. The operation is
     the one that ``torch.compile`` puts in place of a convolution; here it needs no compiler.
@@ -29,13 +30,24 @@ class PackedConv2d(nn.Module):
         reorder = torch._C._nn.mkldnn_reorder_conv2d_weight
         self.weight = reorder(weight, *self.geometry, self.groups)  # type: ignore[call-arg, arg-type]
         self.bias = None if convolution.bias is None else convolution.bias.detach()
-        slope = getattr(convolution, "negative_slope", None)
-        self.activation = ("none", []) if slope is None else ("leaky_relu", [slope])
+        self.negative_slope: float | None = getattr(convolution, "negative_slope", None)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.ops.mkldnn._convolution_pointwise(
-            x, self.weight, self.bias, *self.geometry, self.groups, *self.activation, ""
+    def forward(self, x: torch.Tensor, summand: torch.Tensor | None = None) -> torch.Tensor:
+        """
+        Args:
+            x: input.
+            summand: added to the convolution's result, and overwritten by it.
+        """
+        slope = self.negative_slope
+        if summand is None:
+            activation = ("none", []) if slope is None else ("leaky_relu", [slope])
+            return torch.ops.mkldnn._convolution_pointwise(
+                x, self.weight, self.bias, *self.geometry, self.groups, *activation, ""
+            )
+        y = torch.ops.mkldnn._convolution_pointwise_.binary(
+            summand, x, self.weight, self.bias, *self.geometry, self.groups, "add", 1.0, None, [], None
         )
+        return y if slope is None else functional.leaky_relu(y, slope, inplace=True)
 
 
 def can_pack(convolution: nn.Module) -> bool:

@@ -72,15 +72,16 @@ class Runtime:
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.tolerance = tolerance
         self._state: tuple[Any, ...] = ()
-        self._key: tuple[str, torch.device] | None = None
+        self._key: tuple[str, torch.device, int] | None = None
         self._ready: Backend | None = None
 
-    def prepare(self, network: Callable[..., torch.Tensor], stacks: torch.Tensor) -> Backend:
+    def prepare(self, network: Callable[..., torch.Tensor], stacks: torch.Tensor, batch_size: int = 1) -> Backend:
         """Make a network ready, or take what was made ready before if its weights are still the same.
 
         Args:
             network: a :class:`torch.nn.Module`; under DistributedDataParallel the network inside is taken.
             stacks: real input to check with, ``(1, C, H, W)``, on the network's device.
+            batch_size: stacks of a pass, what some backends are fastest with; others work too.
 
         Returns:
             The backend.
@@ -92,25 +93,25 @@ class Runtime:
         if not isinstance(network, nn.Module):
             raise TypeError(f"expected a network, a torch.nn.Module, but got {type(network).__name__}")
         bare = getattr(network, "module", network)
-        state = (id(bare), *((value.data_ptr(), value._version) for value in bare.state_dict().values()))
+        state = (batch_size, id(bare), *((value.data_ptr(), value._version) for value in bare.state_dict().values()))
         if self._ready is None or state != self._state:
             chosen = self._choose(stacks.device.type)
             # the weights were touched, which loading them again does too
-            key = (network_key(bare), stacks.device)
+            key = (network_key(bare), stacks.device, batch_size)
             if self._ready is None or key != self._key:
-                self._ready, self._key = self._make(bare, stacks, *chosen), key
+                self._ready, self._key = self._make(bare, stacks, batch_size, *chosen), key
             self._state = state
         return self._ready
 
-    def _make(self, network: nn.Module, stacks: torch.Tensor, backend: str, precision: str) -> Backend:
+    def _make(self, network: nn.Module, stacks: torch.Tensor, batch_size: int, backend: str, precision: str) -> Backend:
         try:
-            ready = self._checked(network, stacks, backend, precision)
+            ready = self._checked(network, stacks, batch_size, backend, precision)
         except InputError as error:
             if self.backend != "auto" or backend == "torch":
                 raise
             warnings.warn(f"{error}; PyTorch takes over", stacklevel=4)
             backend = "torch"
-            ready = self._checked(network, stacks, backend, precision)
+            ready = self._checked(network, stacks, batch_size, backend, precision)
         print(f"forward passes by {backend} in {precision}", flush=True)
         return ready
 
@@ -131,7 +132,9 @@ class Runtime:
             raise InputError(f"precision: expected {known} with {backend} on {device} but got {precision!r}")
         return backend, precision
 
-    def _checked(self, network: nn.Module, stacks: torch.Tensor, backend: str, precision: str) -> Backend:
+    def _checked(
+        self, network: nn.Module, stacks: torch.Tensor, batch_size: int, backend: str, precision: str
+    ) -> Backend:
         """The backend, compared with the network on ``stacks``."""
         if backend == "torch":
             ready: Backend = TorchBackend(network, stacks, precision)
@@ -140,7 +143,10 @@ class Runtime:
             for fresh in (False, True):
                 path = exported_network(network, stacks, self.checkpoint, again=fresh)
                 try:
-                    ready = OpenVinoBackend(path, precision) if backend == "openvino" else OnnxRuntimeBackend(path)
+                    if backend == "openvino":
+                        ready = OpenVinoBackend(path, stacks, batch_size, precision)
+                    else:
+                        ready = OnnxRuntimeBackend(path)
                     wrong = self._difference(network, ready, stacks)
                 except Exception as error:  # of many kinds: what a damaged file leads to
                     if fresh:

@@ -123,7 +123,7 @@ class SliceStackInferer(Inferer):
         backend: Backend | None = None
         if self.runtime is not None:
             # of all stacks the middle one is the likeliest to show a body
-            backend = self.runtime.prepare(network, stacks_at([depth // 2]))
+            backend = self.runtime.prepare(network, stacks_at([depth // 2]), self.batch_size)
 
         def predict(centres: Sequence[int]) -> torch.Tensor:
             stacks = stacks_at(centres)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from monai_nce.errors import InputError
 
-from .inference_generator import InferenceGenerator
+from .inference_generator import InferenceGenerator, input_means
 from .spade import SPADEResidualBlock
 
 __all__ = ["Generator"]
@@ -121,30 +121,10 @@ class Generator(nn.Module):
         """The same function, faster and with its convolutions in ``dtype``; this network is left as it is.
 
         Args:
-            stacks: a real input, to learn from what the convolutions before the norms give on average.
+            stacks: a real input, to learn from what the features are on average.
             dtype: float32, bfloat16 or float16.
 
         Shape:
             - stacks: ``(B, slices, H, W)``
         """
-        biases = {}
-
-        def centre(name: str) -> Callable[..., None]:
-            def hook(norm: nn.GroupNorm, inputs: tuple[torch.Tensor, ...]) -> None:
-                means = inputs[0].unflatten(1, (norm.num_groups, -1)).mean(dim=(0, 2, 3, 4))
-                biases[name] = -means.repeat_interleave(norm.num_channels // norm.num_groups)
-
-            return hook
-
-        hooks = [
-            module.register_forward_pre_hook(centre(name))
-            for name, module in self.named_modules()
-            if isinstance(module, nn.GroupNorm)
-        ]
-        try:
-            with torch.no_grad():
-                self(stacks)
-        finally:
-            for handle in hooks:
-                handle.remove()
-        return InferenceGenerator(self, dtype, biases)
+        return InferenceGenerator(self, dtype, input_means(self, stacks))

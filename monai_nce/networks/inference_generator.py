@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,14 +15,17 @@ from .spade import SPADE, SPADEResidualBlock
 if TYPE_CHECKING:
     from .generator import Generator
 
-__all__ = ["ActivatedConv2d", "InferenceGenerator", "UpsampledHead"]
+__all__ = ["CentredConv2d", "FusedConv2d", "InferenceGenerator", "UpsampledHead", "input_means"]
 
 # bilinear upsampling by two: what an output pixel of even and of odd position takes from its neighbours
 UPSAMPLING = ({-1: 0.25, 0: 0.75}, {0: 0.75, 1: 0.25})
 
+# intensity below which a pixel is taken for background, whose values are of no interest
+BACKGROUND = -0.9
 
-class ActivatedConv2d(nn.Conv2d):
-    """A convolution that keeps the size and is followed by a leaky ReLU, so that a backend can compute both at once.
+
+class FusedConv2d(nn.Conv2d):
+    """A convolution that keeps the size, a summand and a leaky ReLU behind it, all of which a backend can do at once.
 
     Args:
         weight: ``(out_channels, in_channels, K, K)``, K odd.
@@ -43,9 +47,70 @@ class ActivatedConv2d(nn.Conv2d):
         self.bias = None if bias is None else nn.Parameter(bias.detach().to(dtype, copy=True))
         self.negative_slope = negative_slope
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, summand: torch.Tensor | None = None) -> torch.Tensor:
+        """
+        Shape:
+            - x: ``(B, in_channels, H, W)``
+            - summand and output: ``(B, out_channels, H, W)``
+        """
         y = super().forward(x)
+        if summand is not None:
+            y = y.add_(summand)
         return y if self.negative_slope is None else functional.leaky_relu(y, self.negative_slope, inplace=True)
+
+
+class CentredConv2d(nn.Module):
+    """A convolution of features less an offset, and of the image beside them, as the sum of two.
+
+    Short formats are finest around zero, so a constant per channel is taken off the features. What the convolution
+    would make of it, which is less along the edges, comes by way of two channels of ones in the guide. Biases are taken
+    to numbers that bf16 has, for some backends round them to such; what that leaves over goes the same way.
+
+    Args:
+        convolution: of the features' channels, then the image's, if any.
+        offset: ``(channels,)``, taken off the features.
+        slices: channels of the image.
+        dtype: of the weights.
+        bias: ``(out_channels,)``, to be added.
+
+    Shape:
+        - features: ``(B, channels, H, W)``
+        - guide: ``(B, slices + 2, H, W)``, the image and ones
+        - output: ``(B, out_channels, H, W)``
+    """
+
+    def __init__(
+        self,
+        convolution: nn.Conv2d,
+        offset: torch.Tensor,
+        slices: int,
+        dtype: torch.dtype,
+        bias: torch.Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        channels, middle = len(offset), convolution.kernel_size[0] // 2
+        weight, image = convolution.weight.detach().split([channels, convolution.in_channels - channels], dim=1)
+        constant = torch.einsum("ochw,c->ohw", weight, offset)
+        inside = constant.sum(dim=(1, 2))
+        total = inside.clone()
+        for more in (convolution.bias, bias):
+            if more is not None:
+                total += more.detach()
+        # away from the edges the summand has no constant, as it is rounded too where it is stored
+        coarse, features_bias, guide_bias = _short(constant), _short(total), _short(-inside)
+        fine = constant - coarse
+        fine[:, middle, middle] += (total - features_bias) - (inside + guide_bias)
+        image = functional.pad(image, (0, 0, 0, 0, 0, slices - image.shape[1]))
+        self.features = FusedConv2d(weight, features_bias, dtype)
+        self.guide = FusedConv2d(torch.cat([image, coarse[:, None], fine[:, None]], dim=1), guide_bias, dtype)
+
+    def forward(self, features: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
+        return self.features(features, self.guide(guide))
+
+
+def _short(values: torch.Tensor) -> torch.Tensor:
+    """The nearest numbers that bf16 has."""
+    return values.to(torch.bfloat16).to(values.dtype)
 
 
 class InferenceSPADE(nn.Module):
@@ -56,66 +121,60 @@ class InferenceSPADE(nn.Module):
         convolution, activation = spade.hidden
         assert isinstance(convolution, nn.Conv2d) and isinstance(activation, nn.LeakyReLU)
         self.norm = copy.deepcopy(spade.norm)
-        self.hidden = ActivatedConv2d(convolution.weight, convolution.bias, dtype, activation.negative_slope)
-        self.gamma_beta = ActivatedConv2d(spade.gamma_beta.weight, spade.gamma_beta.bias, dtype)
+        weight = functional.pad(convolution.weight.detach(), (0, 0, 0, 0, 0, 2))  # nothing from the channels of ones
+        self.hidden = FusedConv2d(weight, convolution.bias, dtype, activation.negative_slope)
+        self.gamma_beta = FusedConv2d(spade.gamma_beta.weight, spade.gamma_beta.bias, dtype)
         self.negative_slope = negative_slope
 
     def forward(self, x: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
         gamma, beta = torch.chunk(self.gamma_beta(self.hidden(guide)), 2, dim=1)
-        y = self.norm(x.float()).mul_(gamma.float() + 1).add_(beta)  # in place, as memory is what this waits for
+        y = self.norm(x.float())
+        y = y.addcmul_(y, gamma.float()).add_(beta)  # in place, as memory is what this waits for
         return functional.leaky_relu(y, self.negative_slope, inplace=True)
 
 
-class SplitConv2d(nn.Module):
-    """A convolution of features and image side by side as the sum of two, which spares putting them together.
+class InferenceBlock(nn.Module):
+    """:class:`SPADEResidualBlock` on features and guide, which its input was concatenated from; output in fp32.
 
     Args:
-        convolution: of ``channels`` of the features, then the image's channels; none are left over in the first block.
-        channels: of the features.
-        dtype: of the weights.
-        bias: instead of the convolution's own.
+        block: left as it is.
+        offset: ``(channels,)``, taken off the features.
+        output_offset: ``(out_channels,)``, to be taken off the output; where there is no convolution in the shortcut to
+            do it, the output keeps the features' offset.
+        means: of the inputs of ``conv_2`` and the two norms, by name.
+        slices: channels of the image.
+        dtype: of the convolutions.
     """
-
-    def __init__(
-        self, convolution: nn.Conv2d, channels: int, dtype: torch.dtype, bias: torch.Tensor | None = None
-    ) -> None:
-        super().__init__()
-        weight = convolution.weight
-        self.features = ActivatedConv2d(weight[:, :channels], convolution.bias if bias is None else bias, dtype)
-        self.image: ActivatedConv2d | None = None
-        if weight.shape[1] > channels:
-            self.image = ActivatedConv2d(weight[:, channels:], None, dtype)
-
-    def forward(self, features: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-        y = self.features(features).float()
-        return y if self.image is None else y.add_(self.image(image))
-
-
-class InferenceBlock(nn.Module):
-    """:class:`SPADEResidualBlock` whose input is features and guide, which it was concatenated from; output in fp32."""
 
     def __init__(
         self,
         block: SPADEResidualBlock,
-        channels: int,
+        offset: torch.Tensor,
+        output_offset: torch.Tensor,
+        means: dict[str, torch.Tensor],
+        slices: int,
         dtype: torch.dtype,
-        bias_1: torch.Tensor | None = None,
-        bias_2: torch.Tensor | None = None,
     ) -> None:
         super().__init__()
         slope = block.activation.negative_slope
-        self.conv_1 = SplitConv2d(block.conv_1, channels, dtype, bias_1)
+        bias_1, bias_2 = (-means[f"{name}.norm"] for name in ("spade_1", "spade_2"))  # which the norm takes out again
+        self.conv_1 = CentredConv2d(block.conv_1, offset, slices, dtype, bias_1)
         self.spade_1 = InferenceSPADE(block.spade_1, dtype, slope)
-        self.conv_2 = ActivatedConv2d(block.conv_2.weight, bias_2, dtype)
+        self.register_buffer("middle", means["conv_2"][:, None, None].clone())
+        self.conv_2 = CentredConv2d(block.conv_2, means["conv_2"], slices, dtype, bias_2)
         self.spade_2 = InferenceSPADE(block.spade_2, dtype, slope)
-        self.shortcut = SplitConv2d(block.shortcut, channels, dtype) if isinstance(block.shortcut, nn.Conv2d) else None
+        self.shortcut: CentredConv2d | None = None
+        self.offset = functional.pad(offset, (0, len(output_offset) - len(offset)))
+        if isinstance(block.shortcut, nn.Conv2d):
+            self.shortcut = CentredConv2d(block.shortcut, offset, slices, dtype, -output_offset)
+            self.offset = output_offset
 
     def forward(self, features: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
-        y = self.spade_1(self.conv_1(features, guide), guide).to(features.dtype)
-        y = self.spade_2(self.conv_2(y), guide)
+        y = self.spade_1(self.conv_1(features, guide), guide).sub_(self.middle).to(features.dtype)
+        y = self.spade_2(self.conv_2(y, guide), guide)
         if self.shortcut is not None:
             return y.add_(self.shortcut(features, guide))
-        return y.add_(features if self.conv_1.image is None else torch.cat([features, guide], dim=1))
+        return y.add_(torch.cat([features, guide], dim=1)[:, : y.shape[1]])
 
 
 class UpsampledHead(nn.Module):
@@ -123,11 +182,11 @@ class UpsampledHead(nn.Module):
 
     Bilinear upsampling by two and a 3x3 convolution are linear: each of the four pixels that a feature pixel becomes
     is another 3x3 convolution of the features. So the finest grid, where memory is moved most, never holds them. The
-    pixels along the edge, where the convolution sees zeros, are computed the plain way.
+    two rows along each edge, where other neighbours are missing, are computed the plain way.
 
     Args:
         head: 3x3 convolution with a padding of one, of the features' channels, then the image's.
-        channels: of the features.
+        offset: ``(channels,)``, taken off the features.
 
     Shape:
         - features: ``(B, channels, H, W)``
@@ -135,36 +194,46 @@ class UpsampledHead(nn.Module):
         - output: ``(B, head.out_channels, 2 H, 2 W)``
     """
 
-    def __init__(self, head: nn.Conv2d, channels: int) -> None:
+    offset: torch.Tensor
+
+    def __init__(self, head: nn.Conv2d, offset: torch.Tensor) -> None:
         super().__init__()
+        channels = len(offset)
         self.head = copy.deepcopy(head)
+        self.register_buffer("offset", offset[:, None, None].clone())
         # taps[p, t, d]: how much of feature d - 1 reaches an output of parity p through tap t of the convolution
         taps = torch.zeros(2, 3, 3, dtype=torch.float64, device=head.weight.device)
         for parity in range(2):
             for tap in range(3):
                 feature, upsampled = divmod(parity + tap - 1, 2)
-                for offset, share in UPSAMPLING[upsampled].items():
-                    taps[parity, tap, feature + offset + 1] += share
+                for neighbour, share in UPSAMPLING[upsampled].items():
+                    taps[parity, tap, feature + neighbour + 1] += share
         weight = head.weight.detach().double()
         fused = torch.einsum("octs,pti,qsj->opqcij", weight[:, :channels], taps, taps).flatten(0, 2)
-        self.features = nn.Conv2d(channels, 4 * head.out_channels, kernel_size=3, bias=head.bias is not None)
-        self.features.weight = nn.Parameter(fused.to(head.weight.dtype))
+        total = torch.einsum("ochw,c->o", head.weight.detach()[:, :channels], offset)
         if head.bias is not None:
-            self.features.bias = nn.Parameter(head.bias.detach().repeat_interleave(4))
-        self.image = nn.Conv2d(head.in_channels - channels, head.out_channels, kernel_size=3, padding=1, bias=False)
+            total += head.bias.detach()
+        # in two parts, as some backends round a bias
+        self.features = nn.Conv2d(channels, 4 * head.out_channels, kernel_size=3, padding=1)
+        self.features.weight = nn.Parameter(fused.to(head.weight.dtype))
+        self.features.bias = nn.Parameter(_short(total).repeat_interleave(4))
+        self.image = nn.Conv2d(head.in_channels - channels, head.out_channels, kernel_size=3, padding=1)
         self.image.weight = nn.Parameter(head.weight.detach()[:, channels:].clone())
+        self.image.bias = nn.Parameter(total - _short(total))
 
     def forward(self, features: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-        y = self.features(functional.pad(features, (1, 1, 1, 1), mode="replicate"))
-        y = torch.tanh(functional.pixel_shuffle(y, 2) + self.image(image))
-        top = self._plain(features[:, :, :2], image[:, :, :4])[:, :, :1]
-        bottom = self._plain(features[:, :, -2:], image[:, :, -4:])[:, :, -1:]
-        left = self._plain(features[..., :2], image[..., :4])[..., :1]
-        right = self._plain(features[..., -2:], image[..., -4:])[..., -1:]
-        y = torch.cat([top, y[:, :, 1:-1], bottom], dim=2)
-        return torch.cat([left, y[..., 1:-1], right], dim=3)
+        if min(features.shape[2:]) == 1:
+            return self._plain(features, image)
+        y = torch.tanh(functional.pixel_shuffle(self.features(features), 2) + self.image(image))
+        top = self._plain(features[:, :, :2], image[:, :, :4])[:, :, :2]
+        bottom = self._plain(features[:, :, -2:], image[:, :, -4:])[:, :, -2:]
+        left = self._plain(features[..., :2], image[..., :4])[..., :2]
+        right = self._plain(features[..., -2:], image[..., -4:])[..., -2:]
+        y = torch.cat([top, y[:, :, 2:-2], bottom], dim=2)
+        return torch.cat([left, y[..., 2:-2], right], dim=3)
 
     def _plain(self, features: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+        features = features + self.offset
         features = functional.interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=False)
         return torch.tanh(self.head(torch.cat([features, image], dim=1)))
 
@@ -173,42 +242,87 @@ class InferenceGenerator(nn.Module):
     """What :class:`Generator` computes, rearranged; made by :meth:`Generator.for_inference`, not for training.
 
     Convolutions are in ``dtype``; norms, sums and the last layer are in fp32, and so are input and output, for near 1
-    bf16 has steps of 0.6 HU in the paper's window. The convolutions before a norm get a bias that keeps their output
-    around zero, where a short format is finest; the norm takes it out again.
+    bf16 has steps of 0.6 HU in the paper's window. What is stored in a short format lies around zero, where that is
+    finest: means learnt from a real image are taken off the features, and convolutions put back what that changes.
 
     Args:
         generator: a :class:`Generator`; left as it is.
         dtype: of the convolutions.
-        biases: by name of the norm, ``(out_channels,)`` for the convolution before it; constant within its groups.
+        means: of what goes into the generator's modules, by name, as :func:`input_means` gives them. Any numbers do,
+            as long as they are the same within each group of a norm.
 
     Shape:
         - x and output: ``(B, slices, H, W)``, float32
     """
 
-    def __init__(self, generator: Generator, dtype: torch.dtype, biases: dict[str, torch.Tensor]) -> None:
+    def __init__(self, generator: Generator, dtype: torch.dtype, means: dict[str, torch.Tensor]) -> None:
         super().__init__()
         self.dtype = dtype
         self.residual = generator.residual
-        self.stem = ActivatedConv2d(generator.stem.weight, generator.stem.bias, dtype)
+        self.stem = FusedConv2d(generator.stem.weight, generator.stem.bias, dtype)
         self.blocks = nn.ModuleList()
-        channels = generator.stem.out_channels
-        for level, block in enumerate(generator.blocks):
+        names = [f"blocks.{level}" for level in range(len(generator.blocks))]
+        offset = torch.zeros_like(means["blocks.0"])
+        for name, following, block in zip(names, [*names[1:], "head"], generator.blocks, strict=True):
             assert isinstance(block, SPADEResidualBlock)
-            centred = (biases.get(f"blocks.{level}.{name}.norm") for name in ("spade_1", "spade_2"))
-            self.blocks.append(InferenceBlock(block, channels, dtype, *centred))
-            channels = block.conv_2.out_channels
-        self.head = UpsampledHead(generator.head, channels)
+            own = {key.removeprefix(f"{name}."): value for key, value in means.items() if key.startswith(f"{name}.")}
+            output_offset = means[following][: block.conv_2.out_channels]  # the image's channels follow
+            ready = InferenceBlock(block, offset, output_offset, own, generator.slices, dtype)
+            self.blocks.append(ready)
+            offset = ready.offset
+        self.head = UpsampledHead(generator.head, offset)
         self.eval().requires_grad_(False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        guides = [x]
+        guides = [functional.pad(x, (0, 0, 0, 0, 0, 2), value=1.0)]
         for _ in self.blocks:
-            guides.append(functional.avg_pool2d(guides[-1], kernel_size=2))
+            # means of 2 x 2 pixels, as average pooling gives them in more time
+            guides.append(functional.interpolate(guides[-1], scale_factor=0.5, mode="bilinear", align_corners=False))
         guides = [guide.to(self.dtype) for guide in guides[1:]]
-        y = self.stem(guides[-1])
+        y = self.stem(guides[-1][:, : x.shape[1]])
         for level, block in enumerate(self.blocks):
             if level:
                 y = functional.interpolate(y.to(self.dtype), scale_factor=2.0, mode="bilinear", align_corners=False)
             y = block(y, guides[-1 - level])
         y = self.head(y, x)
         return x + y - y.abs() * x if self.residual else y
+
+
+def input_means(generator: Generator, stacks: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Means over the pixels that are not background of what goes into a generator's blocks, their parts and the head.
+
+    Args:
+        generator: left as it is.
+        stacks: a real input, ``(B, slices, H, W)``.
+
+    Returns:
+        ``(channels,)`` by the module's name; for a norm the mean of each group, for all of its channels. Zeros where
+        nothing but background is seen.
+    """
+    means = {}
+
+    def learn(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            x = inputs[0]
+            image = functional.adaptive_avg_pool2d(stacks, (x.shape[2], x.shape[3])).mean(dim=1, keepdim=True)
+            body = (image > BACKGROUND).to(x)
+            mean = (x * body).sum(dim=(0, 2, 3)) / body.sum().clamp(min=1)
+            if isinstance(module, nn.GroupNorm):
+                mean = mean.unflatten(0, (module.num_groups, -1)).mean(dim=1, keepdim=True)
+                mean = mean.expand(-1, module.num_channels // module.num_groups).flatten()
+            means[name] = mean
+
+        return hook
+
+    handles = [
+        module.register_forward_pre_hook(learn(name))
+        for name, module in generator.named_modules()
+        if isinstance(module, SPADEResidualBlock | nn.GroupNorm) or name == "head" or name.endswith(".conv_2")
+    ]
+    try:
+        with torch.no_grad():
+            generator(stacks)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return means

@@ -8,7 +8,7 @@ from torch import nn
 
 from monai_nce.inferers import packed_convolution
 from monai_nce.inferers.packed_convolution import PackedConv2d, can_pack, pack_convolutions
-from monai_nce.networks.inference_generator import ActivatedConv2d
+from monai_nce.networks.inference_generator import FusedConv2d
 
 pytestmark = pytest.mark.skipif(
     not can_pack(nn.Conv2d(1, 1, 1).bfloat16()), reason="needs a PyTorch with oneDNN and a processor with bf16"
@@ -31,13 +31,24 @@ def test_computes_what_the_convolution_computes(settings, bias):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_leaky_relu_is_part_of_it(dtype):
-    convolution = ActivatedConv2d(torch.randn(5, 3, 3, 3), torch.randn(5), dtype, negative_slope=0.2)
+    convolution = FusedConv2d(torch.randn(5, 3, 3, 3), torch.randn(5), dtype, negative_slope=0.2)
     x = torch.randn(1, 3, 12, 12, dtype=dtype)
     with torch.inference_mode():
         got, expected = PackedConv2d(convolution)(x), convolution(x)
     assert got.dtype == dtype
     assert (got < 0).any()
     torch.testing.assert_close(got, expected, atol=1e-5 if dtype == torch.float32 else 0.1, rtol=0.01)
+
+
+@pytest.mark.parametrize("slope", [None, 0.2])
+def test_a_summand_is_added_before_the_leaky_relu(slope):
+    convolution = FusedConv2d(torch.randn(5, 3, 3, 3), torch.randn(5), torch.bfloat16, negative_slope=slope)
+    x = torch.randn(1, 3, 12, 12).bfloat16().to(memory_format=torch.channels_last)
+    summand = torch.randn(1, 5, 12, 12).bfloat16().to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        expected = convolution(x, summand)
+        assert not torch.allclose(expected, convolution(x), atol=0.5), "the test cannot tell the two apart"
+        torch.testing.assert_close(PackedConv2d(convolution)(x, summand.clone()), expected, atol=0.1, rtol=0.02)
 
 
 def test_all_that_can_be_packed_is_and_nothing_else():

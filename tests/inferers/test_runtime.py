@@ -167,7 +167,7 @@ def test_a_backend_off_by_more_than_one_hu_is_refused(offset_hu, accepted, netwo
 
 
 def test_auto_takes_pytorch_where_openvino_computes_something_else(network, stacks, monkeypatch):
-    monkeypatch.setattr(runtime, "OpenVinoBackend", lambda path, precision: Wrong(network, 1.0))
+    monkeypatch.setattr(runtime, "OpenVinoBackend", lambda *settings: Wrong(network, 1.0))
     with pytest.warns(UserWarning, match="openvino.* is off by .*PyTorch takes over"):
         ready = Runtime().prepare(network, stacks)
     assert (ready(stacks) - fp32(network, stacks)).abs().mean() < 1 / HU

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from monai_nce.networks import Generator
-from monai_nce.networks.inference_generator import ActivatedConv2d, UpsampledHead
+from monai_nce.networks.inference_generator import CentredConv2d, FusedConv2d, UpsampledHead, input_means
 
 
 def trained(**settings) -> Generator:
@@ -51,21 +51,68 @@ def test_computes_what_the_generator_computes(channels, residual):
 def test_the_head_on_the_coarse_grid_is_the_head_on_the_fine_one(height, width, channels, image_channels, bias, seed):
     random = torch.Generator().manual_seed(seed)
     head = nn.Conv2d(channels + image_channels, 2, 3, padding=1, bias=bias).double()
+    offset = torch.rand(channels, generator=random, dtype=torch.float64) * 10
     features = torch.rand(2, channels, height, width, generator=random, dtype=torch.float64)
     image = torch.rand(2, image_channels, 2 * height, 2 * width, generator=random, dtype=torch.float64)
     upsampled = functional.interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=False)
     with torch.no_grad():
         expected = torch.tanh(head(torch.cat([upsampled, image], dim=1)))
-        torch.testing.assert_close(UpsampledHead(head, channels)(features, image), expected, atol=1e-12, rtol=0)
+        torch.testing.assert_close(
+            UpsampledHead(head, offset)(features - offset[:, None, None], image), expected, atol=1e-12, rtol=0
+        )
 
 
-def test_an_activated_convolution_by_hand():
+def test_a_fused_convolution_by_hand():
     weight = torch.zeros(1, 1, 3, 3)
     weight[0, 0, 1, 1] = 2.0
-    convolution = ActivatedConv2d(weight, torch.tensor([1.0]), torch.float32, negative_slope=0.1)
+    convolution = FusedConv2d(weight, torch.tensor([1.0]), torch.float32, negative_slope=0.1)
+    x = torch.tensor([[[[1.0, -3.0]]]])
     with torch.no_grad():
-        got = convolution(torch.tensor([[[[1.0, -3.0]]]]))
-    torch.testing.assert_close(got, torch.tensor([[[[3.0, -0.5]]]]))
+        torch.testing.assert_close(convolution(x), torch.tensor([[[[3.0, -0.5]]]]))
+        torch.testing.assert_close(convolution(x, torch.tensor([[[[-4.0, 7.0]]]])), torch.tensor([[[[-0.1, 2.0]]]]))
+
+
+def with_ones(image: torch.Tensor) -> torch.Tensor:
+    return functional.pad(image, (0, 0, 0, 0, 0, 2), value=1.0)
+
+
+@given(
+    size=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    kernel_size=st.sampled_from([1, 3]),
+    channels=st.integers(1, 3),
+    image_channels=st.sampled_from([0, 2]),
+    bias=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_an_offset_is_put_back_along_the_edges_too(size, kernel_size, channels, image_channels, bias, seed):
+    random = torch.Generator().manual_seed(seed)
+    convolution = nn.Conv2d(channels + image_channels, 4, kernel_size, padding=kernel_size // 2, bias=bias).double()
+    features = torch.rand(2, channels, *size, generator=random, dtype=torch.float64)
+    image = torch.rand(2, 2, *size, generator=random, dtype=torch.float64)
+    offset = torch.rand(channels, generator=random, dtype=torch.float64) * 10
+    more = torch.rand(4, generator=random, dtype=torch.float64)
+    centred = CentredConv2d(convolution, offset, slices=2, dtype=torch.float64, bias=more)
+    with torch.no_grad():
+        expected = convolution(torch.cat([features, image[:, :image_channels]], dim=1)) + more[:, None, None]
+        got = centred(features - offset[:, None, None], with_ones(image))
+        torch.testing.assert_close(got, expected, atol=1e-12, rtol=0)
+
+
+def test_in_bf16_neither_offset_nor_bias_is_rounded():
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(2, 3, 3, padding=1)
+    image = torch.zeros(1, 0, 8, 8)
+    with torch.no_grad():
+        convolution.weight.copy_(convolution.weight.bfloat16())  # the rounding of weights is another matter
+        convolution.bias.fill_(1.001)
+        flat = torch.full((1, 2, 8, 8), 100.3)
+        expected = convolution(flat)
+        means = expected[0, :, 4, 4]
+        centred = CentredConv2d(convolution, torch.tensor([100.3, 100.3]), 0, torch.bfloat16, -means)
+        got = centred((flat - 100.3).bfloat16(), with_ones(image).bfloat16()).float() + means[:, None, None]
+        plain = convolution.bfloat16()(flat.bfloat16()).float()
+    off, plainly_off = ((y - expected).abs()[..., 1:-1, 1:-1].max() for y in (got, plain))
+    assert off < 1e-3 < 0.1 < plainly_off
 
 
 def test_the_generator_is_left_as_it_is():
@@ -84,7 +131,7 @@ def test_what_is_in_bf16_and_what_is_not():
     ready = trained(channels=(8, 4), hidden_channels=4).for_inference(torch.rand(1, 3, 16, 16), torch.bfloat16)
     short = {name for name, p in ready.named_parameters() if p.dtype == torch.bfloat16}
     assert {name for name, _ in ready.named_parameters()} - short == {
-        f"head.{name}" for name in ("head.weight", "head.bias", "features.weight", "features.bias", "image.weight")
+        f"head.{part}.{name}" for part in ("head", "features", "image") for name in ("weight", "bias")
     }
     assert not any(p.requires_grad for p in ready.parameters())
     with torch.no_grad():
@@ -99,20 +146,35 @@ def test_in_bf16_what_is_kept_of_the_input_is_not_rounded():
         assert torch.equal(net.for_inference(x, torch.bfloat16)(x), x)
 
 
-def test_what_goes_into_the_norms_lies_around_zero():
+def test_what_is_stored_in_a_short_format_lies_around_zero():
     torch.manual_seed(0)
-    net = trained(channels=(16, 8), hidden_channels=8, num_groups=4)
+    net = trained(channels=(16, 8, 8), hidden_channels=8, num_groups=4)
     x = torch.rand(1, 3, 32, 32) * 2 - 1
+    x[..., 16:, :] = -1  # background, which does not count
     ready = net.for_inference(x)
-    means = []
-    for module in ready.modules():
-        if isinstance(module, nn.GroupNorm):
-            module.register_forward_pre_hook(
-                lambda norm, inputs: means.append(inputs[0].unflatten(1, (norm.num_groups, -1)).mean(dim=(2, 3, 4)))
-            )
+    inputs: dict[str, torch.Tensor] = {}
+    for name, module in ready.named_modules():
+        # the first block's shortcut is no convolution that could take an offset off
+        if name.endswith(("norm", "conv_2", "2.conv_1", "2.shortcut")) or name == "head":
+            module.register_forward_pre_hook(lambda module, args, name=name: inputs.update({name: args[0]}))
     ready(x)
-    assert len(means) == 4
-    assert all(mean.abs().max() < 1e-4 for mean in means)
+    assert len(inputs) == 6 + 3 + 2 + 1
+    for name, features in inputs.items():
+        body = features[:, :, : features.shape[2] // 2]
+        if name.endswith("norm"):
+            body = body.unflatten(1, (4, -1)).mean(dim=2)  # of each group, which is what the norm takes out
+        # before or after the upsampling is not quite the same
+        limit = 0.2 if name == "head" else 1e-3
+        assert body.mean(dim=(0, 2, 3)).abs().max() < limit, name
+
+
+def test_means_of_an_image_that_is_all_background_are_zero():
+    net = trained(channels=(8, 4), hidden_channels=4, num_groups=2)
+    means = input_means(net, torch.full((1, 3, 16, 16), -1.0))
+    assert sorted(means) == sorted(
+        ["head"] + [f"blocks.{i}{part}" for i in range(2) for part in ("", ".conv_2", ".spade_1.norm", ".spade_2.norm")]
+    )
+    assert all((mean == 0).all() for mean in means.values())
 
 
 def test_gradients_are_not_for_this_network():
