@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 MAX_DESCRIPTION = 79  # bytes in a NIfTI header's descrip field, less its closing zero
+PACKING = 3  # level of ISA-L, its last: in two thirds of the default's time, for files 1.5 % larger
 PACKERS = 2  # threads; the file is the same with any number
 QFORM_TOLERANCE_MM = 0.01  # a quaternion that misplaces a corner of the volume by more is not written as valid
 
@@ -161,7 +162,10 @@ def _write_nifti(path: str | PathLike[str], array: np.ndarray, affine: ArrayLike
     with atomic_path(path) as temporary:
         if path.name.endswith(".gz"):
             # ten times as fast as zlib at nearly the same size; without name and time, equal volumes are equal files
-            with open(temporary, "wb") as file, igzip_threaded.open(file, "wb", threads=PACKERS) as packed:
+            with (
+                open(temporary, "wb") as file,
+                igzip_threaded.open(file, "wb", compresslevel=PACKING, threads=PACKERS) as packed,
+            ):
                 packed.write(image.to_bytes())
         else:
             nib.save(image, temporary)
