@@ -85,7 +85,8 @@ def measure_volume(
     volume, _ = read_ct(image)
     intensity = WindowHU()(torch.from_numpy(np.asarray(volume)).float()[None, None])
     runtime = Runtime(backend, precision, checkpoint)
-    ready = runtime.prepare(network, torch.zeros(1, 3, *intensity.shape[2:4]), BATCH)
+    middle = intensity.shape[4] // 2
+    ready = runtime.prepare(network, intensity[0, 0, :, :, middle - 1 : middle + 2].permute(2, 0, 1)[None], BATCH)
     stacks = torch.rand(BATCH, 3, *intensity.shape[2:4]) * 2 - 1
     depth = intensity.shape[4]
 

@@ -80,6 +80,13 @@ def test_too_little_tissue_says_nothing() -> None:
     assert phase_from_image(np.full((1, 1, 1), 150.0), np.eye(4)) == "unknown"
 
 
+def test_thin_slices_are_not_all_looked_at_but_their_tissue_counts_whole() -> None:
+    """100 ml are asked for, of slices of 64 x 64 x 1 mm: three become one, and every other one is left out."""
+    for depth, phase in ((18, "unknown"), (36, "cect")):
+        volume = np.full((64, 64, depth), 200.0)
+        assert phase_from_image(volume, np.eye(4)) == phase
+
+
 @pytest.mark.parametrize(
     ("description", "contrast", "texts", "phase"),
     [

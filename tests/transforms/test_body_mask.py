@@ -135,13 +135,16 @@ def by_ndimage(hu: np.ndarray, slice_axis: int) -> np.ndarray | None:
     return np.moveaxis(np.stack(filled, axis=2), 2, slice_axis)[None]
 
 
+@pytest.mark.parametrize("longest", [15, 140])
 @pytest.mark.parametrize("fortran", [False, True])
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_random_volumes_against_scipy(axis, fortran):
+def test_random_volumes_against_scipy(axis, fortran, longest):
+    """Lines of one word and of several."""
     rng = np.random.default_rng(axis)
     compared = 0
     for _ in range(60):
-        hu = np.where(rng.random((1, *rng.integers(1, 16, 3))) < rng.uniform(0.5, 0.95), TISSUE, AIR)
+        shape = rng.permutation([*rng.integers(1, 16, 2), rng.integers(1, longest + 1)])
+        hu = np.where(rng.random((1, *shape)) < rng.uniform(0.5, 0.95), TISSUE, AIR)
         expected = by_ndimage(hu, axis)
         if expected is not None:
             mask = body_mask(np.asfortranarray(hu) if fortran else hu, slice_axis=axis)
