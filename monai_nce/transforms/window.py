@@ -45,7 +45,8 @@ class WindowHU(InvertibleTransform):
     def __call__(self, hu: Any) -> torch.Tensor:
         """``hu`` of any shape to ``intensity`` in [-1, 1], float32; a MetaTensor stays one."""
         hu = convert_to_tensor(hu, dtype=torch.float32, track_meta=hasattr(hu, "meta"))
-        intensity = ((hu - self.window_level) / (self.window_width / 2)).clamp_(-1.0, 1.0)
+        # in place: taking new memory would be most of the time
+        intensity = (hu - self.window_level).div_(self.window_width / 2).clamp_(-1.0, 1.0)
         if hasattr(intensity, "applied_operations"):
             self.push_transform(intensity)
         return intensity
@@ -54,7 +55,7 @@ class WindowHU(InvertibleTransform):
         """``intensity`` of any shape back to HU; values beyond [-1, 1] are continued linearly."""
         if hasattr(intensity, "applied_operations"):
             self.pop_transform(intensity)
-        return intensity * (self.window_width / 2) + self.window_level
+        return (intensity * (self.window_width / 2)).add_(self.window_level)
 
 
 class WindowHUd(MapTransform, InvertibleTransform):
