@@ -18,7 +18,7 @@ from benchmarks.timing import faster, in_turns, spread
 from monai_nce.data import evaluation_pairs, make_phantom_patient, read_ct, write_nifti_hu
 from monai_nce.inferers import Runtime, SliceStackInferer
 from monai_nce.inferers.slice_stack_inferer import run_batches
-from monai_nce.transforms import WindowHU
+from monai_nce.transforms import WindowHU, slice_stacks
 
 __all__ = ["measure_strides", "measure_volume", "phantom_volume"]
 
@@ -85,10 +85,9 @@ def measure_volume(
     volume, _ = read_ct(image)
     intensity = WindowHU()(torch.from_numpy(np.asarray(volume)).float()[None, None])
     runtime = Runtime(backend, precision, checkpoint)
-    middle = intensity.shape[4] // 2
-    ready = runtime.prepare(network, intensity[0, 0, :, :, middle - 1 : middle + 2].permute(2, 0, 1)[None], BATCH)
-    stacks = torch.rand(BATCH, 3, *intensity.shape[2:4]) * 2 - 1
     depth = intensity.shape[4]
+    ready = runtime.prepare(network, slice_stacks(intensity[0], centres=[depth // 2]), BATCH)
+    stacks = torch.rand(BATCH, 3, *intensity.shape[2:4]) * 2 - 1
 
     def forwards(stride: int) -> None:
         count = -(-depth // stride)

@@ -151,14 +151,14 @@ def phase_from_image(volume: np.ndarray, affine: np.ndarray) -> str:
     thick = int(np.argmax(sizes * factors))  # across the thickest slices neighbours differ too much
     in_plane = [axis for axis in range(3) if axis != thick]
     every = max(round(APART_MM / float((sizes * factors)[thick])), 1)
+    steps = factors.copy()
+    steps[thick] *= every
     for axis in (thick, *in_plane):
-        factor, step = factors[axis], factors[axis] * (every if axis == thick else 1)
-        parts = [coarse[(slice(None),) * axis + (slice(start, None, step),)] for start in range(factor)]
-        if factor > 1:  # reshaping and one mean over all takes three times as long
+        parts = [coarse[(slice(None),) * axis + (slice(at, None, steps[axis]),)] for at in range(factors[axis])]
+        coarse = parts[0]
+        if len(parts) > 1:  # reshaping and one mean over all takes three times as long
             coarse = sum(parts[2:], start=parts[0] + parts[1])
-            coarse *= np.float32(1 / factor)
-        else:
-            coarse = parts[0]
+            coarse *= np.float32(1 / len(parts))
     mean = _mean_of_neighbours(coarse, in_plane)
     smooth = _mean_of_neighbours(coarse**2, in_plane) - mean**2 < SMOOTH_HU**2
     tissue = np.count_nonzero(smooth & (mean > TISSUE_HU[0]) & (mean < TISSUE_HU[1]))
