@@ -15,7 +15,7 @@ def test_both_stages_are_measured(tmp_path):
     for stage in result.values():
         part, seconds = stage["part_of_bare"], stage["seconds"]["trainer"]
         assert 0 < part["low"] <= part["median"] <= part["high"]
-        assert stage["images_per_second"] * seconds["median"] == 2
+        assert stage["images_per_second"] == 2 / seconds["median"]  # multiplied instead, rounding fails it now and then
         assert stage["gflop_per_iteration"] > 0
 
 
