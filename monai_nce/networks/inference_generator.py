@@ -208,23 +208,24 @@ class UpsampledHead(nn.Module):
                 feature, upsampled = divmod(parity + tap - 1, 2)
                 for neighbour, share in UPSAMPLING[upsampled].items():
                     taps[parity, tap, feature + neighbour + 1] += share
-        weight = head.weight.detach().double()
-        fused = torch.einsum("octs,pti,qsj->opqcij", weight[:, :channels], taps, taps).flatten(0, 2)
-        total = torch.einsum("ochw,c->o", head.weight.detach()[:, :channels], offset)
+        weight, image_weight = head.weight.detach().split([channels, head.in_channels - channels], dim=1)
+        fused = torch.einsum("octs,pti,qsj->opqcij", weight.double(), taps, taps).flatten(0, 2)
+        total = torch.einsum("ochw,c->o", weight, offset)
         if head.bias is not None:
             total += head.bias.detach()
+        total = total.repeat_interleave(4)
         # in two parts, as some backends round a bias
-        self.features = nn.Conv2d(channels, 4 * head.out_channels, kernel_size=3, padding=1)
-        self.features.weight = nn.Parameter(fused.to(head.weight.dtype))
-        self.features.bias = nn.Parameter(_short(total).repeat_interleave(4))
-        self.image = nn.Conv2d(head.in_channels - channels, head.out_channels, kernel_size=3, padding=1)
-        self.image.weight = nn.Parameter(head.weight.detach()[:, channels:].clone())
+        self.features = FusedConv2d(fused, _short(total), head.weight.dtype)
+        # the image's pixels that the four outputs of a feature pixel see are 4 x 4
+        shifted = [functional.pad(image_weight, (q, 1 - q, p, 1 - p)) for p in range(2) for q in range(2)]
+        self.image = nn.Conv2d(image_weight.shape[1], 4 * head.out_channels, kernel_size=4, stride=2, padding=1)
+        self.image.weight = nn.Parameter(torch.stack(shifted, dim=1).flatten(0, 1))
         self.image.bias = nn.Parameter(total - _short(total))
 
     def forward(self, features: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
         if min(features.shape[2:]) == 1:
             return self._plain(features, image)
-        y = torch.tanh(functional.pixel_shuffle(self.features(features), 2) + self.image(image))
+        y = functional.pixel_shuffle(torch.tanh(self.features(features, self.image(image))), 2)
         top = self._plain(features[:, :, :2], image[:, :, :4])[:, :, :2]
         bottom = self._plain(features[:, :, -2:], image[:, :, -4:])[:, :, -2:]
         left = self._plain(features[..., :2], image[..., :4])[..., :2]
@@ -274,12 +275,12 @@ class InferenceGenerator(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        guides = [functional.pad(x, (0, 0, 0, 0, 0, 2), value=1.0)]
+        guides = [x]
         for _ in self.blocks:
             # means of 2 x 2 pixels, as average pooling gives them in more time
             guides.append(functional.interpolate(guides[-1], scale_factor=0.5, mode="bilinear", align_corners=False))
-        guides = [guide.to(self.dtype) for guide in guides[1:]]
-        y = self.stem(guides[-1][:, : x.shape[1]])
+        y = self.stem(guides[-1].to(self.dtype))
+        guides = [functional.pad(guide, (0, 0, 0, 0, 0, 2), value=1.0).to(self.dtype) for guide in guides[1:]]
         for level, block in enumerate(self.blocks):
             if level:
                 y = functional.interpolate(y.to(self.dtype), scale_factor=2.0, mode="bilinear", align_corners=False)
