@@ -14,14 +14,17 @@ from monai.networks.nets import SPADENet
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.apart import Apart
 from benchmarks.timing import busy_cores, faster, in_turns, spread
-from monai_nce.inferers import Backend, Runtime
+from monai_nce.allocator import keep_freed_memory
+from monai_nce.inferers import Runtime
 from monai_nce.inferers.slice_stack_inferer import run_batches
 
-__all__ = ["backends", "differences", "gflop", "measure_forwards", "spade_peer"]
+__all__ = ["differences", "eager", "gflop", "measure_forwards", "names", "passes", "spade_peer"]
 
 HU = 150.0  # of an intensity, in the paper's window
 EAGER = "eager fp32"
+COMPILED = "torch.compile bf16"
 CANDIDATES = (("torch", "fp32"), ("torch", "bf16"), ("onnxruntime", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"))
 Passes = Callable[[Sequence[torch.Tensor]], list[torch.Tensor]]
 
@@ -36,14 +39,9 @@ def eager(network: nn.Module) -> Passes:
     return run
 
 
-def of_backend(backend: Backend) -> Passes:
-    """Passes as the inferer runs them."""
-    return lambda batches: list(run_batches(backend, batches, backend.workers, backend.threads))
-
-
 def compiled(network: nn.Module) -> Passes:
     """``torch.compile`` in bf16, channels last."""
-    short = copy.deepcopy(network).to(torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    short = network.to(torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
     short.compile()
 
     def run(batches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -53,27 +51,48 @@ def compiled(network: nn.Module) -> Passes:
     return run
 
 
-def backends(
-    network: nn.Module, stacks: torch.Tensor, checkpoint: Path, batch_size: int, compile_too: bool
-) -> dict[str, Passes]:
-    """Everything that can run the network here, by name; eager PyTorch first.
+def passes(
+    name: str, network: nn.Module, stacks: torch.Tensor, work: torch.Tensor, checkpoint: Path, device: torch.device
+) -> Callable[[bool], Any]:
+    """A candidate's work, made in the process that is to do it: run all batches, and give the results if asked to.
+
+    The bundle's backends come with the allocator settings of the bundle's inference, plain PyTorch with none.
 
     Args:
-        network: in eval mode, on its device.
-        stacks: real input to check the backends with, ``(1, C, H, W)``, on that device.
+        name: of :func:`names`.
+        network: in eval mode.
+        stacks: real input to check the backends with, ``(1, C, H, W)``.
+        work: ``(batches, B, C, H, W)``.
         checkpoint: beside which the ONNX file is put.
-        batch_size: stacks of a pass.
-        compile_too: ``torch.compile`` as well, which takes minutes to begin.
+        device: to run on; the other arguments come from the CPU.
     """
-    made = {EAGER: eager(network)}
-    on_cpu = stacks.device.type == "cpu"
-    for backend, precision in CANDIDATES:
-        if backend == "torch" or on_cpu:
-            ready = Runtime(backend, precision, checkpoint).prepare(network, stacks, batch_size)
-            made[f"{backend} {precision}"] = of_backend(ready)
-    if compile_too and (not on_cpu or shutil.which("g++")):
-        made["torch.compile bf16"] = compiled(network)
-    return made
+    network, stacks = network.to(device), stacks.to(device)
+    batches = list(work.to(device))
+    if name == EAGER:
+        run = eager(network)
+    elif name == COMPILED:
+        run = compiled(network)
+    else:
+        keep_freed_memory()
+        backend = Runtime(*name.split(), checkpoint).prepare(network, stacks, work.shape[1])
+
+        def run(batches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+            return list(run_batches(backend, batches, backend.workers, backend.threads))
+
+    def work_once(wanted: bool = False) -> Any:
+        results = run(batches)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return torch.cat(results).cpu().numpy() if wanted else None
+
+    return work_once
+
+
+def names(device: torch.device, compile_too: bool) -> list[str]:
+    """Everything that can run a network here; eager PyTorch first."""
+    on_cpu = device.type == "cpu"
+    found = [EAGER, *(f"{backend} {precision}" for backend, precision in CANDIDATES if backend == "torch" or on_cpu)]
+    return [*found, COMPILED] if compile_too and (not on_cpu or shutil.which("g++")) else found
 
 
 def differences(expected: torch.Tensor, got: torch.Tensor) -> dict[str, float]:
@@ -93,14 +112,17 @@ def measure_forwards(
     checkpoint: Path,
     batch_size: int,
     rounds: int,
-    batches: int = 12,
+    batches: int = 4,
     compile_too: bool = False,
 ) -> dict[str, Any]:
     """All backends in turns, first on quiet cores, then, on a CPU, with one core kept busy by another process.
 
+    Each has a process of its own, as in use: neither its threads nor its memory are those of the others. Turns are
+    short, so that what is compared ran under the same load of the machine.
+
     Args:
         network: in eval mode.
-        stacks: real input, at least ``batch_size`` of them.
+        stacks: real input, at least ``batch_size`` of them, on the network's device.
         checkpoint: beside which the ONNX file is put.
         batch_size: stacks of a pass.
         rounds: turns of each.
@@ -108,43 +130,42 @@ def measure_forwards(
         compile_too: ``torch.compile`` as well.
 
     Returns:
-        Per backend ``seconds`` a batch, how many times ``faster`` than eager PyTorch, and its difference from it in
-        HU; and ``busy``, how fast it is on busy cores as a part of its quiet speed.
+        Per backend ``seconds`` a batch; how many times ``faster`` than eager PyTorch, and ``at_best``, that is by the
+        fastest turns of both; its difference from it in HU; and ``busy``, how fast it is on busy cores as a part of its
+        quiet speed.
     """
     device = stacks.device
-    candidates = backends(network, stacks[len(stacks) // 2][None], checkpoint, batch_size, compile_too)
-    work = [stacks[torch.randint(len(stacks), (batch_size,))] for _ in range(batches)]
-    expected = torch.cat(candidates[EAGER](work[:2]))
+    stacks = stacks.cpu()
+    work = torch.stack([stacks[torch.randint(len(stacks), (batch_size,))] for _ in range(batches)])
+    given = (copy.deepcopy(network).cpu(), stacks[len(stacks) // 2][None], work, checkpoint, device)
+    with contextlib.ExitStack() as stack:
+        candidates = {name: stack.enter_context(Apart(passes, name, *given)) for name in names(device, compile_too)}
 
-    def timed(passes: Passes) -> Callable[[], None]:
-        def run() -> None:
-            passes(work)
-            if device.type == "cuda":
-                torch.cuda.synchronize()
+        def turns(count: int) -> dict[str, list[float]]:
+            return {name: [t / batches for t in values] for name, values in in_turns(candidates, count).items()}
 
-        return run
-
-    def turns(names: Sequence[str], count: int) -> dict[str, list[float]]:
-        times = in_turns({name: timed(candidates[name]) for name in names}, count)
-        return {name: [t / batches for t in values] for name, values in times.items()}
-
-    quiet = turns(list(candidates), rounds)
-    with busy_cores(1) if device.type == "cpu" else contextlib.nullcontext():
-        busy = turns(list(candidates), max(rounds // 2, 2)) if device.type == "cpu" else {}
+        quiet, busy = turns(rounds), {}
+        if device.type == "cpu":
+            with busy_cores(1):
+                busy = turns(max(rounds // 2, 2))
+        outputs = {name: torch.from_numpy(candidate(True)) for name, candidate in candidates.items()}
     result = {}
     for name, values in quiet.items():
         result[name] = {
             "seconds": spread(values),
             "faster": faster(quiet[EAGER], values),
-            **differences(expected, torch.cat(candidates[name](work[:2]))),
+            "at_best": min(quiet[EAGER]) / min(values),
+            **differences(outputs[EAGER], outputs[name]),
         }
         if busy:
             result[name]["busy"] = spread(values)["median"] / spread(busy[name])["median"]
     return {
         "batch_size": batch_size,
         "size": list(stacks.shape[2:]),
+        "rounds": rounds,
+        "batches": batches,
         "parameters": sum(p.numel() for p in network.parameters()),
-        "gflop_per_stack": gflop(network, work[0][:1]),
+        "gflop_per_stack": gflop(network, stacks[:1].to(device)),
         "backends": result,
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from monai.bundle import ConfigWorkflow
 from torch import nn
 
+from benchmarks.apart import Apart
 from benchmarks.cell import CONFIGS
 from benchmarks.forwards import HU, differences
 from benchmarks.timing import faster, in_turns, spread
@@ -60,14 +62,25 @@ def _inference(image: Path, folder: Path, network: nn.Module, **overrides: Any) 
     return workflow
 
 
+def _eager(network: nn.Module, intensity: torch.Tensor) -> Callable[[], None]:
+    """All stacks of a volume by PyTorch as it is."""
+
+    def work() -> None:
+        with torch.inference_mode():
+            SliceStackInferer(batch_size=BATCH)(intensity, network)
+
+    return work
+
+
 def measure_volume(
     network: nn.Module, image: Path, checkpoint: Path, folder: Path, backend: str, precision: str, rounds: int
 ) -> dict[str, Any]:
     """File to file against forward passes, with stride 1 and 3; and against eager PyTorch in fp32 with stride 1.
 
-    A file-to-file round is what ``python -m monai.bundle run`` does once libraries and weights are loaded: check the
-    input, read, preprocess, run, go back to the scan's grid, write, draw; of one volume, and of several with the next
-    one read and the last one finished meanwhile. The forward passes are those of the same backend on tensors in memory.
+    Eager PyTorch has a process of its own, without the bundle's allocator settings. A file-to-file round is what
+    ``python -m monai.bundle run`` does once libraries and weights are loaded: check the input, read, preprocess, run,
+    go back to the scan's grid, write, draw; of one volume, and of several with the next one read and the last one
+    finished meanwhile. The forward passes are those of the same backend on tensors in memory.
 
     Args:
         network: the paper's, with the weights of ``checkpoint``.
@@ -95,32 +108,29 @@ def measure_volume(
         for _ in run_batches(ready, work, ready.workers, ready.threads):
             pass
 
-    def eager() -> None:
-        with torch.inference_mode():
-            SliceStackInferer(batch_size=BATCH)(intensity, network)
-
     several = folder / "several"
     several.mkdir(parents=True, exist_ok=True)
     for index in range(SEVERAL):
         shutil.copy(image, several / f"{index}_{image.name}")
     off: dict[str, Any] = {}
-    candidates: dict[str, Any] = {"eager fp32, stride 1, in memory": eager}
+    candidates: dict[str, Any] = {}
     for stride in STRIDES:
         settings = {"checkpoint": str(checkpoint), "stride": stride, "backend": backend, "precision": precision}
         candidates[f"forwards, stride {stride}"] = lambda stride=stride: forwards(stride)
         candidates[f"file to file, stride {stride}"] = _inference(image, folder / "one", network, **settings).run
         off[f"stride {stride}"] = _differences_of_volumes(network, intensity, stride, runtime)
         candidates[f"each of {SEVERAL}, stride {stride}"] = _inference(several, folder / "all", network, **settings).run
-    times = in_turns(candidates, rounds)
+    first = "eager fp32, stride 1, in memory"
+    with Apart(_eager, network, intensity) as eager:
+        times = in_turns({first: eager, **candidates}, rounds)
     for name in times:
         if name.startswith("each of"):
             times[name] = [seconds / SEVERAL for seconds in times[name]]
-    first = times["eager fp32, stride 1, in memory"]
     return {
         "volume": list(intensity.shape[2:]),
         "backend": f"{backend} {precision}",
         "seconds": {name: spread(values) for name, values in times.items()},
-        "faster_than_eager": {name: faster(first, values) for name, values in times.items()},
+        "faster_than_eager": {name: faster(times[first], values) for name, values in times.items()},
         "over_forwards": {
             name: spread([whole / passes for whole, passes in zip(values, times[f"forwards, {stride}"], strict=True)])
             for name, values in times.items()
