@@ -18,9 +18,9 @@ def _serve(connection: Connection, threads: int, make: Callable[..., Callable[..
     torch.set_num_threads(threads)
     try:
         work = make(*arguments)
-        connection.send(None)
-        while (asked := connection.recv()) is not None:
-            connection.send((work(*asked), None))
+        connection.send((None, None))
+        while True:
+            connection.send((work(*connection.recv()), None))
     except EOFError:  # the other side is gone
         pass
     except BaseException:
@@ -46,23 +46,21 @@ class Apart:
         )
         self._process.start()
         theirs.close()
-        ready = self._receive()
-        if ready is not None:
-            raise RuntimeError(ready[1])
+        self._receive()
 
     def _receive(self) -> Any:
         try:
-            return self._connection.recv()
+            result, error = self._connection.recv()
         except EOFError:
             self._process.join()
             raise RuntimeError(f"the process ended with {self._process.exitcode}") from None
-
-    def __call__(self, *arguments: Any) -> Any:
-        self._connection.send(arguments)
-        result, error = self._receive()
         if error:
             raise RuntimeError(error)
         return result
+
+    def __call__(self, *arguments: Any) -> Any:
+        self._connection.send(arguments)
+        return self._receive()
 
     def __enter__(self) -> Apart:
         return self

@@ -20,9 +20,9 @@ def keep_freed_memory() -> bool:
     """Let this process keep large blocks that are freed, for the next ones of their kind.
 
     Volumes and feature maps are freed and taken again and again. glibc gives such blocks back to the system, which then
-    has to find and clear every page anew: 40,000 of them for a volume of 256 x 256 x 120 from file to file. At most 1
-    GiB more than is in use stays with the process. It holds for the whole process until its end, so programs call it at
-    their start, and libraries don't.
+    has to find and clear every page anew: 40,000 of them for a volume of 256 x 256 x 120 from file to file. What stays
+    with the process is up to 1 GiB at the end of a heap, and the gaps before it. It holds for the whole process until
+    its end, so programs call it at their start, and libraries don't.
 
     Returns:
         Whether it was done: not with another C library, nor where the environment (``MALLOC_..._``, ``GLIBC_TUNABLES``)
