@@ -12,8 +12,10 @@ __all__ = ["PackedConv2d", "can_pack", "pack_convolutions"]
 class PackedConv2d(nn.Module):
     """:class:`torch.nn.Conv2d`, a summand, and the leaky ReLU behind it if it has a ``negative_slope``, at once.
 
-    For short formats: in fp32 it gains nothing, and with few channels it is slower than the plain one. The operation is
-    the one that ``torch.compile`` puts in place of a convolution; here it needs no compiler.
+    The operation is the one that ``torch.compile`` puts in place of a convolution; here it needs no compiler. Which
+    layout oneDNN wants depends on the input's size, so the first input decides, and each of another height or width
+    anew. In any other layout the weights are brought into the wanted one in every pass, which can cost a hundred times
+    as much as the convolution.
 
     Args:
         convolution: on a CPU.
@@ -26,11 +28,17 @@ class PackedConv2d(nn.Module):
         super().__init__()
         self.geometry = [list(convolution.padding), list(convolution.stride), list(convolution.dilation)]
         self.groups = convolution.groups
-        weight = convolution.weight.detach().to_mkldnn()
-        reorder = torch._C._nn.mkldnn_reorder_conv2d_weight
-        self.weight = reorder(weight, *self.geometry, self.groups)  # type: ignore[call-arg, arg-type]
+        self.packed: tuple[torch.Size, torch.Tensor] = torch.Size(), convolution.weight.detach().to_mkldnn()
         self.bias = None if convolution.bias is None else convolution.bias.detach()
         self.negative_slope: float | None = getattr(convolution, "negative_slope", None)
+
+    def _weight_for(self, x: torch.Tensor) -> torch.Tensor:
+        size, weight = self.packed  # together, as other threads may be at it
+        if size != x.shape[2:]:
+            reorder = torch._C._nn.mkldnn_reorder_conv2d_weight
+            weight = reorder(weight, *self.geometry, self.groups, list(x.shape))  # type: ignore[call-arg, arg-type]
+            self.packed = x.shape[2:], weight
+        return weight
 
     def forward(self, x: torch.Tensor, summand: torch.Tensor | None = None) -> torch.Tensor:
         """
@@ -38,14 +46,14 @@ class PackedConv2d(nn.Module):
             x: input.
             summand: added to the convolution's result, and overwritten by it.
         """
-        slope = self.negative_slope
+        slope, weight = self.negative_slope, self._weight_for(x)
         if summand is None:
             activation = ("none", []) if slope is None else ("leaky_relu", [slope])
             return torch.ops.mkldnn._convolution_pointwise(
-                x, self.weight, self.bias, *self.geometry, self.groups, *activation, ""
+                x, weight, self.bias, *self.geometry, self.groups, *activation, ""
             )
         y = torch.ops.mkldnn._convolution_pointwise_.binary(
-            summand, x, self.weight, self.bias, *self.geometry, self.groups, "add", 1.0, None, [], None
+            summand, x, weight, self.bias, *self.geometry, self.groups, "add", 1.0, None, [], None
         )
         return y if slope is None else functional.leaky_relu(y, slope, inplace=True)
 
@@ -66,13 +74,15 @@ def can_pack(convolution: nn.Module) -> bool:
 
 
 def _processor_has(dtype: torch.dtype) -> bool:
-    """Whether oneDNN computes in this short format here; the plain convolution works without, slowly."""
+    """Whether oneDNN computes in this format here; the plain convolution works without, in a short format slowly."""
+    if dtype == torch.float32:
+        return torch.backends.cpu.get_cpu_capability().startswith("AVX")
     name = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}.get(dtype)
     return name is not None and hasattr(torch.ops.mkldnn, name) and bool(getattr(torch.ops.mkldnn, name)())
 
 
 def pack_convolutions(network: nn.Module) -> nn.Module:
-    """Put a :class:`PackedConv2d` in place of every convolution in a short format that one can stand for.
+    """Put a :class:`PackedConv2d` in place of every convolution that one can stand for.
 
     Args:
         network: changed in place; for inference alone, since the packed weights take no gradient.

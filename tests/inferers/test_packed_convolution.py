@@ -74,9 +74,28 @@ def test_all_that_can_be_packed_is_and_nothing_else():
     assert isinstance(pack_convolutions(nn.Conv2d(1, 1, 1).bfloat16()), PackedConv2d)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(96, 96, 3, 3), (512, 512, 1, 1), (40, 3, 3, 3)])
+def test_weights_are_laid_out_once_for_each_size_of_the_input(dtype, shape, capfd):
+    packed = PackedConv2d(nn.Conv2d(shape[1], shape[0], shape[2], padding=shape[2] // 2).to(dtype))
+
+    def laid_out(size):
+        x = torch.randn(4, shape[1], size, size, dtype=dtype).to(memory_format=torch.channels_last)
+        capfd.readouterr()
+        with torch.inference_mode(), torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):
+            packed(x)
+        said = capfd.readouterr().out.splitlines()
+        assert any("exec,cpu,convolution" in line for line in said)
+        return sum("exec,cpu,reorder" in line and "x".join(map(str, shape)) in line for line in said)
+
+    assert laid_out(4) > 0
+    for size in (4, 16, 64, 4):
+        laid_out(size)
+        assert laid_out(size) == 0
+
+
 def test_a_format_that_the_processor_lacks_is_left_to_the_plain_convolution(monkeypatch):
     convolution = nn.Conv2d(2, 2, 1).bfloat16()
-    assert can_pack(convolution)
-    assert not can_pack(nn.Conv2d(2, 2, 1)) and not can_pack(nn.Conv2d(2, 2, 1).double())
+    assert can_pack(convolution) and not can_pack(nn.Conv2d(2, 2, 1).double())
     monkeypatch.setattr(packed_convolution, "_processor_has", lambda dtype: False)
     assert pack_convolutions(convolution) is convolution
