@@ -11,6 +11,7 @@ import torch
 __all__ = ["describe_hardware", "host", "processor"]
 
 CPUINFO = Path("/proc/cpuinfo")
+BF16 = ("amx_bf16", "avx512_bf16")
 
 
 def processor() -> str:
@@ -25,9 +26,11 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def host() -> dict[str, str | int | None]:
-    """``processor`` and its number of ``cores``."""
-    return {"processor": processor(), "cores": os.cpu_count()}
+def host() -> dict[str, str | int | None | list[str]]:
+    """``processor``, its number of ``cores``, and what it has for ``bf16``, on which the speed in it depends."""
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    bf16 = [name for name in BF16 if capabilities.get(name)]
+    return {"processor": processor(), "cores": os.cpu_count(), "bf16": bf16}
 
 
 def describe_hardware(jobs: int, threads: int) -> str:

@@ -18,9 +18,11 @@ def cpuinfo(tmp_path, monkeypatch):
     return file
 
 
-def test_the_processor_is_named_as_the_system_knows_it(cpuinfo):
+def test_the_processor_is_named_as_the_system_knows_it(cpuinfo, monkeypatch):
+    can = {"avx512_bf16": True, "amx_bf16": False, "avx2": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can, raising=False)
     cpuinfo.write_text("processor\t: 0\nmodel\t\t: 5\nmodel name\t: Abacus 3000: fast\n\nmodel name\t: other\n")
-    assert hardware.host() == {"processor": "Abacus 3000: fast", "cores": os.cpu_count()}
+    assert hardware.host() == {"processor": "Abacus 3000: fast", "cores": os.cpu_count(), "bf16": ["avx512_bf16"]}
     one = f"Abacus 3000: fast, {os.cpu_count()} cores, 2 cells at once, 1 thread each, torch {torch.__version__}"
     assert hardware.describe_hardware(2, 1) == one
     assert "1 cells at once, 4 threads each" in hardware.describe_hardware(1, 4)
