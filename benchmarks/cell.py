@@ -61,7 +61,8 @@ def prepare(kind: str, out_dir: Path, settings: Mapping[str, Any]) -> None:
 def _ixi(out_dir: Path, **settings: Any) -> None:
     from data_prep.ixi import prepare_ixi
 
-    prepare_ixi(out_dir=out_dir, **{key: Path(settings.pop(key)) for key in ("t2", "pd")}, **settings)
+    t2, pd = (Path(settings.pop(key)) for key in ("t2", "pd"))
+    prepare_ixi(t2, pd, out_dir, **settings)
 
 
 def _ixi_like(out_dir: Path, **settings: Any) -> None:

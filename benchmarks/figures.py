@@ -96,7 +96,7 @@ def _finished(table_dir: Path, distortion: float | None) -> dict[str, TrainedCel
 
 
 def _load(path: str) -> MetaTensor:
-    image = nib.load(path)
+    image = nib.Nifti1Image.from_filename(path)
     return MetaTensor(torch.from_numpy(np.asarray(image.dataobj, dtype=np.float32))[None], affine=image.affine)
 
 

@@ -74,7 +74,8 @@ def passes(
         run = compiled(network)
     else:
         keep_freed_memory()
-        backend = Runtime(*name.split(), checkpoint).prepare(network, stacks, work.shape[1])
+        kind, precision = name.split()
+        backend = Runtime(kind, precision, checkpoint).prepare(network, stacks, work.shape[1])
 
         def run(batches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
             return list(run_batches(backend, batches, backend.workers, backend.threads))

@@ -99,11 +99,11 @@ def _row(items: Sequence[dict[str, str]], errors: Sequence[float]) -> dict[str, 
 
 
 def _voxels(path: str) -> np.ndarray:
-    return np.asanyarray(nib.load(path).dataobj)
+    return np.asanyarray(nib.Nifti1Image.from_filename(path).dataobj)
 
 
 def _spacing(path: str) -> list[float]:
-    return [float(side) for side in voxel_sizes(nib.load(path).affine)]
+    return [float(side) for side in voxel_sizes(nib.Nifti1Image.from_filename(path).affine)]
 
 
 def main() -> None:

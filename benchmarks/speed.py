@@ -108,7 +108,7 @@ def strides(arguments: argparse.Namespace) -> dict[str, Any]:
 def training(arguments: argparse.Namespace) -> dict[str, Any]:
     """Both stages with the default settings; on a GPU at the paper's size in bf16 as well, with and without compile."""
     small = ensure_phantom_dataset(arguments.folder.parent / "phantom")
-    result = {"default": measure_training(small, 20, arguments.rounds)}
+    result: dict[str, Any] = {"default": measure_training(small, 20, arguments.rounds)}
     if _device().type == "cuda":
         large = arguments.folder / "phantom_256"
         if not (large / "datalist.json").is_file():

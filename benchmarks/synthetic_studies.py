@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 __all__ = ["body", "write_series", "write_studies"]
 
@@ -55,14 +55,14 @@ def write_series(
         ``folder``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    given = {"PatientID": "1", "StudyInstanceUID": f"{UID_ROOT}1", "SeriesInstanceUID": f"{UID_ROOT}2"}
+    given: dict[str, Any] = {"PatientID": "1", "StudyInstanceUID": f"{UID_ROOT}1", "SeriesInstanceUID": f"{UID_ROOT}2"}
     given |= {"SeriesNumber": 1, **elements}
     columns, rows, slices = volume.shape
     for index in range(slices):
         meta = pydicom.dataset.FileMetaDataset()
         meta.TransferSyntaxUID = ExplicitVRLittleEndian
         meta.MediaStorageSOPClassUID = CTImageStorage
-        meta.MediaStorageSOPInstanceUID = f"{given['SeriesInstanceUID']}.{index + 1}"
+        meta.MediaStorageSOPInstanceUID = UID(f"{given['SeriesInstanceUID']}.{index + 1}")
         dataset = pydicom.Dataset()
         dataset.file_meta = meta
         dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +127,8 @@ def measure_training(
             with FlopCounterMode(display=False) as counter:
                 step(batches[0])
             candidates = {
-                "bare": lambda step=step, batches=batches: _loop(step, batches, iterations),
-                "trainer": lambda trainer=trainer: _trainer(trainer, iterations),
+                "bare": partial(_loop, step, batches, iterations),
+                "trainer": partial(_trainer, trainer, iterations),
             }
             times = {name: [t / iterations for t in ts] for name, ts in in_turns(candidates, rounds).items()}
             gflop = counter.get_total_flops() / 1e9

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import statistics
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def measure_volume(
     candidates: dict[str, Any] = {}
     for stride in STRIDES:
         settings = {"checkpoint": str(checkpoint), "stride": stride, "backend": backend, "precision": precision}
-        candidates[f"forwards, stride {stride}"] = lambda stride=stride: forwards(stride)
+        candidates[f"forwards, stride {stride}"] = partial(forwards, stride)
         candidates[f"file to file, stride {stride}"] = _inference(image, folder / "one", network, **settings).run
         off[f"stride {stride}"] = _differences_of_volumes(network, intensity, stride, runtime)
         candidates[f"each of {SEVERAL}, stride {stride}"] = _inference(several, folder / "all", network, **settings).run
@@ -132,9 +133,9 @@ def measure_volume(
         "seconds": {name: spread(values) for name, values in times.items()},
         "faster_than_eager": {name: faster(times[first], values) for name, values in times.items()},
         "over_forwards": {
-            name: spread([whole / passes for whole, passes in zip(values, times[f"forwards, {stride}"], strict=True)])
+            name: spread([whole / passes for whole, passes in zip(values, times[f"forwards, {strided}"], strict=True)])
             for name, values in times.items()
-            if (stride := name.partition(", ")[2]) and name.startswith(("file", "each"))
+            if (strided := name.partition(", ")[2]) and name.startswith(("file", "each"))
         },
         "off": off,
     }

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.paper_cost import STAGES, operations
+from benchmarks.plan import METHODS
+from monai_nce.data import write_phantom_dataset
+
+TINY = {
+    "in_plane_size": 64,
+    "network_def#channels": [8, 8],
+    "network_def#hidden_channels": 8,
+    "discriminator_def#channels": [8, 8],
+    "classifier_def#channels": [4, 4, 8, 8, 8],
+}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cost") / "set"
+    return write_phantom_dataset(folder, patients=2, size=64, slices=4, progress=False)
+
+
+def test_the_stages_of_separate_training_over_the_papers_epochs(dataset):
+    counted = operations("separate", "paper_ct", dataset, **TINY)
+    assert tuple(counted) == STAGES["separate"]
+    for stage in counted.values():
+        assert stage["iterations"] == 30 * 4795  # 30 epochs (4.3.1) of 19,180 pairs in batches of 4
+        assert stage["pflop"] == stage["tflop_per_iteration"] * stage["iterations"] / 1e3
+        assert stage["tflop_per_iteration"] > 0
+    halved = operations("separate", "paper_ct", dataset, **TINY, batch_size=2)
+    for name, stage in halved.items():
+        assert stage["tflop_per_iteration"] == pytest.approx(counted[name]["tflop_per_iteration"] / 2)
+
+
+def test_every_method_but_those_that_train_on_other_pairs_has_stages():
+    assert set(STAGES) - set(METHODS) <= {"regression"}
