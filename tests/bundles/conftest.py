@@ -59,7 +59,7 @@ def run_bundle():
             command += [f"--{key}", str(value)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
         if kill_when is None:
-            return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=900)
+            return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
         with subprocess.Popen(command, cwd=cwd, env=environment, stderr=subprocess.DEVNULL) as process:
             while process.poll() is None and not kill_when():
                 time.sleep(0.01)

@@ -17,7 +17,7 @@ def test_offline_bundle_checks(bundle):
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=900,
+        timeout=600,
     )
     bad = [line for line in done.stdout.splitlines() if line.startswith(("FAIL", "WARN"))]
     assert done.returncode == 0 and not bad, "\n".join(bad) or done.stdout + done.stderr

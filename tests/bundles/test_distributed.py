@@ -44,7 +44,7 @@ def trained(tiny_dataset, tmp_path_factory) -> dict[str, dict]:
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=600,
     )
     assert process.returncode == 0, process.stderr[-3000:]
     ranks = [json.loads((folder / "two" / f"rank{rank}.json").read_text()) for rank in range(2)]

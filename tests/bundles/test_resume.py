@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigWorkflow
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tqdm import tqdm
 
 from monai_nce.errors import find_input_error
 from monai_nce.handlers import CheckpointFolder, StageCheckpoint
@@ -41,6 +43,7 @@ OVERLAYS = {
 }
 FORK = multiprocessing.get_context("fork")
 INPUT_ERROR = 3  # the exit status of a forked training that ended with one line
+PATIENCE = 600  # s with a training that takes seconds; one that hangs then says where it was and ends
 Event = tuple[str, int, Callable[[Engine], None]]
 REPOSITORY = Path(__file__).parents[2]
 
@@ -62,6 +65,7 @@ def train(configs: list[str], settings: dict, event: Event | None, environment: 
     """The forked process: train, and do something at the start of an iteration of a stage."""
     os.fsync = lambda descriptor: None  # a kill is no power cut
     os.environ.update(environment)
+    tqdm.set_lock(threading.RLock())  # the one of tqdm is shared with the tests' process: a killed training may hold it
     sys.stdout = sys.stderr = open(said, "w", buffering=1)  # noqa: SIM115 - until the end
     attach = StageCheckpoint.attach
 
@@ -84,6 +88,20 @@ def train(configs: list[str], settings: dict, event: Event | None, environment: 
             raise
         print(f"error: {cause}", flush=True)
         os._exit(INPUT_ERROR)
+
+
+def end(child: multiprocessing.process.BaseProcess) -> None:
+    child.join(PATIENCE)
+    if child.is_alive():
+        os.kill(child.pid, signal.SIGABRT)  # pytest's fault handler prints the stack of each thread
+        child.join()
+
+
+def until_two_checkpoints(process: subprocess.Popen, stage: Path) -> None:
+    """Or until the training has ended, or has hung for long; the test finds out then."""
+    deadline = time.monotonic() + PATIENCE
+    while len(CheckpointFolder(stage).files()) < 2 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 class Training:
@@ -116,12 +134,12 @@ class Training:
             children.append(FORK.Process(target=train, args=arguments))
         for child in children:
             child.start()
-        children[-1].join()
+        end(children[-1])
         if children[-1].exitcode != 0:
             for child in children[:-1]:  # as torchrun does when one has died
                 child.kill()
         for child in children:
-            child.join()
+            end(child)
         self.said = (self.log / "0.txt").read_text()
         return children[-1].exitcode
 
@@ -233,9 +251,7 @@ def test_a_signal_to_the_command_line_saves_and_goes_on(bundle, tmp_path, settin
         typed, cwd=REPOSITORY, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         start_new_session=True,
     )  # fmt: skip
-    folder = CheckpointFolder(tmp_path / "stopped" / "checkpoints" / "stage1")
-    while process.poll() is None and len(folder.files()) < 2:
-        time.sleep(0.02)
+    until_two_checkpoints(process, tmp_path / "stopped" / "checkpoints" / "stage1")
     os.killpg(process.pid, number)
     said, errors = process.communicate(timeout=120)
     assert process.returncode == 128 + number, errors[-3000:]
@@ -259,9 +275,7 @@ def test_a_signal_to_torchrun_saves_on_all_processes_and_goes_on(bundle, tmp_pat
     process = subprocess.Popen(
         typed, cwd=REPOSITORY, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    folder = CheckpointFolder(tmp_path / "stopped" / "checkpoints" / "stage1")
-    while process.poll() is None and len(folder.files()) < 2:
-        time.sleep(0.02)
+    until_two_checkpoints(process, tmp_path / "stopped" / "checkpoints" / "stage1")
     process.send_signal(signal.SIGTERM)  # torchrun passes it on, and has words of its own at the end
     said, errors = process.communicate(timeout=120)
     assert said.count("stage 1: stopped by SIGTERM after iteration") == 1, errors[-3000:]

@@ -225,7 +225,7 @@ def test_a_kill_is_resumed_in_processes(tmp_path: Path) -> None:
     kept = {path: path.stat().st_mtime_ns for path in finished.glob("*.json")}
     assert 2 <= len(kept) < 8
     volumes = {path: path.stat().st_ino for path in (finished.parent / "volumes").glob("pair*.nii")}
-    result = subprocess.run([*command, "--resume"], cwd=ROOT, capture_output=True, text=True)
+    result = subprocess.run([*command, "--resume"], cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
     assert len(read_datalist(tmp_path / "out")) == 8
     after = {path.name: path.stat().st_ino for path in (tmp_path / "out" / "volumes").iterdir()}
