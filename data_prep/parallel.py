@@ -58,7 +58,7 @@ def in_processes(function: Callable[[Given], Made], given: Iterable[Given], work
             del done, future  # or the last result stays in memory while the next ones are made
     except BrokenProcessPool as error:
         raise ChildProcessError(
-            "a worker process was killed, perhaps for want of memory; --resume with fewer --workers goes on"
+            "a worker process was killed, perhaps for want of memory; fewer --workers need less of it"
         ) from error
     finally:
         if running:

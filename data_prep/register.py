@@ -8,10 +8,8 @@ volumes.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -19,11 +17,11 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import torch
 from nibabel.affines import voxel_sizes
 from tqdm import tqdm
 
 from data_prep.options import add_output, at_least
+from data_prep.parallel import in_processes
 from data_prep.registration import METHODS, Registration, make_registration
 from monai_nce.data.datalist import read_datalist, read_datalist_file
 from monai_nce.data.layout import ROLES, DatasetWriter
@@ -68,6 +66,7 @@ def register_dataset(
     Raises:
         InputError: if the data set cannot be used or has no training pairs, a volume is too small or cannot be
             registered, the method or the window is none, or ``out_dir`` cannot take a data set.
+        ChildProcessError: if a worker was killed.
     """
     if method not in METHODS:
         raise InputError(f"method: expected one of {', '.join(METHODS)} but got {method!r}")
@@ -133,26 +132,20 @@ def _registered(registration: Registration, pairs: Sequence[dict[str, str]], wor
     """The registered sources, in the order of the pairs."""
     if registration.learns:
         registration.fit([_pair(item) for item in pairs])
-    if workers == 1 or registration.learns:
-        yield from (_register(registration, item) for item in pairs)
-        return
-    # spawned: ITK and torch hold threads and locks that a fork would copy in whatever state they are
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(pairs)), mp_context=spawn, initializer=_one_thread) as pool:
-        try:
-            yield from pool.map(partial(_register, registration), pairs)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        workers = 1
+    early: dict[int, np.ndarray] = {}  # done before one that comes before
+    turn = 0
+    for index, source in in_processes(partial(_register, registration), enumerate(pairs), workers):
+        early[index] = source
+        while turn in early:
+            yield early.pop(turn)
+            turn += 1
 
 
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-def _register(registration: Registration, item: Mapping[str, str]) -> np.ndarray:
+def _register(registration: Registration, numbered: tuple[int, Mapping[str, str]]) -> tuple[int, np.ndarray]:
+    index, item = numbered
     try:
-        return registration.register(*_pair(item))
+        return index, registration.register(*_pair(item))
     except RuntimeError as error:  # ITK's, whose last line says what went wrong
         reason = str(error).strip().splitlines()[-1:]
         raise InputError(f"patient {item['patient']}: cannot be registered: {' '.join(reason)}") from error

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,27 @@ def test_a_failed_registration_names_the_patient(tmp_path: Path, capsys: pytest.
     assert not out.exists()
 
 
+def test_what_is_done_early_waits_for_its_turn(phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def last_first(function, given, workers):
+        return reversed([function(one) for one in given])
+
+    class Shape(Plus):
+        """Each patient's source becomes a number of its own."""
+
+        learns = False
+
+        def register(self, fixed, moving, spacing):
+            return np.full_like(moving, int(moving.astype(np.int64).sum()) % 1000)
+
+    monkeypatch.setattr(register, "make_registration", lambda *args, **kwargs: Shape())
+    monkeypatch.setattr(register, "in_processes", last_first)
+    out = register_dataset(phantom, tmp_path / "out", "affine", workers=2, progress=False)
+    before, after = read_datalist(phantom, "training"), read_datalist(out, "training")
+    numbers = [int(voxels(item, "source").astype(np.int64).sum()) % 1000 for item in before]
+    assert len(set(numbers)) == len(numbers) == 3
+    assert [voxels(item, "source").flat[0] for item in after] == numbers
+
+
 def test_the_command_twice(phantom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["register", str(phantom), "--method", "affine", "--out-dir"]
     assert main([*command, str(tmp_path / "a")]) == 0
@@ -137,6 +159,15 @@ def test_several_workers_give_the_same(phantom: Path, tmp_path: Path) -> None:
     two = register_dataset(phantom, tmp_path / "two", "affine", workers=2, progress=False)
     for a, b in zip(read_datalist(one, "training"), read_datalist(two, "training"), strict=True):
         assert Path(a["source"]).read_bytes() == Path(b["source"]).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_failure_in_a_worker_names_the_patient(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    constant = unpaired(tmp_path / "set", {"a": ("source", "target"), "b": ("source", "target")})
+    out = tmp_path / "out"
+    assert main(["register", str(constant), "--method", "affine", "--workers", "2", "--out-dir", str(out)]) == 2
+    assert re.match("error: patient [ab]: cannot be registered: ", capsys.readouterr().err.splitlines()[-1])
+    assert not out.exists()
 
 
 @pytest.mark.slow
