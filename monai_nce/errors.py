@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
-__all__ = ["InputError", "find_input_error", "one_line_errors"]
+__all__ = ["InputError", "find_input_error", "is_bundle_program", "one_line_errors"]
 
 
 class InputError(ValueError):
@@ -30,13 +30,18 @@ def find_input_error(error: BaseException | None) -> InputError | None:
     return error
 
 
+def is_bundle_program() -> bool:
+    """Whether this process is ``python -m monai.bundle``."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return spec is not None and spec.name.startswith("monai.bundle")
+
+
 def one_line_errors() -> None:
     """Make ``python -m monai.bundle`` end with one line on stderr, and status 1, on an :class:`InputError`.
 
     For the first entry of a bundle's run list. Does nothing in any other program: how errors show is theirs to say.
     """
-    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    if spec is not None and spec.name.startswith("monai.bundle"):
+    if is_bundle_program():
         sys.excepthook = _show
 
 

@@ -211,7 +211,9 @@ def test_bad_input_names_the_file_and_leaves_nothing(infer, checkpoint, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["missing.nii.gz", "empty", "text.nii.gz", "nan.nii.gz", "checkpoint", "foreign"])
+@pytest.mark.parametrize(
+    "name", ["missing.nii.gz", "empty", "text.nii.gz", "nan.nii.gz", "checkpoint", "foreign", "flag"]
+)
 def test_the_command_line_ends_with_one_line(run_bundle, checkpoint, tmp_path, name):
     overrides = dict(checkpoint[1])
     if name == "checkpoint":
@@ -221,6 +223,9 @@ def test_the_command_line_ends_with_one_line(run_bundle, checkpoint, tmp_path, n
     elif name == "foreign":
         path, word = str(write(tmp_path / "a.nii.gz", scan(), AFFINES["RAS"])), "another network"
         overrides["network_def#channels"] = [8, 4]
+    elif name == "flag":
+        path, word = str(write(tmp_path / "a.nii.gz", scan(), AFFINES["RAS"])), "did you mean --batch_size?"
+        overrides["bacth_size"] = 2
     else:
         path, word = bad_inputs(tmp_path)[name]
     done = run_bundle("--config_file", CONFIG, input=path, output_dir=tmp_path / "out", **overrides)

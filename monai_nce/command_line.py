@@ -1,0 +1,85 @@
+"""Flags of ``python -m monai.bundle run`` that the configuration does not know.
+
+MONAI takes every ``--key value`` into the configuration, where nothing reads one that is misspelt: a training of days
+would run with the value that was to be changed.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from monai.bundle import ConfigParser, run
+from monai.bundle.reference_resolver import ReferenceResolver
+
+from monai_nce.errors import InputError, is_bundle_program
+
+__all__ = ["refuse_unknown_flags"]
+
+OF_MONAI = {*inspect.signature(run).parameters, "_meta_"}
+
+
+def refuse_unknown_flags(arguments: Sequence[str] | None = None) -> None:
+    """Stop at a flag that names no key of the configuration; for a bundle's run list, before anything is written.
+
+    A component (a dictionary with ``_target_``) may get keywords that the configuration leaves at their defaults, and a
+    key that another value refers to may be new. Does nothing in any other program, as its keys need not be flags.
+
+    Args:
+        arguments: the command line, without the program's name; that of the process if None.
+
+    Raises:
+        InputError: naming the flag and, where there is one, the key that comes nearest.
+    """
+    if arguments is None:
+        if not is_bundle_program():
+            return
+        arguments = sys.argv[1:]
+    flags = dict(_flags(arguments))
+    if "config_file" not in flags:
+        return
+    config = ConfigParser.load_config_files(_listed(flags["config_file"]))
+    said = f"{config} {list(flags.values())}"
+    for flag in flags:
+        first = ReferenceResolver.split_id(flag)[0]
+        new_and_used = first not in config and re.search(rf"[@%]{re.escape(first)}\b", said)
+        if first not in OF_MONAI and not new_and_used:
+            _check(flag, config)
+
+
+def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Names and values as Fire, which MONAI's command line is made with, takes them."""
+    for index, argument in enumerate(arguments):
+        if argument.startswith("--"):
+            name, equals, value = argument[2:].partition("=")
+            following = arguments[index + 1] if index + 1 < len(arguments) else ""
+            yield name.replace("-", "_"), value if equals else following
+
+
+def _listed(files: str) -> Any:
+    """One file, or several written as a Python list."""
+    try:
+        return ast.literal_eval(files)
+    except (SyntaxError, ValueError):
+        return files
+
+
+def _check(flag: str, config: Mapping[str, Any]) -> None:
+    """Follow a flag into the configuration as far as there are keys to choose from."""
+    node: Any = config
+    parts = ReferenceResolver.split_id(flag)
+    for depth, part in enumerate(parts):
+        if not isinstance(node, Mapping):
+            return  # a list, or an expression, of which MONAI itself says what is wrong
+        if part not in node:
+            if "_target_" in node and depth == len(parts) - 1:
+                return
+            near = difflib.get_close_matches(part, node, 1)
+            meant = f"; did you mean --{'#'.join([*parts[:depth], *near, *parts[depth + 1 :]])}?" if near else ""
+            raise InputError(f"--{flag}: the configuration has no key {'#'.join(parts[: depth + 1])}{meant}")
+        node = node[part]

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from monai_nce.command_line import refuse_unknown_flags
+from monai_nce.errors import InputError
+
+CONFIGS = Path(__file__).parents[1] / "bundles" / "nce" / "configs"
+TRAIN = ("run", "training", "--config_file", str(CONFIGS / "train.json"))
+
+
+def both(first: str, second: str) -> tuple[str, ...]:
+    return ("run", "training", f"--config_file=['{CONFIGS / first}','{CONFIGS / second}']")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        (),
+        ("--output_dir", "x", "--num_workers", "2"),
+        ("--output-dir=x",),  # as Fire has it
+        ("--train#trainer#max_epochs", "5"),
+        ("--train::trainer::max_epochs", "5"),
+        ("--discriminator_def#a_keyword_left_at_its_default", "5"),
+        ("--train#handlers#0#_disabled_", "true"),
+        ("--rate", "0.1", "--train#trainer#max_epochs", "$int(@rate * 100)"),  # new, and used
+        ("--_meta_#version", "2"),
+        ("--init_id", "x", "--logging_file", "y", "--tracking", "z"),
+        ("--bundle_root#nothing", "5"),  # beyond an expression: MONAI's own business
+    ],
+)
+def test_what_the_configuration_knows_is_taken(flags: tuple[str, ...]) -> None:
+    refuse_unknown_flags([*TRAIN, *flags])
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--num_worker", "4"), "--num_worker: the configuration has no key num_worker; did you mean --num_workers?"),
+        (("--ouput-dir=x",), "--ouput_dir: the configuration has no key ouput_dir; did you mean --output_dir?"),
+        (
+            ("--trian#trainer#max_epochs", "5"),
+            "--trian#trainer#max_epochs: the configuration has no key trian; did you mean --train#trainer#max_epochs?",
+        ),
+        (
+            ("--train#trainr#max_epochs", "5"),
+            "--train#trainr#max_epochs: the configuration has no key train#trainr;"
+            " did you mean --train#trainer#max_epochs?",
+        ),
+        (("--xyzzy", "1"), "--xyzzy: the configuration has no key xyzzy"),
+    ],
+)
+def test_what_it_does_not_know_is_refused_with_what_comes_nearest(flags: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InputError) as error:
+        refuse_unknown_flags([*TRAIN, *flags])
+    assert str(error.value) == message
+
+
+def test_all_files_of_a_list_count() -> None:
+    refuse_unknown_flags([*both("train.json", "evaluate.json"), "--checkpoint", "x"])
+    with pytest.raises(InputError, match="no key checkpoint"):
+        refuse_unknown_flags([*TRAIN, "--checkpoint", "x"])
+
+
+def test_without_a_configuration_there_is_nothing_to_compare_with() -> None:
+    refuse_unknown_flags(["run", "--xyzzy", "1"])
+
+
+def test_other_programs_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["program", *TRAIN, "--xyzzy", "1"])
+    refuse_unknown_flags()
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.json")), ids=lambda path: path.stem)
+def test_every_run_list_asks_first(path: Path) -> None:
+    text = path.read_text()
+    assert text.count('"$one_line_errors()"') == text.count('"$one_line_errors()",\n        "$refuse_unknown_flags()"')
