@@ -24,6 +24,7 @@ def test_a_process_group_gets_the_network_wrapped(tmp_path):
         network = nn.Conv2d(3, 8, 3)
         moved = parallel(network, torch.device("cpu"))
         assert isinstance(moved, DistributedDataParallel) and moved.module is network
+        del moved
     finally:
         dist.destroy_process_group()
 
@@ -50,6 +51,8 @@ def _rank(rank: int, folder: str) -> None:
     weights = [torch.empty_like(network.module.weight) for _ in range(2)]
     dist.all_gather(weights, network.module.weight.detach().contiguous())
     assert torch.equal(*weights)
+    # before the group: a wrapper that is the last to hold it waits for its threads with the GIL, which they may wait for
+    del network
     dist.destroy_process_group()
 
 
