@@ -51,7 +51,7 @@ def _rank(rank: int, folder: str) -> None:
     weights = [torch.empty_like(network.module.weight) for _ in range(2)]
     dist.all_gather(weights, network.module.weight.detach().contiguous())
     assert torch.equal(*weights)
-    # before the group: a wrapper that is the last to hold it waits for its threads with the GIL, which they may wait for
+    # before the group: the last to hold that waits for its threads, a wrapper with the GIL, for which they may wait
     del network
     dist.destroy_process_group()
 

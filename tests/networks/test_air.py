@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from monai_nce.networks import Generator
+from monai_nce.networks.air import Box, SkipAir, body_box
+
+
+def test_the_box_of_a_body():
+    images = torch.full((2, 3, 8, 9), -1.0)
+    images[0, 1, 2, 3] = 0.0
+    images[1, 2, 5, 7] = -0.999
+    assert body_box(images) == Box(top=2, bottom=6, left=3, right=8)
+    assert body_box(images).coarser() == Box(top=1, bottom=3, left=1, right=4)
+    assert body_box(torch.full((1, 3, 4, 4), -1.0)) == Box(0, 1, 0, 1)  # something has to be computed
+
+
+@given(height=st.integers(2, 40), width=st.integers(2, 40), seed=st.integers(0, 1000))
+def test_a_coarser_box_holds_the_body_of_a_coarser_image(height, width, seed):
+    random = torch.Generator().manual_seed(seed)
+    images = torch.full((1, 1, 2 * height, 2 * width), -1.0)
+    images[0, 0][torch.rand(2 * height, 2 * width, generator=random) < 2 / (height * width)] = 0.5
+    box, coarse = body_box(images).coarser(), nn.functional.avg_pool2d(images, 2)
+    coarse[:, :, box.top : box.bottom, box.left : box.right] = -1
+    assert (coarse == -1).all()
+
+
+def layers_and_guide(size: tuple[int, int], body: tuple[int, int, int, int], seed: int):
+    """Two convolutions, a pixel of air as they get it, and images of air around something."""
+    random = torch.Generator().manual_seed(seed)
+    layers = [nn.Conv2d(3, 4, 3, padding=1).double(), nn.Conv2d(4, 2, 3, padding=1).double()]
+    for layer in layers:
+        for parameter in layer.parameters():
+            parameter.data = torch.rand(parameter.shape, generator=random, dtype=torch.float64) - 0.5
+    air = torch.tensor([-1.0, -1.0, 1.0], dtype=torch.float64)  # the last one is one of ones
+    guide = air[None, :, None, None].repeat(2, 1, *size)
+    top, bottom, left, right = body
+    guide[:, :2, top:bottom, left:right] = torch.rand(
+        2, 2, bottom - top, right - left, generator=random, dtype=torch.float64
+    )
+    return layers, air, guide
+
+
+@st.composite
+def bodies(draw):
+    size = draw(st.integers(1, 50)), draw(st.integers(1, 50))
+    ends = [sorted(draw(st.lists(st.integers(0, n), min_size=2, max_size=2, unique=True))) for n in size]
+    return size, (*ends[0], *ends[1])
+
+
+@given(drawn=bodies(), seed=st.integers(0, 1000))
+def test_nothing_changes_wherever_the_body_lies(drawn, seed):
+    size, body = drawn
+    layers, air, guide = layers_and_guide(size, body, seed)
+    skipping = SkipAir(*layers, air=air)
+    with torch.no_grad():
+        expected = nn.Sequential(*layers)(guide)
+        torch.testing.assert_close(skipping(guide), expected, atol=0, rtol=0)
+        found = body_box(guide[:, :2])
+        torch.testing.assert_close(skipping(guide, found), expected, atol=1e-13, rtol=0)
+        torch.testing.assert_close(skipping(guide, found), expected, atol=1e-13, rtol=0)  # with air known
+
+
+def test_less_is_computed_and_air_once_for_a_size():
+    layers, air, guide = layers_and_guide((40, 48), (10, 20, 0, 20), 0)
+    skipping = SkipAir(*layers, air=air)
+    sizes = []
+    layers[1].register_forward_pre_hook(lambda module, inputs: sizes.append(tuple(inputs[0].shape)))
+    with torch.no_grad():
+        for _ in range(2):
+            skipping(guide, Box(10, 20, 0, 20))
+        # four pixels more to each side that is no edge, and up to a multiple of eight
+        assert sizes == [(2, 4, 24, 24), (1, 4, 40, 48), (2, 4, 24, 24)]
+        skipping(guide[:, :, :32], Box(10, 20, 0, 20))
+        assert sizes[3:] == [(2, 4, 24, 24), (1, 4, 32, 48)]
+        skipping(guide, Box(2, 40, 0, 40))
+        assert sizes[5:] == [(2, 4, 40, 48)]  # nearly all of it
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_inference_leaves_out_air(dtype):
+    torch.manual_seed(0)
+    network = Generator(channels=(8, 4), hidden_channels=4)
+    x = torch.full((2, 3, 96, 128), -1.0)
+    x[:, :, 30:60, 40:70] = torch.rand(2, 3, 30, 30)
+    ready = network.for_inference(x[:1], dtype)
+    sizes = []
+    ready.blocks[-1].spade_1.gamma_beta.layers[1].register_forward_pre_hook(
+        lambda module, inputs: sizes.append(tuple(inputs[0].shape[2:]))
+    )
+    with torch.inference_mode():
+        got = ready(x)
+        assert sizes == [(24, 24), (48, 64)]
+        x[:, :, 0, 0] = x[:, :, -1, -1] = 1.0
+        ready(x)
+        assert sizes[2:] == [(48, 64)]
+        x[:, :, 0, 0] = x[:, :, -1, -1] = -1.0
+        torch.testing.assert_close(got, network(x), atol=2e-5 if dtype == torch.float32 else 0.02, rtol=0)
