@@ -1,7 +1,7 @@
-"""Flags of ``python -m monai.bundle run`` that the configuration does not know.
+"""Flags of ``python -m monai.bundle run`` that the configuration does not know, or takes for something else.
 
-MONAI takes every ``--key value`` into the configuration, where nothing reads one that is misspelt: a training of days
-would run with the value that was to be changed.
+MONAI takes every ``--key value`` into the configuration, where nothing reads one that is misspelt, and ``false`` is a
+word, which counts as true: a training of days would run with the value that was to be changed.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ from monai_nce.errors import InputError, is_bundle_program
 
 __all__ = ["refuse_unknown_flags"]
 
+EXPRESSIONS = ("$", "@", "%")
 OF_MONAI = {*inspect.signature(run).parameters, "_meta_"}
 
 
 def refuse_unknown_flags(arguments: Sequence[str] | None = None) -> None:
-    """Stop at a flag that names no key of the configuration; for a bundle's run list, before anything is written.
+    """Stop at a flag that names no key of the configuration, or at a word for a key that is True or False.
+
+    For a bundle's run list, before anything is written.
 
     A component (a dictionary with ``_target_``) may get keywords that the configuration leaves at their defaults, and a
     key that another value refers to may be new. Does nothing in any other program, as its keys need not be flags.
@@ -34,7 +37,7 @@ def refuse_unknown_flags(arguments: Sequence[str] | None = None) -> None:
         arguments: the command line, without the program's name; that of the process if None.
 
     Raises:
-        InputError: naming the flag and, where there is one, the key that comes nearest.
+        InputError: naming the flag and, where there is one, the key that comes nearest; or what was expected.
     """
     if arguments is None:
         if not is_bundle_program():
@@ -45,20 +48,20 @@ def refuse_unknown_flags(arguments: Sequence[str] | None = None) -> None:
         return
     config = ConfigParser.load_config_files(_listed(flags["config_file"]))
     said = f"{config} {list(flags.values())}"
-    for flag in flags:
+    for flag, value in flags.items():
         first = ReferenceResolver.split_id(flag)[0]
         new_and_used = first not in config and re.search(rf"[@%]{re.escape(first)}\b", said)
         if first not in OF_MONAI and not new_and_used:
-            _check(flag, config)
+            _check(flag, value, config)
 
 
 def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Names and values as Fire, which MONAI's command line is made with, takes them."""
-    for index, argument in enumerate(arguments):
+    """Names and values as Fire, which MONAI's command line is made with, takes them: without a value it is True."""
+    for argument, following in zip(arguments, [*arguments[1:], "--"], strict=True):
         if argument.startswith("--"):
             name, equals, value = argument[2:].partition("=")
-            following = arguments[index + 1] if index + 1 < len(arguments) else ""
-            yield name.replace("-", "_"), value if equals else following
+            alone = "True" if following.startswith("--") else following
+            yield name.replace("-", "_"), value if equals else alone
 
 
 def _listed(files: str) -> Any:
@@ -69,8 +72,8 @@ def _listed(files: str) -> Any:
         return files
 
 
-def _check(flag: str, config: Mapping[str, Any]) -> None:
-    """Follow a flag into the configuration as far as there are keys to choose from."""
+def _check(flag: str, value: str, config: Mapping[str, Any]) -> None:
+    """Follow a flag into the configuration as far as there are keys to choose from, and look at what is there."""
     node: Any = config
     parts = ReferenceResolver.split_id(flag)
     for depth, part in enumerate(parts):
@@ -83,3 +86,5 @@ def _check(flag: str, config: Mapping[str, Any]) -> None:
             meant = f"; did you mean --{'#'.join([*parts[:depth], *near, *parts[depth + 1 :]])}?" if near else ""
             raise InputError(f"--{flag}: the configuration has no key {'#'.join(parts[: depth + 1])}{meant}")
         node = node[part]
+    if isinstance(node, bool) and value not in ("True", "False") and not value.startswith(EXPRESSIONS):
+        raise InputError(f"--{flag}: expected True or False but got {value}")

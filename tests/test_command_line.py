@@ -28,6 +28,8 @@ def both(first: str, second: str) -> tuple[str, ...]:
         ("--train#handlers#0#_disabled_", "true"),
         ("--rate", "0.1", "--train#trainer#max_epochs", "$int(@rate * 100)"),  # new, and used
         ("--_meta_#version", "2"),
+        ("--resume", "True", "--compile=False", "--network_def#residual", "$not True"),
+        ("--resume", "--compile"),
         ("--init_id", "x", "--logging_file", "y", "--tracking", "z"),
         ("--bundle_root#nothing", "5"),  # beyond an expression: MONAI's own business
     ],
@@ -51,6 +53,12 @@ def test_what_the_configuration_knows_is_taken(flags: tuple[str, ...]) -> None:
             " did you mean --train#trainer#max_epochs?",
         ),
         (("--xyzzy", "1"), "--xyzzy: the configuration has no key xyzzy"),
+        # words that Python, and so MONAI, would take for true
+        (("--resume", "false"), "--resume: expected True or False but got false"),
+        (("--resume", "true"), "--resume: expected True or False but got true"),
+        (("--compile=no",), "--compile: expected True or False but got no"),
+        (("--network_def#residual", "0"), "--network_def#residual: expected True or False but got 0"),
+        (("--compile=",), "--compile: expected True or False but got"),
     ],
 )
 def test_what_it_does_not_know_is_refused_with_what_comes_nearest(flags: tuple[str, ...], message: str) -> None:

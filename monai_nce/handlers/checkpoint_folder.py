@@ -69,7 +69,7 @@ class CheckpointFolder:
             if isinstance(error, OSError):
                 raise InputError(
                     f"{path}: cannot be written: {error.strerror or error}; the earlier checkpoints are whole: make "
-                    "room and go on with --resume true"
+                    "room and go on with --resume True"
                 ) from error
             raise
         self._remove_surplus()

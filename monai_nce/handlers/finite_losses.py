@@ -47,6 +47,6 @@ class FiniteLosses:
             raise InputError(
                 f"{self.name}: NaN or Inf in {names} in epoch {state.epoch}, iteration {state.iteration} of "
                 f"{(state.max_epochs or 0) * (state.epoch_length or 0)}; the checkpoints and weights saved before are "
-                "good: go on from there with --resume true and --precision fp32 or another --seed, or train anew with "
+                "good: go on from there with --resume True and --precision fp32 or another --seed, or train anew with "
                 "lower learning rates"
             )

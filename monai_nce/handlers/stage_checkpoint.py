@@ -136,7 +136,7 @@ class StageCheckpoint:
             iteration = (engine.state.iteration - 1) % length + 1
             tqdm.write(
                 f"{self.name}: stopped by {signal.Signals(number).name} after iteration {iteration} of {length} in "
-                f"epoch {engine.state.epoch}; saved in {self.folder.path}; go on with --resume true"
+                f"epoch {engine.state.epoch}; saved in {self.folder.path}; go on with --resume True"
             )
             sys.stdout.flush()
         raise SystemExit(128 + number)

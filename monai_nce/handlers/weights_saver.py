@@ -76,7 +76,7 @@ class WeightsSaver:
         except OSError as error:
             raise InputError(
                 f"{self.path}: cannot be written: {error.strerror or error}; what was there is still there: make room "
-                "and go on with --resume true"
+                "and go on with --resume True"
             ) from error
 
 

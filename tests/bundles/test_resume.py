@@ -257,7 +257,7 @@ def test_a_signal_to_the_command_line_saves_and_goes_on(bundle, tmp_path, settin
     assert process.returncode == 128 + number, errors[-3000:]
     assert "Traceback" not in errors and "rror" not in errors, errors[-3000:]
     (line,) = [line for line in said.splitlines() if "stopped by" in line]
-    assert line.startswith(f"stage 1: stopped by {number.name} after iteration") and "--resume true" in line
+    assert line.startswith(f"stage 1: stopped by {number.name} after iteration") and "--resume True" in line
     assert not (tmp_path / "stopped" / "models" / "auxiliary.pt").exists()
     resumed = Training(bundle, tmp_path / "stopped", settings)
     assert resumed.run(resume=True) == 0, resumed.said

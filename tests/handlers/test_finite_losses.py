@@ -40,7 +40,7 @@ def test_the_first_bad_one_is_named(value: float, decollated: bool) -> None:
         run([output(), [bad, bad] if decollated else bad, output()], FiniteLosses("stage 1"))
     message = str(raised.value)
     assert message.startswith("stage 1: NaN or Inf in discriminator_loss in epoch 1, iteration 2 of 6;")
-    assert "--resume true" in message
+    assert "--resume True" in message
 
 
 def test_all_bad_ones_are_named() -> None:

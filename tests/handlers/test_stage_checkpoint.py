@@ -160,7 +160,7 @@ def test_a_signal_ends_the_iteration_saves_and_stops(tmp_path, whole, number, it
     name = signal.Signals(number).name
     place = f"after iteration {(iteration - 1) % 4 + 1} of 4 in epoch {(iteration + 3) // 4}"
     (line,) = capsys.readouterr().out.splitlines()
-    assert line == f"stage: stopped by {name} {place}; saved in {tmp_path}; go on with --resume true"
+    assert line == f"stage: stopped by {name} {place}; saved in {tmp_path}; go on with --resume True"
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
     resumed = Stage(tmp_path, EPOCHS, resume=True).run()
     assert resumed.seen == whole.seen[2 * iteration :] and resumed.ends_like(whole)
