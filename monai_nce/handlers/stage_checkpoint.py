@@ -23,6 +23,7 @@ from .random_state import random_state, set_random_state
 from .ranks import agree, gather, is_first_rank, process_count, share, share_buffers
 from .stage_log import StageLog
 from .stop_signals import StopSignals
+from .training_folder import TrainingFolder
 from .weights_saver import check_finite
 
 __all__ = ["StageCheckpoint"]
@@ -59,10 +60,11 @@ class StageCheckpoint:
         minutes: of work between two checkpoints, at most; 0 saves after every iteration.
         keep: checkpoints that stay.
         log: the stage's TensorBoard writer, told where the stage goes on.
+        training: the same for all stages of a training; checkpoints of another one in the folder are not gone on from.
 
     Raises:
         InputError: when all checkpoints are damaged or were made for other networks or other data, when one cannot be
-            written, or when a network holds NaN or Inf.
+            written, when a network holds NaN or Inf, or when another process trains into the training's folder.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class StageCheckpoint:
         minutes: float = 10,
         keep: int = 3,
         log: StageLog | None = None,
+        training: TrainingFolder | None = None,
     ) -> None:
         self.folder = CheckpointFolder(path, keep)
         self.objects = {key: getattr(value, "module", value) for key, value in objects.items()}
@@ -81,6 +84,7 @@ class StageCheckpoint:
         self.name = name or Path(path).name
         self.seconds = 60 * minutes
         self.log = log
+        self.training = TrainingFolder() if training is None else training
         self.signals = StopSignals()
         self._saved_at = 0.0
 
@@ -101,10 +105,12 @@ class StageCheckpoint:
             raise InputError(f"{self.name}: expected a loader with an EpochSampler, so that a stopped epoch can go on")
         # what starts an epoch's iterator draws a number: from its own generator, since a resumed epoch starts another
         loader.generator = torch.Generator().manual_seed(loader.sampler.seed)
-        if self.resume and share(bool(self.folder.files())):
-            self._load(engine)
-        else:
+        self.training.take()
+        if not (self.resume and share(bool(self.folder.files())) and self._load(engine)):
             self.folder.begin()
+            self.training.begin()
+            if self.log is not None:
+                self.log.go_on(0)
         self._saved_at = time.monotonic()
         self.signals.install()
 
@@ -156,6 +162,7 @@ class StageCheckpoint:
                 "epoch": state.iteration // length,
                 "iteration": state.iteration,
                 "made_with": _circumstances(engine),
+                "training": self.training.name,
                 "scaler": None if scaler is None else scaler.state_dict(),
                 "random": random,
             }
@@ -168,8 +175,13 @@ class StageCheckpoint:
             raise failure
         self._saved_at = time.monotonic()
 
-    def _load(self, engine: Engine) -> None:
+    def _load(self, engine: Engine) -> bool:
+        """Go on from the newest checkpoint; whether it is this training's."""
         path, content = self._read()
+        if not self.training.has(content.get("training", "")):
+            if is_first_rank():
+                print(f"{self.name} begins: {self.folder.path} is an earlier training's", flush=True)
+            return False
         objects, made_with, here = content["objects"], content["made_with"], _circumstances(engine)
         if set(objects) != set(self.objects):
             raise InputError(
@@ -191,6 +203,7 @@ class StageCheckpoint:
         if scaler is not None and content["scaler"]:
             scaler.load_state_dict(content["scaler"])
         self._go_on(engine, content, path)
+        return True
 
     def _read(self) -> tuple[Path, Any]:
         """The newest whole checkpoint, the same on every process."""

@@ -138,6 +138,8 @@ def test_the_curves_go_on_where_the_stage_does(tmp_path):
     stage = Stage(tmp_path, 3, resume=True, log=log)
     stage.run()
     assert log._purge_step == 7
+    Stage(tmp_path, 1, log=log).run()
+    assert log._purge_step == 1  # what an earlier training wrote is hidden
 
 
 def stop(stage: Stage, iteration: int, number: int = signal.SIGTERM, event: Events = Events.ITERATION_STARTED) -> Stage:
