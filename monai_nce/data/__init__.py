@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from monai_nce.data.atomic import atomic_path, remove_abandoned
 from monai_nce.data.background import FinishBehind, VolumeLoader
 from monai_nce.data.datalist import read_datalist, read_datalist_file
 from monai_nce.data.epoch_sampler import EpochIndex, EpochSampler
@@ -20,7 +21,7 @@ from monai_nce.data.shard import process_rank, shard
 from monai_nce.data.slice_stack_dataset import SliceStackDataset
 from monai_nce.data.splits import split_patients
 from monai_nce.data.volumes import FoundVolume, find_images
-from monai_nce.data.writers import atomic_path, write_json, write_nifti_hu, write_nifti_labels
+from monai_nce.data.writers import write_json, write_nifti_hu, write_nifti_labels
 
 __all__ = [
     "AIR_HU",
@@ -56,6 +57,7 @@ __all__ = [
     "read_datalist",
     "read_datalist_file",
     "regression_pairs",
+    "remove_abandoned",
     "shard",
     "split_patients",
     "write_json",

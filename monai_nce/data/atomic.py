@@ -2,7 +2,7 @@
 
 What is written goes to a hidden workspace beside its place, to disk, and then takes its place in one step. A full disk,
 a crash or an interrupt leaves what was there before and nothing else. After a SIGKILL or a power cut the workspace is
-still there, hidden, and the next writer of the same name removes it.
+still there, hidden, and the next writer of the same name removes it, or :func:`remove_abandoned`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LOCKS = os.name == "posix"  # elsewhere what a killed writer left stays there
 if LOCKS:
     import fcntl
 
-__all__ = ["atomic_folder", "atomic_path", "make_folders", "remove_empty"]
+__all__ = ["atomic_folder", "atomic_path", "make_folders", "remove_abandoned", "remove_empty"]
 
 WORKSPACE = ".partial"  # what the names of workspaces end in
 OLD = "replaced"  # in a workspace: the folder that makes way for the new one
@@ -106,7 +106,7 @@ def _workspace(path: Path) -> Iterator[Path]:
     """A path to write to, in a locked hidden folder beside ``path`` that is removed at the end."""
     made = make_folders(path.parent)
     try:
-        _remove_abandoned(path)
+        remove_abandoned(path.parent, path.name)
         while True:
             folder = path.with_name(f".{secrets.token_hex(4)}-{path.name}{WORKSPACE}")
             folder.mkdir()
@@ -125,18 +125,24 @@ def _workspace(path: Path) -> Iterator[Path]:
         raise
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Remove the workspaces of this path whose writer was killed: those that nobody holds locked."""
+def remove_abandoned(folder: str | PathLike[str], name: str | None = None) -> None:
+    """Remove the workspaces whose writer was killed: those that nobody holds locked.
+
+    Args:
+        folder: that holds what was to be written.
+        name: of what was to be written; None is anything.
+    """
     if not LOCKS:
         return
-    for folder in path.parent.iterdir():
-        if not (folder.name.startswith(".") and folder.name[9:] == f"-{path.name}{WORKSPACE}"):
+    for workspace in Path(folder).glob(f".????????-*{WORKSPACE}"):
+        path = workspace.with_name(workspace.name[10 : -len(WORKSPACE)])
+        if name not in (None, path.name):
             continue
-        lock = _lock(folder, wait=False)
+        lock = _lock(workspace, wait=False)
         if lock is not None:
-            if not path.exists() and (folder / OLD).exists():  # killed between the two steps of a replacement
-                os.rename(folder / OLD, path)
-            shutil.rmtree(folder, ignore_errors=True)
+            if not path.exists() and (workspace / OLD).exists():  # killed between the two steps of a replacement
+                os.rename(workspace / OLD, path)
+            shutil.rmtree(workspace, ignore_errors=True)
             os.close(lock)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from monai_nce.data import atomic_path
+from monai_nce.data import atomic_path, remove_abandoned
 from monai_nce.errors import InputError
 
 from .torch_file import write_torch
@@ -57,6 +57,7 @@ class CheckpointFolder:
         """
         path = self.path / f"{self._next_number():06d}-epoch{epoch}-iteration{iteration}.pt"
         checksum = _checksum_file(path)
+        remove_abandoned(self.path)  # what a kill in a save has left is as large as a checkpoint
         try:
             with atomic_path(path) as partial:
                 digest = write_torch(content, partial)

@@ -52,7 +52,7 @@ def exported_network(
         Path of the file.
 
     Raises:
-        InputError: when it can be written nowhere.
+        InputError: when it can be written nowhere, or the network cannot be exported.
     """
     key = network_key(network)
     stem = "network" if checkpoint is None else checkpoint.stem
@@ -66,6 +66,9 @@ def exported_network(
             _export(network, stacks, partial)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or 'unknown error'}") from error
+    except Exception as error:  # of many kinds: whatever the exporter makes of a network that it cannot take
+        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise InputError(f"{type(network).__name__} cannot be exported to ONNX: {said}") from error
     if checkpoint is not None and folder == checkpoint.parent:
         for old in folder.glob(f"{stem}.{'[0-9a-f]' * len(key)}.onnx"):
             if old != path:

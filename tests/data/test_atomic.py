@@ -154,6 +154,19 @@ def test_after_a_kill_the_old_one_is_whole_and_the_next_writer_clears_up(
     assert (path if writer == "atomic_path" else path / "0.dcm").read_text() == "newer"
 
 
+def test_what_writers_of_any_name_left_can_be_removed(tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    with writing_process("atomic_path", tmp_path / "a") as at_work:
+        with writing_process("atomic_folder", tmp_path / "b") as killed:
+            killed.send_signal(signal.SIGKILL)
+        atomic.remove_abandoned(tmp_path)
+        assert at_work.poll() is None
+        assert [name.rpartition("/")[2] for name in files(tmp_path) if "partial/" in name] == ["a"]
+    atomic.remove_abandoned(tmp_path)
+    assert files(tmp_path) == ["other"]
+    atomic.remove_abandoned(tmp_path / "nothing")
+
+
 def test_the_workspace_of_a_writer_at_work_is_left_alone(tmp_path: Path) -> None:
     with writing_process("atomic_path", tmp_path / "a") as process:
         with atomic_path(tmp_path / "a") as temporary:

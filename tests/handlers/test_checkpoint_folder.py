@@ -117,6 +117,16 @@ def test_other_damage_is_noticed_too(tmp_path: Path, spoil, three: dict[str, byt
     assert number_in(folder.load()[1]) == 4
 
 
+def test_what_a_kill_in_a_save_left_goes_with_the_next_save(tmp_path: Path) -> None:
+    left = tmp_path / ".01234567-000002-epoch0-iteration2.pt.partial"
+    left.mkdir()
+    (left / "000002-epoch0-iteration2.pt").write_bytes(b"half")
+    filled(tmp_path, 1)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "000001-epoch0-iteration1.pt", "000001-epoch0-iteration1.pt.sha256"
+    ]  # fmt: skip
+
+
 def test_none_that_is_whole_is_an_error(tmp_path: Path, three: dict[str, bytes]) -> None:
     folder = copied(three, tmp_path)
     for file in folder.files():

@@ -10,6 +10,7 @@ from torch import nn
 from monai_nce.errors import InputError
 from monai_nce.inferers import Runtime, SliceStackInferer, onnx_export, runtime
 from monai_nce.inferers.slice_stack_inferer import run_batches
+from monai_nce.inferers.torch_backend import TorchBackend
 from monai_nce.networks import Generator
 
 HU = 150.0
@@ -171,6 +172,23 @@ def test_auto_takes_pytorch_where_openvino_computes_something_else(network, stac
     with pytest.warns(UserWarning, match="openvino.* is off by .*PyTorch takes over"):
         ready = Runtime().prepare(network, stacks)
     assert (ready(stacks) - fp32(network, stacks)).abs().mean() < 1 / HU
+
+
+class LooksAtItsInput(nn.Module):
+    """Which way it goes depends on values, which an exporter does not know."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x / 2 if x.mean() > 0 else x
+
+
+def test_auto_takes_pytorch_for_a_network_that_cannot_be_exported(stacks, tmp_path):
+    network, checkpoint = LooksAtItsInput(), tmp_path / "model.pt"
+    with pytest.warns(UserWarning, match="LooksAtItsInput cannot be exported to ONNX: .*; PyTorch takes over"):
+        ready = Runtime("auto", "fp32", checkpoint).prepare(network, stacks)
+    assert isinstance(ready, TorchBackend)
+    with pytest.raises(InputError, match="LooksAtItsInput cannot be exported to ONNX"):
+        Runtime("openvino", "fp32", checkpoint).prepare(network, stacks)
+    assert not list(tmp_path.iterdir())
 
 
 def test_auto_takes_what_is_installed(network, stacks, monkeypatch, capsys):
