@@ -39,6 +39,8 @@ def is_bundle_program() -> bool:
 def one_line_errors() -> None:
     """Make ``python -m monai.bundle`` end with one line on stderr, and status 1, on an :class:`InputError`.
 
+    So does Ctrl-C where no stage of a training takes it, with status 130.
+
     For the first entry of a bundle's run list. Does nothing in any other program: how errors show is theirs to say.
     """
     if is_bundle_program():
@@ -47,7 +49,9 @@ def one_line_errors() -> None:
 
 def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     cause = find_input_error(error)
-    if cause is None:
+    if isinstance(error, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+    elif cause is None:
         sys.__excepthook__(kind, error, trace)
     else:
         print(f"error: {cause}", file=sys.stderr)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 import textwrap
@@ -121,9 +122,14 @@ def test_no_main_module_at_all(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("fault", "shown"), [("InputError('a: b')", r"error: a: b\n"), ("OSError('disk')", r"Traceback.*OSError: disk\n")]
+    ("fault", "status", "shown"),
+    [
+        ("InputError('a: b')", 1, r"error: a: b\n"),
+        ("OSError('disk')", 1, r"Traceback.*OSError: disk\n"),
+        ("KeyboardInterrupt", -signal.SIGINT, r"interrupted\n"),  # which shells call 130
+    ],
 )
-def test_the_program_ends_with_status_1(fault, shown):
+def test_how_the_program_ends(fault, status, shown):
     program = f"""
         import sys
         from importlib.machinery import ModuleSpec
@@ -140,6 +146,6 @@ def test_the_program_ends_with_status_1(fault, shown):
         timeout=60,
         check=False,
     )
-    assert ended.returncode == 1
+    assert ended.returncode == status
     assert ended.stdout == ""
     assert re.fullmatch(shown, ended.stderr, re.DOTALL)

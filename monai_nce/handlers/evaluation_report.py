@@ -15,7 +15,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 
-from monai_nce.data import atomic_path, read_datalist_file, write_json
+from monai_nce.data import atomic_path, process_rank, read_datalist_file, write_json
 from monai_nce.errors import InputError
 from monai_nce.metrics import METRICS, ImageMetrics, ms_ssim_setting, summarize
 from monai_nce.visualize import PreviewRow, axial_slices, draw_preview
@@ -26,6 +26,7 @@ PREVIEW_ROWS = 3
 IDENTITY = "identity"
 NOTE = "Research use only."
 SHOWN = ("mse", "mae_hu", "psnr", "ms_ssim", "ms_ssim_01")  # on the screen; the files hold all
+ALONE = "evaluation: one process does it, but several were started; run it without torchrun"
 NOTHING = "nothing was evaluated: the test set has no patient with both domains"
 
 
@@ -49,6 +50,9 @@ class EvaluationReport:
         target_name: of the target domain.
         window_level: HU window that [-1, 1] stands for.
         window_width: the same.
+
+    Raises:
+        InputError: when one of several processes makes it, or nothing is evaluated.
     """
 
     def __init__(
@@ -62,6 +66,8 @@ class EvaluationReport:
         window_level: float = 50.0,
         window_width: float = 300.0,
     ) -> None:
+        if process_rank()[1] > 1:  # each would evaluate, and write, everything
+            raise InputError(ALONE)
         self.output_dir = Path(output_dir)
         self.dataset_dir = dataset_dir
         self.checkpoint = Path(checkpoint)

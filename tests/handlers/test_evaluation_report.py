@@ -190,6 +190,15 @@ def test_an_empty_evaluation_is_refused_and_writes_nothing(tmp_path: Path) -> No
     assert not (tmp_path / "out").exists()
 
 
+def test_several_processes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    make_dataset(tmp_path / "data")
+    with pytest.raises(InputError, match="one process does it, but several were started; run it without torchrun"):
+        evaluate(tmp_path, Brighter())
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.filterwarnings("ignore:The BCa confidence interval")
 def test_what_is_not_a_number_is_not_written(tmp_path: Path) -> None:
     class Broken(nn.Module):
