@@ -19,6 +19,7 @@ from benchmarks.timing import busy_cores, faster, in_turns, spread
 from monai_nce.allocator import keep_freed_memory
 from monai_nce.inferers import Runtime
 from monai_nce.inferers.slice_stack_inferer import run_batches
+from monai_nce.networks.air import body_box
 
 __all__ = ["differences", "eager", "gflop", "measure_forwards", "names", "passes", "spade_peer"]
 
@@ -131,7 +132,8 @@ def measure_forwards(
         compile_too: ``torch.compile`` as well.
 
     Returns:
-        Per backend ``seconds`` a batch; how many times ``faster`` than eager PyTorch, and ``at_best``, that is by the
+        How large a part of the images the box around all bodies is, outside of which PyTorch's backend saves work; and
+        per backend ``seconds`` a batch; how many times ``faster`` than eager PyTorch, and ``at_best``, that is by the
         fastest turns of both; its difference from it in HU; and ``busy``, how fast it is on busy cores as a part of its
         quiet speed.
     """
@@ -150,7 +152,7 @@ def measure_forwards(
             with busy_cores(1):
                 busy = turns(max(rounds // 2, 2))
         outputs = {name: torch.from_numpy(candidate(True)) for name, candidate in candidates.items()}
-    result = {}
+    body, result = body_box(work.flatten(0, 1)), {}
     for name, values in quiet.items():
         result[name] = {
             "seconds": spread(values),
@@ -163,6 +165,7 @@ def measure_forwards(
     return {
         "batch_size": batch_size,
         "size": list(stacks.shape[2:]),
+        "body_box": (body.bottom - body.top) * (body.right - body.left) / stacks.shape[2:].numel(),
         "rounds": rounds,
         "batches": batches,
         "parameters": sum(p.numel() for p in network.parameters()),

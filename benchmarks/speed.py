@@ -160,7 +160,10 @@ def _lines(part: str, result: dict[str, Any]) -> list[str]:
                     f"{theirs['seconds']['median']:.3f} s a batch, {per[1] / per[0]:.2f} times faster per operation"
                 )
                 continue
-            lines.append(f"{name}, batches of {measured['batch_size']}, against eager PyTorch in fp32:")
+            lines.append(
+                f"{name}, batches of {measured['batch_size']}, against eager PyTorch in fp32, with a body in a box of "
+                f"{measured['body_box']:.0%} of the image:"
+            )
             for backend, row in measured["backends"].items():
                 times, ratio = row["seconds"], row["faster"]
                 busy = f", keeps {row['busy']:.2f} of it beside a busy process" if "busy" in row else ""

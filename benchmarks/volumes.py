@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from benchmarks.timing import faster, in_turns, spread
 from monai_nce.data import evaluation_pairs, make_phantom_patient, read_ct, write_nifti_hu
 from monai_nce.inferers import Runtime, SliceStackInferer
 from monai_nce.inferers.slice_stack_inferer import run_batches
-from monai_nce.transforms import WindowHU, slice_stacks
+from monai_nce.transforms import WindowHU, slice_stacks, stack_centres
 
 __all__ = ["measure_strides", "measure_volume", "phantom_volume"]
 
@@ -63,14 +64,21 @@ def _inference(image: Path, folder: Path, network: nn.Module, **overrides: Any) 
     return workflow
 
 
-def _eager(network: nn.Module, intensity: torch.Tensor) -> Callable[[], None]:
-    """All stacks of a volume by PyTorch as it is."""
+def _eager(network: nn.Module, intensity: torch.Tensor, device: torch.device) -> Callable[[], None]:
+    """All stacks of a volume by PyTorch as it is; what it is given comes from the CPU."""
+    network, intensity = network.to(device), intensity.to(device)
 
     def work() -> None:
         with torch.inference_mode():
             SliceStackInferer(batch_size=BATCH)(intensity, network)
+        _wait(device)
 
     return work
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def measure_volume(
@@ -81,10 +89,10 @@ def measure_volume(
     Eager PyTorch has a process of its own, without the bundle's allocator settings. A file-to-file round is what
     ``python -m monai.bundle run`` does once libraries and weights are loaded: check the input, read, preprocess, run,
     go back to the scan's grid, write, draw; of one volume, and of several with the next one read and the last one
-    finished meanwhile. The forward passes are those of the same backend on tensors in memory.
+    finished meanwhile. The forward passes are those of the same backend on the volume's stacks in memory.
 
     Args:
-        network: the paper's, with the weights of ``checkpoint``.
+        network: the paper's, with the weights of ``checkpoint``, on the device to measure.
         image: a volume at the network's spacing.
         checkpoint: file of the weights.
         folder: for the results.
@@ -96,18 +104,17 @@ def measure_volume(
         Seconds of everything a volume, ``over_forwards``, how many times faster than eager each is, and per stride how
         far ``off`` the backend's volume is from the network's own with that stride, in HU.
     """
+    device = next(network.parameters()).device
     volume, _ = read_ct(image)
-    intensity = WindowHU()(torch.from_numpy(np.asarray(volume)).float()[None, None])
+    intensity = WindowHU()(torch.from_numpy(np.asarray(volume)).float()[None, None]).to(device)
     runtime = Runtime(backend, precision, checkpoint)
     depth = intensity.shape[4]
     ready = runtime.prepare(network, slice_stacks(intensity[0], centres=[depth // 2]), BATCH)
-    stacks = torch.rand(BATCH, 3, *intensity.shape[2:4]) * 2 - 1
 
-    def forwards(stride: int) -> None:
-        count = -(-depth // stride)
-        work = [stacks[: min(BATCH, count - start)] for start in range(0, count, BATCH)]
-        for _ in run_batches(ready, work, ready.workers, ready.threads):
+    def forwards(batches: Sequence[torch.Tensor]) -> None:
+        for _ in run_batches(ready, batches, ready.workers, ready.threads):
             pass
+        _wait(device)
 
     several = folder / "several"
     several.mkdir(parents=True, exist_ok=True)
@@ -117,12 +124,13 @@ def measure_volume(
     candidates: dict[str, Any] = {}
     for stride in STRIDES:
         settings = {"checkpoint": str(checkpoint), "stride": stride, "backend": backend, "precision": precision}
-        candidates[f"forwards, stride {stride}"] = partial(forwards, stride)
+        stacks = slice_stacks(intensity[0], centres=stack_centres(depth, stride=stride))
+        candidates[f"forwards, stride {stride}"] = partial(forwards, stacks.split(BATCH))
         candidates[f"file to file, stride {stride}"] = _inference(image, folder / "one", network, **settings).run
         off[f"stride {stride}"] = _differences_of_volumes(network, intensity, stride, runtime)
         candidates[f"each of {SEVERAL}, stride {stride}"] = _inference(several, folder / "all", network, **settings).run
     first = "eager fp32, stride 1, in memory"
-    with Apart(_eager, network, intensity) as eager:
+    with Apart(_eager, copy.deepcopy(network).cpu(), intensity.cpu(), device) as eager:
         times = in_turns({first: eager, **candidates}, rounds)
     for name in times:
         if name.startswith("each of"):
