@@ -59,7 +59,7 @@ FIGURES = {
     },
 }
 LINES = [
-    "paper 256, batches of 4, against eager PyTorch in fp32:",
+    "paper 256, batches of 4, against eager PyTorch in fp32, with a body in a box of 54% of the image:",
     "  openvino bf16        0.2000 s (0.1000 to 0.3000), 3.50x (3.40 to 3.60), fastest turns compared 4.25x, keeps "
     "0.75 of it beside a busy process; off by 0.062 HU on average, 99.9 % below 1.50",
     "  torch.compile bf16   0.3000 s (0.2000 to 0.4000), 2.50x (2.40 to 2.60), fastest turns compared 2.75x; off by "
