@@ -10,35 +10,65 @@ from torch import nn
 __all__ = ["Box", "SkipAir", "body_box"]
 
 AIR = -1.0  # what a window makes of air, and what images are padded with
-STEP = 8  # pixels; few sizes, as a backend has to get ready for each
+STEP = 4  # pixels; a backend has to get ready for each size that comes
 LARGEST = 0.9  # part of an image above which leaving out the rest saves nothing
 
 
 class Box(NamedTuple):
-    """Rows ``top`` to ``bottom`` and columns ``left`` to ``right``, the latter ones excluded."""
+    """Rows ``top`` to ``bottom`` and columns ``left`` to ``right`` of an image, the latter ones excluded."""
 
     top: int
     bottom: int
     left: int
     right: int
 
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """For images ``(B, C, H, W)``."""
+        return slice(None), slice(None), slice(self.top, self.bottom), slice(self.left, self.right)
+
     def coarser(self) -> Box:
         """The same on the grid of half as many pixels."""
         return Box(self.top // 2, -(-self.bottom // 2), self.left // 2, -(-self.right // 2))
 
+    def grown(self, margin: int, size: torch.Size) -> Box:
+        """More by ``margin`` to each side, as far as an image of this height and width goes."""
+        return Box(
+            max(self.top - margin, 0),
+            min(self.bottom + margin, size[0]),
+            max(self.left - margin, 0),
+            min(self.right + margin, size[1]),
+        )
+
+    def shrunk(self, margin: int, size: torch.Size) -> Box:
+        """Less by ``margin`` along each side that is no edge of the image."""
+        return Box(
+            self.top + margin * (self.top > 0),
+            self.bottom - margin * (self.bottom < size[0]),
+            self.left + margin * (self.left > 0),
+            self.right - margin * (self.right < size[1]),
+        )
+
+    def within(self, other: Box) -> Box:
+        """The same in an image that was cut out along ``other``."""
+        return Box(self.top - other.top, self.bottom - other.top, self.left - other.left, self.right - other.left)
+
+    def pixels(self) -> int:
+        return (self.bottom - self.top) * (self.right - self.left)
+
 
 def body_box(images: torch.Tensor) -> Box:
-    """The smallest box outside of which all images are air; of one pixel where they are nothing else.
+    """A box outside of which all images are air, not empty, with corners on every ``STEP``-th pixel or the edge.
 
     Shape:
         - images: ``(B, C, H, W)``
     """
     seen = (images != AIR).flatten(0, 1).any(dim=0)
-    first_and_end = []
-    for axis in (1, 0):
-        used = seen.any(dim=axis).nonzero().flatten().tolist() or [0]
-        first_and_end += [used[0], used[-1] + 1]
-    return Box(*first_and_end)
+    corners = []
+    for axis in (0, 1):
+        used = seen.any(dim=1 - axis).nonzero().flatten().tolist() or [0]
+        corners += [used[0] // STEP * STEP, min(-(-(used[-1] + 1) // STEP) * STEP, seen.shape[axis])]
+    return Box(*corners)
 
 
 class SkipAir(nn.Module):
@@ -60,9 +90,9 @@ class SkipAir(nn.Module):
     def __init__(self, *layers: nn.Conv2d, air: torch.Tensor) -> None:
         super().__init__()
         self.layers = nn.Sequential(*layers)
-        self.margin = sum(layer.kernel_size[0] // 2 for layer in layers)  # to each side, what an output pixel sees
+        self.margins = [layer.kernel_size[0] // 2 for layer in layers]  # what an output pixel sees to each side
         self.register_buffer("air", air[:, None, None].clone())
-        self.of_air: tuple[torch.Size, torch.Tensor] = torch.Size(), torch.empty(0)
+        self.known: tuple[torch.Size, torch.Tensor] = torch.Size(), torch.empty(0)
 
     def forward(self, guide: torch.Tensor, body: Box | None = None) -> torch.Tensor:
         """
@@ -73,35 +103,23 @@ class SkipAir(nn.Module):
         size = guide.shape[2:]
         if body is None:
             return self.layers(guide)
-        rows, columns = self._near(body.top, body.bottom, size[0]), self._near(body.left, body.right, size[1])
-        if len(rows) * len(columns) > LARGEST * size.numel():
+        # what sees the body, and what that sees in turn
+        box = body.grown(2 * sum(self.margins), size)
+        if box.pixels() > LARGEST * size.numel():
             return self.layers(guide)
-        part = guide[:, :, rows.start : rows.stop, columns.start : columns.stop]
-        near = self.layers(part.contiguous(memory_format=torch.channels_last))
-        y, x = self._right(rows, size[0]), self._right(columns, size[1])
-        output = self._of_air(size).expand(len(guide), -1, -1, -1).clone(memory_format=torch.channels_last)
-        output[:, :, y.start : y.stop, x.start : x.stop] = near[
-            :, :, y.start - rows.start : y.stop - rows.start, x.start - columns.start : x.stop - columns.start
-        ]
+        part = guide[box.slices]
+        for layer, margin in zip(self.layers, self.margins, strict=True):
+            part = layer(part.contiguous(memory_format=torch.channels_last))
+            right = box.shrunk(margin, size)  # along a cut the layer has seen zeros instead of what is there
+            part, box = part[right.within(box).slices], right
+        output = self.of_air(size).expand(len(guide), -1, -1, -1).clone(memory_format=torch.channels_last)
+        output[box.slices] = part
         return output
 
-    def _of_air(self, size: torch.Size) -> torch.Tensor:
+    def of_air(self, size: torch.Size) -> torch.Tensor:
         """What the layers make of an image of air, ``(1, out_channels, H, W)``."""
-        known, result = self.of_air  # together, as other threads may be at it
+        known, result = self.known  # together, as other threads may be at it
         if known != size:
             result = self.layers(self.air.expand(1, -1, *size).contiguous(memory_format=torch.channels_last))
-            self.of_air = size, result
+            self.known = size, result
         return result
-
-    def _near(self, first: int, end: int, size: int) -> range:
-        """What is computed along an axis: all that sees the body, and around it what these pixels need."""
-        first, end = max(first - 2 * self.margin, 0), min(end + 2 * self.margin, size)
-        length = min(-(-(end - first) // STEP) * STEP, size)
-        first = min(first, size - length)
-        return range(first, first + length)
-
-    def _right(self, computed: range, size: int) -> range:
-        """Where that is right: not along a cut, where zeros were seen instead of air."""
-        return range(
-            computed.start + self.margin * (computed.start > 0), computed.stop - self.margin * (computed.stop < size)
-        )

@@ -11,12 +11,21 @@ from monai_nce.networks.air import Box, SkipAir, body_box
 
 
 def test_the_box_of_a_body():
-    images = torch.full((2, 3, 8, 9), -1.0)
-    images[0, 1, 2, 3] = 0.0
-    images[1, 2, 5, 7] = -0.999
-    assert body_box(images) == Box(top=2, bottom=6, left=3, right=8)
-    assert body_box(images).coarser() == Box(top=1, bottom=3, left=1, right=4)
-    assert body_box(torch.full((1, 3, 4, 4), -1.0)) == Box(0, 1, 0, 1)  # something has to be computed
+    images = torch.full((2, 3, 16, 18), -1.0)
+    images[0, 1, 9, 5] = 0.0
+    images[1, 2, 10, 8] = -0.999
+    assert body_box(images) == Box(top=8, bottom=12, left=4, right=12)  # every fourth pixel
+    assert body_box(images[:, :, :11, :10]) == Box(top=8, bottom=11, left=4, right=10)  # or the edge
+    assert body_box(torch.full((1, 3, 3, 8), -1.0)) == Box(0, 3, 0, 4)  # something has to be computed
+
+
+def test_boxes_by_hand():
+    box, size = Box(top=3, bottom=8, left=0, right=7), torch.Size([9, 20])
+    assert box.coarser() == Box(1, 4, 0, 4)
+    assert box.grown(2, size) == Box(1, 9, 0, 9)
+    assert box.grown(2, size).shrunk(2, size) == Box(3, 9, 0, 7)
+    assert box.within(Box(1, 9, 0, 9)) == Box(2, 7, 0, 7)
+    assert torch.zeros(2, 3, *size)[box.slices].shape == (2, 3, 5, 7) and box.pixels() == 35
 
 
 @given(height=st.integers(2, 40), width=st.integers(2, 40), seed=st.integers(0, 1000))
@@ -73,10 +82,10 @@ def test_less_is_computed_and_air_once_for_a_size():
     with torch.no_grad():
         for _ in range(2):
             skipping(guide, Box(10, 20, 0, 20))
-        # four pixels more to each side that is no edge, and up to a multiple of eight
-        assert sizes == [(2, 4, 24, 24), (1, 4, 40, 48), (2, 4, 24, 24)]
+        # three pixels more to each side that is no edge
+        assert sizes == [(2, 4, 16, 23), (1, 4, 40, 48), (2, 4, 16, 23)]
         skipping(guide[:, :, :32], Box(10, 20, 0, 20))
-        assert sizes[3:] == [(2, 4, 24, 24), (1, 4, 32, 48)]
+        assert sizes[3:] == [(2, 4, 16, 23), (1, 4, 32, 48)]
         skipping(guide, Box(2, 40, 0, 40))
         assert sizes[5:] == [(2, 4, 40, 48)]  # nearly all of it
 
@@ -94,7 +103,7 @@ def test_an_inference_leaves_out_air(dtype):
     )
     with torch.inference_mode():
         got = ready(x)
-        assert sizes == [(24, 24), (48, 64)]
+        assert sizes == [(20 + 6, 16 + 6), (48, 64)]  # the body's rows 15 to 30 and columns 20 to 35, in fours
         x[:, :, 0, 0] = x[:, :, -1, -1] = 1.0
         ready(x)
         assert sizes[2:] == [(48, 64)]
