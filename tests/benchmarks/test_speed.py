@@ -115,3 +115,22 @@ def test_parts_can_be_chosen(measured, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines() == [LINES[9]]
     with pytest.raises(SystemExit):
         speed.main(["--only", "everything"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "backend"),
+    [((), "torch bf16"), (("--backend", "onnxruntime fp32"), "onnxruntime fp32"), (("--only", "volume"), None)],
+)
+def test_volumes_are_for_the_fastest_backend_that_is_offered(flags, backend, measured, tmp_path, monkeypatch):
+    rows = {
+        name: {**FIGURES["forwards"]["paper 256"]["backends"]["openvino bf16"]}
+        for name in ("openvino bf16", "torch bf16")
+    }
+    rows["torch bf16"]["seconds"] = times(0.19)
+    rows["torch.compile bf16"] = {**rows["torch bf16"], "seconds": times(0.18)}
+    forwards = {"paper 256": {**FIGURES["forwards"]["paper 256"], "backends": rows}}
+    measured["forwards"] = lambda arguments: forwards
+    got = []
+    measured["volume"] = lambda arguments: got.append(arguments.backend) or FIGURES["volume"]
+    speed.main(["--folder", str(tmp_path), *flags])
+    assert got == [backend]
