@@ -17,7 +17,7 @@ from monai_nce.errors import InputError
 
 __all__ = ["exported_network", "network_key"]
 
-FORMAT = 3  # of the file and its key; to be raised when what is exported changes
+FORMAT = 4  # of the file and its key; to be raised when what is exported changes
 PLAIN = (bool, int, float, str, tuple)
 
 

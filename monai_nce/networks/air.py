@@ -11,7 +11,7 @@ __all__ = ["Box", "SkipAir", "body_box"]
 
 AIR = -1.0  # what a window makes of air, and what images are padded with
 STEP = 4  # pixels; a backend has to get ready for each size that comes
-LARGEST = 0.9  # part of an image above which leaving out the rest saves nothing
+LEAST_SAVED = 50_000_000  # multiplications; to leave out less takes longer than to compute it
 
 
 class Box(NamedTuple):
@@ -91,6 +91,7 @@ class SkipAir(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(*layers)
         self.margins = [layer.kernel_size[0] // 2 for layer in layers]  # what an output pixel sees to each side
+        self.multiplications = sum(layer.weight.numel() for layer in layers)  # for a pixel
         self.register_buffer("air", air[:, None, None].clone())
         self.known: tuple[torch.Size, torch.Tensor] = torch.Size(), torch.empty(0)
 
@@ -105,7 +106,7 @@ class SkipAir(nn.Module):
             return self.layers(guide)
         # what sees the body, and what that sees in turn
         box = body.grown(2 * sum(self.margins), size)
-        if box.pixels() > LARGEST * size.numel():
+        if (size.numel() - box.pixels()) * len(guide) * self.multiplications < LEAST_SAVED:
             return self.layers(guide)
         part = guide[box.slices]
         for layer, margin in zip(self.layers, self.margins, strict=True):

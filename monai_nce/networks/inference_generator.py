@@ -117,20 +117,18 @@ def _short(values: torch.Tensor) -> torch.Tensor:
 class InferenceSPADE(nn.Module):
     """:class:`SPADE` and the leaky ReLU behind it; convolutions in ``dtype``, what lies between them in fp32."""
 
-    def __init__(self, spade: SPADE, slices: int, dtype: torch.dtype, negative_slope: float) -> None:
+    def __init__(self, spade: SPADE, dtype: torch.dtype, negative_slope: float) -> None:
         super().__init__()
         convolution, activation = spade.hidden
         assert isinstance(convolution, nn.Conv2d) and isinstance(activation, nn.LeakyReLU)
         self.norm = copy.deepcopy(spade.norm)
-        weight = functional.pad(convolution.weight.detach(), (0, 0, 0, 0, 0, 2))  # nothing from the channels of ones
-        hidden = FusedConv2d(weight, convolution.bias, dtype, activation.negative_slope)
+        hidden = FusedConv2d(convolution.weight, convolution.bias, dtype, activation.negative_slope)
         gamma_beta = FusedConv2d(spade.gamma_beta.weight, spade.gamma_beta.bias, dtype)
-        air = torch.cat([weight.new_full((slices,), AIR), weight.new_ones(2)]).to(dtype)
-        self.gamma_beta = SkipAir(hidden, gamma_beta, air=air)
+        self.gamma_beta = SkipAir(hidden, gamma_beta, air=hidden.weight.new_full((hidden.in_channels,), AIR))
         self.negative_slope = negative_slope
 
-    def forward(self, x: torch.Tensor, guide: torch.Tensor, body: Box | None) -> torch.Tensor:
-        gamma, beta = torch.chunk(self.gamma_beta(guide, body), 2, dim=1)
+    def forward(self, x: torch.Tensor, image: torch.Tensor, body: Box | None) -> torch.Tensor:
+        gamma, beta = torch.chunk(self.gamma_beta(image, body), 2, dim=1)
         y = self.norm(x.float())
         y = y.addcmul_(y, gamma.float()).add_(beta)  # in place, as memory is what this waits for
         return functional.leaky_relu(y, self.negative_slope, inplace=True)
@@ -162,19 +160,20 @@ class InferenceBlock(nn.Module):
         slope = block.activation.negative_slope
         bias_1, bias_2 = (-means[f"{name}.norm"] for name in ("spade_1", "spade_2"))  # which the norm takes out again
         self.conv_1 = CentredConv2d(block.conv_1, offset, slices, dtype, bias_1)
-        self.spade_1 = InferenceSPADE(block.spade_1, slices, dtype, slope)
+        self.spade_1 = InferenceSPADE(block.spade_1, dtype, slope)
         self.register_buffer("middle", means["conv_2"][:, None, None].clone())
         self.conv_2 = CentredConv2d(block.conv_2, means["conv_2"], slices, dtype, bias_2)
-        self.spade_2 = InferenceSPADE(block.spade_2, slices, dtype, slope)
+        self.spade_2 = InferenceSPADE(block.spade_2, dtype, slope)
         self.shortcut: CentredConv2d | None = None
         self.offset = functional.pad(offset, (0, len(output_offset) - len(offset)))
         if isinstance(block.shortcut, nn.Conv2d):
             self.shortcut = CentredConv2d(block.shortcut, offset, slices, dtype, -output_offset)
             self.offset = output_offset
 
-    def forward(self, features: torch.Tensor, guide: torch.Tensor, body: Box | None) -> torch.Tensor:
-        y = self.spade_1(self.conv_1(features, guide), guide, body).sub_(self.middle).to(features.dtype)
-        y = self.spade_2(self.conv_2(y, guide), guide, body)
+    def forward(self, features: torch.Tensor, image: torch.Tensor, body: Box | None) -> torch.Tensor:
+        guide = functional.pad(image, (0, 0, 0, 0, 0, 2), value=1.0)
+        y = self.spade_1(self.conv_1(features, guide), image, body).sub_(self.middle).to(features.dtype)
+        y = self.spade_2(self.conv_2(y, guide), image, body)
         if self.shortcut is not None:
             return y.add_(self.shortcut(features, guide))
         return y.add_(torch.cat([features, guide], dim=1)[:, : y.shape[1]])
@@ -278,21 +277,21 @@ class InferenceGenerator(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        guides = [x]
+        images = [x]
         for _ in self.blocks:
             # means of 2 x 2 pixels, as average pooling gives them in more time
-            guides.append(functional.interpolate(guides[-1], scale_factor=0.5, mode="bilinear", align_corners=False))
+            images.append(functional.interpolate(images[-1], scale_factor=0.5, mode="bilinear", align_corners=False))
         bodies: list[Box | None] = [None] * len(self.blocks)
         if x.device.type == "cpu" and not torch.compiler.is_compiling():  # a GPU would be waited for
-            box = body_box(guides[1])
+            box = body_box(images[1])
             for level in range(len(bodies)):
                 bodies[level], box = box, box.coarser()
-        y = self.stem(guides[-1].to(self.dtype))
-        guides = [functional.pad(guide, (0, 0, 0, 0, 0, 2), value=1.0).to(self.dtype) for guide in guides[1:]]
+        images = [image.to(self.dtype) for image in images[1:]]
+        y = self.stem(images[-1])
         for level, block in enumerate(self.blocks):
             if level:
                 y = functional.interpolate(y.to(self.dtype), scale_factor=2.0, mode="bilinear", align_corners=False)
-            y = block(y, guides[-1 - level], bodies[-1 - level])
+            y = block(y, images[-1 - level], bodies[-1 - level])
         y = self.head(y, x)
         return x + y - y.abs() * x if self.residual else y
 

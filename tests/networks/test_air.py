@@ -6,8 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from monai_nce.networks import Generator
+from monai_nce.networks import Generator, air
 from monai_nce.networks.air import Box, SkipAir, body_box
+
+
+@pytest.fixture
+def whatever_it_saves(monkeypatch):
+    monkeypatch.setattr(air, "LEAST_SAVED", 1)
 
 
 def test_the_box_of_a_body():
@@ -45,13 +50,13 @@ def layers_and_guide(size: tuple[int, int], body: tuple[int, int, int, int], see
     for layer in layers:
         for parameter in layer.parameters():
             parameter.data = torch.rand(parameter.shape, generator=random, dtype=torch.float64) - 0.5
-    air = torch.tensor([-1.0, -1.0, 1.0], dtype=torch.float64)  # the last one is one of ones
-    guide = air[None, :, None, None].repeat(2, 1, *size)
+    pixel = torch.tensor([-1.0, -1.0, 1.0], dtype=torch.float64)  # the last one is one of ones
+    guide = pixel[None, :, None, None].repeat(2, 1, *size)
     top, bottom, left, right = body
     guide[:, :2, top:bottom, left:right] = torch.rand(
         2, 2, bottom - top, right - left, generator=random, dtype=torch.float64
     )
-    return layers, air, guide
+    return layers, pixel, guide
 
 
 @st.composite
@@ -64,9 +69,10 @@ def bodies(draw):
 @given(drawn=bodies(), seed=st.integers(0, 1000))
 def test_nothing_changes_wherever_the_body_lies(drawn, seed):
     size, body = drawn
-    layers, air, guide = layers_and_guide(size, body, seed)
-    skipping = SkipAir(*layers, air=air)
-    with torch.no_grad():
+    layers, pixel, guide = layers_and_guide(size, body, seed)
+    skipping = SkipAir(*layers, air=pixel)
+    with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(air, "LEAST_SAVED", 1)
         expected = nn.Sequential(*layers)(guide)
         torch.testing.assert_close(skipping(guide), expected, atol=0, rtol=0)
         found = body_box(guide[:, :2])
@@ -74,9 +80,9 @@ def test_nothing_changes_wherever_the_body_lies(drawn, seed):
         torch.testing.assert_close(skipping(guide, found), expected, atol=1e-13, rtol=0)  # with air known
 
 
-def test_less_is_computed_and_air_once_for_a_size():
-    layers, air, guide = layers_and_guide((40, 48), (10, 20, 0, 20), 0)
-    skipping = SkipAir(*layers, air=air)
+def test_less_is_computed_and_air_once_for_a_size(whatever_it_saves):
+    layers, pixel, guide = layers_and_guide((40, 48), (10, 20, 0, 20), 0)
+    skipping = SkipAir(*layers, air=pixel)
     sizes = []
     layers[1].register_forward_pre_hook(lambda module, inputs: sizes.append(tuple(inputs[0].shape)))
     with torch.no_grad():
@@ -86,12 +92,25 @@ def test_less_is_computed_and_air_once_for_a_size():
         assert sizes == [(2, 4, 16, 23), (1, 4, 40, 48), (2, 4, 16, 23)]
         skipping(guide[:, :, :32], Box(10, 20, 0, 20))
         assert sizes[3:] == [(2, 4, 16, 23), (1, 4, 32, 48)]
-        skipping(guide, Box(2, 40, 0, 40))
-        assert sizes[5:] == [(2, 4, 40, 48)]  # nearly all of it
+        skipping(guide, Box(0, 40, 0, 44))
+        assert sizes[5:] == [(2, 4, 40, 48)]  # all of it is near
+
+
+@pytest.mark.parametrize(("images", "skips"), [(5, False), (6, True)])
+def test_what_saves_little_is_computed(images, skips, monkeypatch):
+    layers, pixel, guide = layers_and_guide((40, 48), (10, 20, 0, 20), 0)
+    # 40 x 48 pixels less 18 x 24, and 180 multiplications for each
+    monkeypatch.setattr(air, "LEAST_SAVED", (40 * 48 - 18 * 24) * 180 * 6)
+    skipping = SkipAir(*layers, air=pixel)
+    sizes = []
+    layers[0].register_forward_pre_hook(lambda module, inputs: sizes.append(tuple(inputs[0].shape[2:])))
+    with torch.no_grad():
+        skipping(guide[:1].expand(images, -1, -1, -1), Box(10, 20, 0, 20))
+    assert sizes[0] == ((18, 24) if skips else (40, 48))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_an_inference_leaves_out_air(dtype):
+def test_an_inference_leaves_out_air(dtype, whatever_it_saves):
     torch.manual_seed(0)
     network = Generator(channels=(8, 4), hidden_channels=4)
     x = torch.full((2, 3, 96, 128), -1.0)
