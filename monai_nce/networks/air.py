@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -79,48 +80,58 @@ class SkipAir(nn.Module):
     Args:
         layers: of 2 n + 1 by 2 n + 1 pixels, padded by n zeros.
         air: ``(C,)``, a pixel of air as they get it.
+        parts: that the channels of the output are split into.
 
     Shape:
         - guide: ``(B, C, H, W)``
-        - output: ``(B, out_channels, H, W)``
+        - each part of the output: ``(B, out_channels / parts, H, W)``
     """
 
     air: torch.Tensor
 
-    def __init__(self, *layers: nn.Conv2d, air: torch.Tensor) -> None:
+    def __init__(self, *layers: nn.Conv2d, air: torch.Tensor, parts: int = 1) -> None:
         super().__init__()
         self.layers = nn.Sequential(*layers)
         self.margins = [layer.kernel_size[0] // 2 for layer in layers]  # what an output pixel sees to each side
         self.multiplications = sum(layer.weight.numel() for layer in layers)  # for a pixel
         self.register_buffer("air", air[:, None, None].clone())
-        self.known: tuple[torch.Size, torch.Tensor] = torch.Size(), torch.empty(0)
+        self.parts = parts
+        self.known: tuple[torch.Size, list[torch.Tensor]] = torch.Size(), []
 
-    def forward(self, guide: torch.Tensor, body: Box | None = None) -> torch.Tensor:
+    def forward(self, guide: torch.Tensor, body: Box | None = None) -> Sequence[torch.Tensor]:
         """
         Args:
             guide: input of the layers.
             body: outside of which the guide is air; None computes everything.
+
+        Returns:
+            The parts, in the layers' format, or in float32 where that is shorter and air was left out.
         """
         size = guide.shape[2:]
         if body is None:
-            return self.layers(guide)
+            return self.layers(guide).chunk(self.parts, dim=1)
         # what sees the body, and what that sees in turn
         box = body.grown(2 * sum(self.margins), size)
         if (size.numel() - box.pixels()) * len(guide) * self.multiplications < LEAST_SAVED:
-            return self.layers(guide)
-        part = guide[box.slices]
+            return self.layers(guide).chunk(self.parts, dim=1)
+        near = guide[box.slices]
         for layer, margin in zip(self.layers, self.margins, strict=True):
-            part = layer(part.contiguous(memory_format=torch.channels_last))
+            near = layer(near.contiguous(memory_format=torch.channels_last))
             right = box.shrunk(margin, size)  # along a cut the layer has seen zeros instead of what is there
-            part, box = part[right.within(box).slices], right
-        output = self.of_air(size).expand(len(guide), -1, -1, -1).clone(memory_format=torch.channels_last)
-        output[box.slices] = part
-        return output
+            near, box = near[right.within(box).slices], right
+        parts = [
+            part.expand(len(guide), -1, -1, -1).clone(memory_format=torch.channels_last) for part in self.of_air(size)
+        ]
+        for part, part_near in zip(parts, near.chunk(self.parts, dim=1), strict=True):
+            part[box.slices] = part_near
+        return parts
 
-    def of_air(self, size: torch.Size) -> torch.Tensor:
-        """What the layers make of an image of air, ``(1, out_channels, H, W)``."""
-        known, result = self.known  # together, as other threads may be at it
+    def of_air(self, size: torch.Size) -> list[torch.Tensor]:
+        """The parts of what the layers make of an image of air, ``(1, out_channels / parts, H, W)`` each."""
+        known, parts = self.known  # together, as other threads may be at it
         if known != size:
             result = self.layers(self.air.expand(1, -1, *size).contiguous(memory_format=torch.channels_last))
-            self.known = size, result
-        return result
+            result = result.to(torch.promote_types(result.dtype, torch.float32))
+            parts = [part.contiguous(memory_format=torch.channels_last) for part in result.chunk(self.parts, dim=1)]
+            self.known = size, parts
+        return parts

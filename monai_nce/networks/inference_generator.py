@@ -104,9 +104,19 @@ class CentredConv2d(nn.Module):
         image = functional.pad(image, (0, 0, 0, 0, 0, slices - image.shape[1]))
         self.features = FusedConv2d(weight, features_bias, dtype)
         self.guide = FusedConv2d(torch.cat([image, coarse[:, None], fine[:, None]], dim=1), guide_bias, dtype)
+        self.sees_image = convolution.in_channels > channels
+        self.known: tuple[torch.Size, torch.Tensor] = torch.Size(), torch.empty(0)
 
     def forward(self, features: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
-        return self.features(features, self.guide(guide))
+        if self.sees_image or torch.compiler.is_compiling():
+            return self.features(features, self.guide(guide))
+        # of ones alone, the same for all images of a size
+        size, summand = self.known  # together, as other threads may be at it
+        if size != guide.shape[2:]:
+            summand = self.guide(guide[:1])
+            self.known = guide.shape[2:], summand
+        # a copy, as the convolution may overwrite it
+        return self.features(features, summand.expand(len(guide), -1, -1, -1).clone(memory_format=torch.channels_last))
 
 
 def _short(values: torch.Tensor) -> torch.Tensor:
@@ -124,11 +134,12 @@ class InferenceSPADE(nn.Module):
         self.norm = copy.deepcopy(spade.norm)
         hidden = FusedConv2d(convolution.weight, convolution.bias, dtype, activation.negative_slope)
         gamma_beta = FusedConv2d(spade.gamma_beta.weight, spade.gamma_beta.bias, dtype)
-        self.gamma_beta = SkipAir(hidden, gamma_beta, air=hidden.weight.new_full((hidden.in_channels,), AIR))
+        air = hidden.weight.new_full((hidden.in_channels,), AIR)
+        self.gamma_beta = SkipAir(hidden, gamma_beta, air=air, parts=2)
         self.negative_slope = negative_slope
 
     def forward(self, x: torch.Tensor, image: torch.Tensor, body: Box | None) -> torch.Tensor:
-        gamma, beta = torch.chunk(self.gamma_beta(image, body), 2, dim=1)
+        gamma, beta = self.gamma_beta(image, body)
         y = self.norm(x.float())
         y = y.addcmul_(y, gamma.float()).add_(beta)  # in place, as memory is what this waits for
         return functional.leaky_relu(y, self.negative_slope, inplace=True)

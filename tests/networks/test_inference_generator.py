@@ -94,7 +94,12 @@ def test_an_offset_is_put_back_along_the_edges_too(size, kernel_size, channels, 
     centred = CentredConv2d(convolution, offset, slices=2, dtype=torch.float64, bias=more)
     with torch.no_grad():
         expected = convolution(torch.cat([features, image[:, :image_channels]], dim=1)) + more[:, None, None]
-        got = centred(features - offset[:, None, None], with_ones(image))
+        for _ in range(2):  # the second time with what ones give, where there is nothing else
+            got = centred(features - offset[:, None, None], with_ones(image))
+            torch.testing.assert_close(got, expected, atol=1e-12, rtol=0)
+        cut = features[:1, :, :1], image[:1, :, :1]  # other images of another size
+        expected = convolution(torch.cat([cut[0], cut[1][:, :image_channels]], dim=1)) + more[:, None, None]
+        got = centred(cut[0] - offset[:, None, None], with_ones(cut[1]))
         torch.testing.assert_close(got, expected, atol=1e-12, rtol=0)
 
 
