@@ -5,7 +5,7 @@ from .alternating_trainer import AlternatingTrainer
 from .compiled import compiled
 from .cycle_trainer import CycleTrainer
 from .joint_trainer import JointTrainer
-from .parallel import bare, mean_over_ranks, parallel
+from .parallel import bare, end_processes, mean_over_ranks, parallel
 from .precision import Precision
 from .prepare_batch import DomainBatch, RealPair, SyntheticPair
 from .supervised_iteration import SupervisedIteration
@@ -24,6 +24,7 @@ __all__ = [
     "ValidationShare",
     "bare",
     "compiled",
+    "end_processes",
     "mean_over_ranks",
     "parallel",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 
 import torch
@@ -11,7 +12,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from .compiled import compiled
 
-__all__ = ["bare", "mean_over_ranks", "parallel"]
+__all__ = ["bare", "end_processes", "mean_over_ranks", "parallel"]
+
+_wrapped: weakref.WeakSet[DistributedDataParallel] = weakref.WeakSet()
 
 
 def parallel(network: nn.Module, device: str | torch.device, compile: bool = False) -> nn.Module:  # noqa: A002
@@ -40,8 +43,24 @@ def parallel(network: nn.Module, device: str | torch.device, compile: bool = Fal
     if compile:
         compiled(network, device)
     if distributed:
-        return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
+        wrapper = DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
+        _wrapped.add(wrapper)
+        return wrapper
     return network
+
+
+def end_processes() -> None:
+    """Leave the process group at the end of a program; what :func:`parallel` wrapped cannot be trained after that.
+
+    The wrappers let go of the group first. Their destructors would wait for its threads without releasing Python's
+    lock, for which these may wait, or leave them to an interpreter that ends: then the program hangs, or aborts, after
+    all its work.
+    """
+    for wrapper in _wrapped:
+        for name in ("logger", "reducer", "process_group"):
+            vars(wrapper).pop(name, None)
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def bare(network: nn.Module) -> nn.Module:
