@@ -165,7 +165,7 @@ def measure_forwards(
     return {
         "batch_size": batch_size,
         "size": list(stacks.shape[2:]),
-        "body_box": (body.bottom - body.top) * (body.right - body.left) / stacks.shape[2:].numel(),
+        "body_box": body.pixels() / stacks.shape[2:].numel(),
         "rounds": rounds,
         "batches": batches,
         "parameters": sum(p.numel() for p in network.parameters()),

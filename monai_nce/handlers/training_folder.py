@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from os import PathLike
 from pathlib import Path
 from typing import IO
 
+from monai_nce.data.atomic import LOCKS
 from monai_nce.errors import InputError
 
 from .ranks import is_first_rank, share
 
-LOCKS = os.name == "posix"
 if LOCKS:
     import fcntl
 
