@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -36,6 +37,8 @@ class Ranks:
         self.rank, self.count = process_rank()
         if self.count > 1 and not dist.is_initialized():
             dist.init_process_group("gloo", timeout=PATIENCE)
+            # its threads, left to an interpreter that ends, now and then abort what was done
+            atexit.register(dist.destroy_process_group)
 
     def share(self, items: Sequence[Item] | None = None) -> list[Item] | None:
         """This process's part of rank 0's list.

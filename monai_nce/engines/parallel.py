@@ -52,6 +52,9 @@ def parallel(network: nn.Module, device: str | torch.device, compile: bool = Fal
 def end_processes() -> None:
     """Leave the process group at the end of a program; what :func:`parallel` wrapped cannot be trained after that.
 
+    Over gloo any end will do, that of a stopped training too. Over NCCL only a good one: after an error it would wait
+    for what the others never send.
+
     The wrappers let go of the group first. Their destructors would wait for its threads without releasing Python's
     lock, for which these may wait, or leave them to an interpreter that ends: then the program hangs, or aborts, after
     all its work.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.distributed as dist
@@ -11,8 +12,8 @@ from torch import nn
 __all__ = ["agree", "gather", "is_first_rank", "process_count", "share", "share_buffers"]
 
 Thing = TypeVar("Thing")
-# of a run over NCCL: the group that was made for it, since NCCL would wait for the GPU and pass through it
-_groups: dict[Any, dist.ProcessGroup] = {}
+# of a run over NCCL: the group that was made for it, since NCCL would wait for the GPU and pass through it; gone with it
+_groups: WeakKeyDictionary[dist.ProcessGroup, dist.ProcessGroup] = WeakKeyDictionary()
 
 
 def is_first_rank() -> bool:
@@ -83,6 +84,5 @@ def _group() -> dist.ProcessGroup | None:
         return None
     world = dist.group.WORLD
     if world not in _groups:
-        _groups.clear()
         _groups[world] = dist.new_group(backend="gloo")
     return _groups[world]

@@ -71,6 +71,27 @@ def test_two_processes_inspect_what_one_does(tmp_path: Path, capsys: pytest.Capt
     assert done.stderr.count("Traceback") == 0 or "ChildFailedError" in done.stderr
 
 
+SEEN_AT_THE_END = """
+import atexit, pathlib
+threads = lambda: [name for name in pathlib.Path("/proc/self/task").glob("*/comm") if "gloo" in name.read_text()]
+atexit.register(lambda: print("left behind:", len(threads())))
+from data_prep.ranks import Ranks
+ranks = Ranks()
+assert ranks.gather(ranks.rank) == [0, 1] and threads()
+"""
+
+
+@pytest.mark.slow
+def test_no_thread_is_left_to_an_interpreter_that_ends(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SEEN_AT_THE_END)
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, *launcher, str(tmp_path / "script.py")]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("left behind: 0") == 2
+
+
 def content(folder: Path) -> dict[str, Any]:
     return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
 

@@ -34,6 +34,27 @@ def talk(rank: int, folder: str) -> None:
     Path(folder, f"{rank} is done").touch()
 
 
+def through_cpus(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    before = gloo_threads()
+    dist.get_backend = lambda group=None: "nccl"  # so much of it as there is without a GPU
+    assert agree(rank) == [1] and gather(rank) == [0, 1] and share(rank) == 0
+    assert gloo_threads() > before  # a group of its own, made once
+    dist.destroy_process_group()
+    assert not gloo_threads()
+    Path(folder, f"{rank} is done").touch()
+
+
+def gloo_threads() -> int:
+    return sum("gloo" in name.read_text() for name in Path("/proc/self/task").glob("*/comm"))
+
+
+@pytest.mark.slow
+def test_what_two_processes_on_gpus_tell_each_other_leaves_no_thread_behind(tmp_path: Path) -> None:
+    mp.spawn(through_cpus, (str(tmp_path),), nprocs=2)
+    assert len(list(tmp_path.glob("* is done"))) == 2
+
+
 @pytest.mark.slow
 def test_two_processes(tmp_path: Path) -> None:
     mp.spawn(talk, (str(tmp_path),), nprocs=2)
