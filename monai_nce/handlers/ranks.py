@@ -12,7 +12,7 @@ from torch import nn
 __all__ = ["agree", "gather", "is_first_rank", "process_count", "share", "share_buffers"]
 
 Thing = TypeVar("Thing")
-# of a run over NCCL: the group that was made for it, since NCCL would wait for the GPU and pass through it; gone with it
+# of a run over NCCL, and gone with it: a group made for this, since NCCL would wait for the GPU and pass through it
 _groups: WeakKeyDictionary[dist.ProcessGroup, dist.ProcessGroup] = WeakKeyDictionary()
 
 
@@ -83,6 +83,7 @@ def _group() -> dist.ProcessGroup | None:
     if dist.get_backend() == "gloo":
         return None
     world = dist.group.WORLD
+    assert world is not None
     if world not in _groups:
         _groups[world] = dist.new_group(backend="gloo")
     return _groups[world]
