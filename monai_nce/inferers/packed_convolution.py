@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
 
 __all__ = ["PackedConv2d", "can_pack", "pack_convolutions"]
 
+MOST_SIZES = 16
+
 
 class PackedConv2d(nn.Module):
     """:class:`torch.nn.Conv2d`, a summand, and the leaky ReLU behind it if it has a ``negative_slope``, at once.
 
     The operation is the one that ``torch.compile`` puts in place of a convolution; here it needs no compiler. Which
-    layout oneDNN wants depends on the input's size, so the first input decides, and each of another height or width
-    anew. In any other layout the weights are brought into the wanted one in every pass, which can cost a hundred times
-    as much as the convolution.
+    layout oneDNN wants depends on the input's size, so the weights are laid out for each height and width, and kept for
+    the last ``MOST_SIZES`` of them. In any other layout they are brought into the wanted one in every pass, which can
+    cost a hundred times as much as the convolution.
 
     Args:
         convolution: on a CPU.
@@ -26,34 +31,34 @@ class PackedConv2d(nn.Module):
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
-        self.geometry = [list(convolution.padding), list(convolution.stride), list(convolution.dilation)]
+        self.padding = tuple(map(int, convolution.padding))
+        self.steps = convolution.stride, convolution.dilation
         self.groups = convolution.groups
-        self.packed: tuple[torch.Size, torch.Tensor] = torch.Size(), convolution.weight.detach().to_mkldnn()
+        self.weight = convolution.weight.detach().to_mkldnn()
+        self.weight_for = lru_cache(MOST_SIZES)(self._weight_for)
         self.bias = None if convolution.bias is None else convolution.bias.detach()
         self.negative_slope: float | None = getattr(convolution, "negative_slope", None)
 
-    def _weight_for(self, x: torch.Tensor) -> torch.Tensor:
-        size, weight = self.packed  # together, as other threads may be at it
-        if size != x.shape[2:]:
-            reorder = torch._C._nn.mkldnn_reorder_conv2d_weight
-            weight = reorder(weight, *self.geometry, self.groups, list(x.shape))  # type: ignore[call-arg, arg-type]
-            self.packed = x.shape[2:], weight
-        return weight
+    def _weight_for(self, shape: torch.Size, padding: tuple[int, ...]) -> torch.Tensor:
+        reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
+        return reorder(self.weight, padding, *self.steps, self.groups, shape)
 
-    def forward(self, x: torch.Tensor, summand: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, summand: torch.Tensor | None = None, padded: bool = True) -> torch.Tensor:
         """
         Args:
             x: input.
             summand: added to the convolution's result, and overwritten by it.
+            padded: as the convolution is; else not at all.
         """
-        slope, weight = self.negative_slope, self._weight_for(x)
+        padding = self.padding if padded else (0, 0)
+        slope, weight, geometry = self.negative_slope, self.weight_for(x.shape, padding), (padding, *self.steps)
         if summand is None:
             activation = ("none", []) if slope is None else ("leaky_relu", [slope])
             return torch.ops.mkldnn._convolution_pointwise(
-                x, weight, self.bias, *self.geometry, self.groups, *activation, ""
+                x, weight, self.bias, *geometry, self.groups, *activation, ""
             )
         y = torch.ops.mkldnn._convolution_pointwise_.binary(
-            summand, x, weight, self.bias, *self.geometry, self.groups, "add", 1.0, None, [], None
+            summand, x, weight, self.bias, *geometry, self.groups, "add", 1.0, None, [], None
         )
         return y if slope is None else functional.leaky_relu(y, slope, inplace=True)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 __all__ = ["Box", "SkipAir", "body_box"]
 
@@ -41,18 +43,24 @@ class Box(NamedTuple):
             min(self.right + margin, size[1]),
         )
 
-    def shrunk(self, margin: int, size: torch.Size) -> Box:
-        """Less by ``margin`` along each side that is no edge of the image."""
-        return Box(
-            self.top + margin * (self.top > 0),
-            self.bottom - margin * (self.bottom < size[0]),
-            self.left + margin * (self.left > 0),
-            self.right - margin * (self.right < size[1]),
+    def missing(self, margin: int, size: torch.Size) -> tuple[int, int, int, int]:
+        """By how much ``grown`` is short of the margin: left, right, top, bottom, as padding is given."""
+        return (
+            max(margin - self.left, 0),
+            max(self.right + margin - size[1], 0),
+            max(margin - self.top, 0),
+            max(self.bottom + margin - size[0], 0),
         )
 
-    def within(self, other: Box) -> Box:
-        """The same in an image that was cut out along ``other``."""
-        return Box(self.top - other.top, self.bottom - other.top, self.left - other.left, self.right - other.left)
+    def around(self, size: torch.Size) -> list[Box]:
+        """The rest of an image of this height and width, in up to four boxes."""
+        boxes = [
+            Box(0, self.top, 0, size[1]),
+            Box(self.bottom, size[0], 0, size[1]),
+            Box(self.top, self.bottom, 0, self.left),
+            Box(self.top, self.bottom, self.right, size[1]),
+        ]
+        return [box for box in boxes if box.pixels()]
 
     def pixels(self) -> int:
         return (self.bottom - self.top) * (self.right - self.left)
@@ -78,60 +86,52 @@ class SkipAir(nn.Module):
     What they make of nothing but air is computed once for a size of the images.
 
     Args:
-        layers: of 2 n + 1 by 2 n + 1 pixels, padded by n zeros.
+        layers: of 2 n + 1 by 2 n + 1 pixels, padded by n zeros, or unpadded by ``layer(x, padded=False)``.
         air: ``(C,)``, a pixel of air as they get it.
-        parts: that the channels of the output are split into.
 
     Shape:
         - guide: ``(B, C, H, W)``
-        - each part of the output: ``(B, out_channels / parts, H, W)``
+        - output: ``(B, out_channels, H, W)``, in parts
     """
 
     air: torch.Tensor
 
-    def __init__(self, *layers: nn.Conv2d, air: torch.Tensor, parts: int = 1) -> None:
+    def __init__(self, *layers: nn.Module, air: torch.Tensor) -> None:
         super().__init__()
         self.layers = nn.Sequential(*layers)
-        self.margins = [layer.kernel_size[0] // 2 for layer in layers]  # what an output pixel sees to each side
-        self.multiplications = sum(layer.weight.numel() for layer in layers)  # for a pixel
+        weights = [layer.get_parameter("weight") for layer in layers]
+        self.margins = [weight.shape[-1] // 2 for weight in weights]  # what an output pixel sees to each side
+        self.multiplications = sum(weight.numel() for weight in weights)  # for a pixel
         self.register_buffer("air", air[:, None, None].clone())
-        self.parts = parts
-        self.known: tuple[torch.Size, list[torch.Tensor]] = torch.Size(), []
+        self.of_air = lru_cache(1)(self._of_air)
 
-    def forward(self, guide: torch.Tensor, body: Box | None = None) -> Sequence[torch.Tensor]:
+    def forward(self, guide: torch.Tensor, body: Box | None = None) -> Iterator[tuple[Box | None, torch.Tensor]]:
         """
         Args:
             guide: input of the layers.
             body: outside of which the guide is air; None computes everything.
 
-        Returns:
-            The parts, in the layers' format, or in float32 where that is shorter and air was left out.
+        Yields:
+            Boxes that make up the image, None for all of it, and the output there; that of air for a batch of one.
         """
         size = guide.shape[2:]
-        if body is None:
-            return self.layers(guide).chunk(self.parts, dim=1)
-        # what sees the body, and what that sees in turn
-        box = body.grown(2 * sum(self.margins), size)
-        if (size.numel() - box.pixels()) * len(guide) * self.multiplications < LEAST_SAVED:
-            return self.layers(guide).chunk(self.parts, dim=1)
-        near = guide[box.slices]
-        for layer, margin in zip(self.layers, self.margins, strict=True):
-            near = layer(near.contiguous(memory_format=torch.channels_last))
-            right = box.shrunk(margin, size)  # along a cut the layer has seen zeros instead of what is there
-            near, box = near[right.within(box).slices], right
-        parts = [
-            part.expand(len(guide), -1, -1, -1).clone(memory_format=torch.channels_last) for part in self.of_air(size)
-        ]
-        for part, part_near in zip(parts, near.chunk(self.parts, dim=1), strict=True):
-            part[box.slices] = part_near
-        return parts
+        # from the last layer back to the guide: what sees the body, and what that sees in turn
+        boxes = [] if body is None else [body.grown(sum(self.margins), size)]
+        for margin in reversed(self.margins if boxes else []):
+            boxes.insert(0, boxes[0].grown(margin, size))
+        if not boxes or (size.numel() - boxes[0].pixels()) * len(guide) * self.multiplications < LEAST_SAVED:
+            yield None, self.layers(guide)
+            return
+        near = guide[boxes[0].slices].contiguous(memory_format=torch.channels_last)
+        for layer, margin, box in zip(self.layers, self.margins, boxes[1:], strict=True):
+            beyond = box.missing(margin, size)  # of the image's edges, where there are zeros
+            near = layer(functional.pad(near, beyond) if any(beyond) else near, padded=False)
+        yield boxes[-1], near
+        air = self.of_air(size)
+        for box in boxes[-1].around(size):
+            yield box, air[box.slices]
 
-    def of_air(self, size: torch.Size) -> list[torch.Tensor]:
-        """The parts of what the layers make of an image of air, ``(1, out_channels / parts, H, W)`` each."""
-        known, parts = self.known  # together, as other threads may be at it
-        if known != size:
-            result = self.layers(self.air.expand(1, -1, *size).contiguous(memory_format=torch.channels_last))
-            result = result.to(torch.promote_types(result.dtype, torch.float32))
-            parts = [part.contiguous(memory_format=torch.channels_last) for part in result.chunk(self.parts, dim=1)]
-            self.known = size, parts
-        return parts
+    def _of_air(self, size: torch.Size) -> torch.Tensor:
+        """What the layers make of an image of air, ``(1, out_channels, H, W)``, in float32 where that is longer."""
+        result = self.layers(self.air.expand(1, -1, *size).contiguous(memory_format=torch.channels_last))
+        return result.to(torch.promote_types(result.dtype, torch.float32))

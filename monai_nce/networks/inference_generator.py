@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -48,13 +49,18 @@ class FusedConv2d(nn.Conv2d):
         self.bias = None if bias is None else nn.Parameter(bias.detach().to(dtype, copy=True))
         self.negative_slope = negative_slope
 
-    def forward(self, x: torch.Tensor, summand: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, summand: torch.Tensor | None = None, padded: bool = True) -> torch.Tensor:
         """
+        Args:
+            x: input.
+            summand: added to the convolution's result, and overwritten.
+            padded: with zeros; else the result is smaller.
+
         Shape:
             - x: ``(B, in_channels, H, W)``
-            - summand and output: ``(B, out_channels, H, W)``
+            - summand and output: ``(B, out_channels, H, W)``, or H - K + 1 and W - K + 1
         """
-        y = super().forward(x)
+        y = functional.conv2d(x, self.weight, self.bias, padding=self.padding if padded else 0)
         if summand is not None:
             y = y.add_(summand)
         return y if self.negative_slope is None else functional.leaky_relu(y, self.negative_slope, inplace=True)
@@ -105,18 +111,19 @@ class CentredConv2d(nn.Module):
         self.features = FusedConv2d(weight, features_bias, dtype)
         self.guide = FusedConv2d(torch.cat([image, coarse[:, None], fine[:, None]], dim=1), guide_bias, dtype)
         self.sees_image = convolution.in_channels > channels
-        self.known: tuple[torch.Size, torch.Tensor] = torch.Size(), torch.empty(0)
+        self.of_ones = lru_cache(1)(self._of_ones)
 
     def forward(self, features: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
         if self.sees_image or torch.compiler.is_compiling():
             return self.features(features, self.guide(guide))
-        # of ones alone, the same for all images of a size
-        size, summand = self.known  # together, as other threads may be at it
-        if size != guide.shape[2:]:
-            summand = self.guide(guide[:1])
-            self.known = guide.shape[2:], summand
         # a copy, as the convolution may overwrite it
-        return self.features(features, summand.expand(len(guide), -1, -1, -1).clone(memory_format=torch.channels_last))
+        summand = self.of_ones(guide.shape[1:], guide.dtype, guide.device).expand(len(guide), -1, -1, -1)
+        return self.features(features, summand.clone(memory_format=torch.channels_last))
+
+    def _of_ones(self, shape: torch.Size, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+        """What a guide gives whose image is not looked at, the same for all images of a size."""
+        guide = torch.ones(1, *shape, dtype=dtype, device=device)
+        return self.guide(guide.contiguous(memory_format=torch.channels_last))
 
 
 def _short(values: torch.Tensor) -> torch.Tensor:
@@ -135,13 +142,15 @@ class InferenceSPADE(nn.Module):
         hidden = FusedConv2d(convolution.weight, convolution.bias, dtype, activation.negative_slope)
         gamma_beta = FusedConv2d(spade.gamma_beta.weight, spade.gamma_beta.bias, dtype)
         air = hidden.weight.new_full((hidden.in_channels,), AIR)
-        self.gamma_beta = SkipAir(hidden, gamma_beta, air=air, parts=2)
+        self.gamma_beta = SkipAir(hidden, gamma_beta, air=air)
         self.negative_slope = negative_slope
 
     def forward(self, x: torch.Tensor, image: torch.Tensor, body: Box | None) -> torch.Tensor:
-        gamma, beta = self.gamma_beta(image, body)
         y = self.norm(x.float())
-        y = y.addcmul_(y, gamma.float()).add_(beta)  # in place, as memory is what this waits for
+        for box, gamma_beta in self.gamma_beta(image, body):
+            part = y if box is None else y[box.slices]
+            gamma, beta = gamma_beta.chunk(2, dim=1)
+            part.addcmul_(part, gamma.float()).add_(beta.float())  # in place, as memory is what this waits for
         return functional.leaky_relu(y, self.negative_slope, inplace=True)
 
 
@@ -238,7 +247,7 @@ class UpsampledHead(nn.Module):
     def forward(self, features: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
         if min(features.shape[2:]) == 1:
             return self._plain(features, image)
-        y = functional.pixel_shuffle(torch.tanh(self.features(features, self.image(image))), 2)
+        y = _pixel_shuffle(_tanh(self.features(features, self.image(image))))
         top = self._plain(features[:, :, :2], image[:, :, :4])[:, :, :2]
         bottom = self._plain(features[:, :, -2:], image[:, :, -4:])[:, :, -2:]
         left = self._plain(features[..., :2], image[..., :4])[..., :2]
@@ -249,7 +258,17 @@ class UpsampledHead(nn.Module):
     def _plain(self, features: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
         features = features + self.offset
         features = functional.interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=False)
-        return torch.tanh(self.head(torch.cat([features, image], dim=1)))
+        return _tanh(self.head(torch.cat([features, image], dim=1)))
+
+
+def _tanh(x: torch.Tensor) -> torch.Tensor:
+    # on a CPU in a third of the time that torch.tanh takes, and as close to it as float32 is near 1
+    return torch.sigmoid(2 * x) * 2 - 1
+
+
+def _pixel_shuffle(x: torch.Tensor) -> torch.Tensor:
+    # by two; from channels that come last in half of the time that functional.pixel_shuffle takes
+    return x.unflatten(1, (-1, 2, 2)).permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
 
 
 class InferenceGenerator(nn.Module):

@@ -29,6 +29,16 @@ def test_computes_what_the_convolution_computes(settings, bias):
             torch.testing.assert_close(packed(x), convolution(x), atol=1e-5, rtol=1e-5)
 
 
+def test_without_its_padding_it_computes_the_inside():
+    convolution = FusedConv2d(torch.randn(5, 3, 3, 3), torch.randn(5), torch.float32)
+    packed = PackedConv2d(convolution)
+    x = torch.randn(1, 3, 12, 13).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        whole = packed(x)
+        for inside in (packed(x, padded=False), convolution(x, padded=False)):  # of the same size
+            torch.testing.assert_close(inside, whole[:, :, 1:-1, 1:-1], atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_leaky_relu_is_part_of_it(dtype):
     convolution = FusedConv2d(torch.randn(5, 3, 3, 3), torch.randn(5), dtype, negative_slope=0.2)
