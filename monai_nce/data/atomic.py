@@ -20,7 +20,7 @@ LOCKS = os.name == "posix"  # elsewhere what a killed writer left stays there
 if LOCKS:
     import fcntl
 
-__all__ = ["atomic_folder", "atomic_path", "make_folders", "remove_abandoned", "remove_empty"]
+__all__ = ["atomic_folder", "atomic_path", "locked", "make_folders", "remove_abandoned", "remove_empty"]
 
 WORKSPACE = ".partial"  # what the names of workspaces end in
 OLD = "replaced"  # in a workspace: the folder that makes way for the new one
@@ -143,6 +143,21 @@ def remove_abandoned(folder: str | PathLike[str], name: str | None = None) -> No
             if not path.exists() and (workspace / OLD).exists():  # killed between the two steps of a replacement
                 os.rename(workspace / OLD, path)
             shutil.rmtree(workspace, ignore_errors=True)
+            os.close(lock)
+
+
+@contextlib.contextmanager
+def locked(folder: str | PathLike[str]) -> Iterator[None]:
+    """Let one process at a time into the body; where there are no locks, any.
+
+    Args:
+        folder: one that is there, and that they all name; nothing is written to it.
+    """
+    lock = _lock(Path(folder))
+    try:
+        yield
+    finally:
+        if lock is not None:
             os.close(lock)
 
 

@@ -6,24 +6,34 @@ import copy
 import hashlib
 import logging
 import os
+import sys
 import warnings
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from monai_nce.data import atomic_path
+from monai_nce.data.atomic import atomic_path, locked, make_folders, remove_empty
 from monai_nce.errors import InputError
 
 __all__ = ["exported_network", "network_key"]
 
-FORMAT = 4  # of the file and its key; to be raised when what is exported changes
 PLAIN = (bool, int, float, str, tuple)
+MOST_CACHED = 8  # files in the user's cache folder
 
 
-def network_key(network: nn.Module) -> str:
-    """16 hexadecimal digits that stand for a network's structure and weights, whatever its device."""
-    digest = hashlib.sha256(f"{FORMAT} {torch.__version__}".encode())
+def network_key(network: nn.Module, exported: nn.Module | None = None) -> str:
+    """16 hexadecimal digits that stand for a network's structure, weights and code, whatever its device.
+
+    Args:
+        network: whose key it is.
+        exported: what is exported of it, whose code counts too.
+    """
+    digest = hashlib.sha256(torch.__version__.encode())
+    modules = [*network.modules(), *(exported or network).modules()]
+    files = {getattr(sys.modules.get(type(module).__module__), "__file__", None) for module in modules}
+    for file in sorted({__file__, *filter(None, files)}):
+        digest.update(Path(file).read_bytes())
     for name, module in network.named_modules():
         # not its repr, which need not tell all that changes the forward pass
         plain = {key: value for key, value in vars(module).items() if isinstance(value, PLAIN) and key != "training"}
@@ -40,7 +50,8 @@ def exported_network(
     """The ONNX file of a network, for batches of any size and images of any size that it can take.
 
     It lies beside the checkpoint, as ``model.0123456789abcdef.onnx`` for ``model.pt``; older ones there, made from
-    other weights, are removed. Where that folder cannot be written to it lies in the user's cache folder.
+    other weights or by other code, are removed. Where that folder cannot be written to it lies in the user's cache
+    folder, which keeps the newest ``MOST_CACHED``.
 
     Args:
         network: to export, in fp32; left as it is.
@@ -54,36 +65,51 @@ def exported_network(
     Raises:
         InputError: when it can be written nowhere, or the network cannot be exported.
     """
-    key = network_key(network)
     stem = "network" if checkpoint is None else checkpoint.stem
-    folder = _cache_folder() if checkpoint is None or not _writable(checkpoint.parent) else checkpoint.parent
-    path = folder / f"{stem}.{key}.onnx"
-    if path.is_file() and not again:
-        return path
-    print(f"exporting the network to {path}, which is done once", flush=True)
+    path = Path(f"{stem}.onnx")  # before its folder and key are known
     try:
-        with atomic_path(path) as partial:
-            _export(network, stacks, partial)
+        ready = rearranged(network)
+        if checkpoint is not None and _writable(checkpoint.parent):
+            folder, names, most = checkpoint.parent, f"{stem}.{'[0-9a-f]' * 16}.onnx", 1
+        else:
+            folder, names, most = _cache_folder(), "*.onnx", MOST_CACHED
+        path = folder / f"{stem}.{network_key(network, ready)}.onnx"
+        made = make_folders(folder)
+        try:
+            with locked(folder):  # of several processes that need it one makes it
+                if again or not path.is_file():
+                    print(f"exporting the network to {path}, which is done once", flush=True)
+                    with atomic_path(path) as partial:
+                        _export(ready, stacks, partial)
+                    _remove_old(path, names, most)
+        finally:
+            remove_empty(made)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or 'unknown error'}") from error
     except Exception as error:  # of many kinds: whatever the exporter makes of a network that it cannot take
         said = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InputError(f"{type(network).__name__} cannot be exported to ONNX: {said}") from error
-    if checkpoint is not None and folder == checkpoint.parent:
-        for old in folder.glob(f"{stem}.{'[0-9a-f]' * len(key)}.onnx"):
-            if old != path:
-                old.unlink(missing_ok=True)
     return path
 
 
-def _export(network: nn.Module, stacks: torch.Tensor, path: Path) -> None:
+def _remove_old(path: Path, names: str, most: int) -> None:
+    """Of the files with such names beside ``path``, leave it and the newest others, ``most`` together."""
+    others = sorted((old for old in path.parent.glob(names) if old != path), key=lambda old: old.stat().st_mtime_ns)
+    for old in others[: len(others) - most + 1]:
+        old.unlink(missing_ok=True)
+
+
+def rearranged(network: nn.Module) -> nn.Module:
+    """What is exported of a network: a copy on the CPU in fp32, rearranged for inference if it can do that itself."""
+    plain = copy.deepcopy(network).float().cpu().eval()
+    for_inference = getattr(plain, "for_inference", None)
+    return plain if for_inference is None else for_inference()
+
+
+def _export(ready: nn.Module, stacks: torch.Tensor, path: Path) -> None:
     # two stacks: a size of one would be taken for a constant
     example = stacks.detach().float().cpu().expand(2, -1, -1, -1).contiguous()
     dynamic = {0: torch.export.Dim("batch"), 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
-    plain = copy.deepcopy(network).float().cpu().eval()
-    rearrange = getattr(plain, "for_inference", None)
-    if rearrange is not None:
-        plain = rearrange(example)
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -91,7 +117,7 @@ def _export(network: nn.Module, stacks: torch.Tensor, path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch's own parts about each other
             program = torch.onnx.export(
-                plain,
+                ready,
                 (example,),
                 dynamo=True,
                 dynamic_shapes=(dynamic,),

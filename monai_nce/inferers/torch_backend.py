@@ -34,21 +34,21 @@ class TorchBackend:
 
     Args:
         network: copied, left as it is.
-        stacks: real input, ``(1, C, H, W)``, on the network's device.
+        device: the network's.
         precision: ``fp32``, ``bf16`` or ``fp16``.
 
     Shape:
         - stacks and output: ``(B, C, H, W)``, float32
     """
 
-    def __init__(self, network: nn.Module, stacks: torch.Tensor, precision: str = "fp32") -> None:
+    def __init__(self, network: nn.Module, device: torch.device, precision: str = "fp32") -> None:
         dtype = DTYPES[precision]
         rearrange = getattr(network, "for_inference", None)
-        ready = copy.deepcopy(network).to(dtype) if rearrange is None else rearrange(stacks, dtype)
+        ready = copy.deepcopy(network).to(dtype) if rearrange is None else rearrange(dtype)
         self.input_dtype = dtype if rearrange is None else torch.float32
         ready = ready.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network: nn.Module = ready.eval().requires_grad_(False)
-        on_cpu = stacks.device.type == "cpu"
+        on_cpu = device.type == "cpu"
         if on_cpu:
             self.network = pack_convolutions(self.network)
         threads = torch.get_num_threads()

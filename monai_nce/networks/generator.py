@@ -117,14 +117,10 @@ class Generator(nn.Module):
             y = x + y - y.abs() * x
         return y
 
-    def for_inference(self, stacks: torch.Tensor, dtype: torch.dtype = torch.float32) -> InferenceGenerator:
+    def for_inference(self, dtype: torch.dtype = torch.float32) -> InferenceGenerator:
         """The same function, faster and with its convolutions in ``dtype``; this network is left as it is.
 
         Args:
-            stacks: a real input, to learn from what the features are on average.
             dtype: float32, bfloat16 or float16.
-
-        Shape:
-            - stacks: ``(B, slices, H, W)``
         """
-        return InferenceGenerator(self, dtype, input_means(self, stacks))
+        return InferenceGenerator(self, dtype, input_means(self))

@@ -22,8 +22,9 @@ __all__ = ["CentredConv2d", "FusedConv2d", "InferenceGenerator", "UpsampledHead"
 # bilinear upsampling by two: what an output pixel of even and of odd position takes from its neighbours
 UPSAMPLING = ({-1: 0.25, 0: 0.75}, {0: 0.75, 1: 0.25})
 
-# intensity below which a pixel is taken for background, whose values are of no interest
-BACKGROUND = -0.9
+# the body that offsets are learnt from: half axes as parts of half an image; intensity, 20 HU in the paper's window
+BODY_PIXELS, BODY_HEIGHT, BODY_WIDTH, BODY = 256, 0.6, 0.8, -0.2
+BACKGROUND = -0.9  # intensity below which a pixel is taken for background, whose values are of no interest
 
 
 class FusedConv2d(nn.Conv2d):
@@ -276,7 +277,8 @@ class InferenceGenerator(nn.Module):
 
     Convolutions are in ``dtype``; norms, sums and the last layer are in fp32, and so are input and output, for near 1
     bf16 has steps of 0.6 HU in the paper's window. What is stored in a short format lies around zero, where that is
-    finest: means learnt from a real image are taken off the features, and convolutions put back what that changes.
+    finest: means learnt from a simple image of a body are taken off the features, and convolutions put back what that
+    changes.
 
     Args:
         generator: a :class:`Generator`; left as it is.
@@ -326,29 +328,30 @@ class InferenceGenerator(nn.Module):
         return x + y - y.abs() * x if self.residual else y
 
 
-def input_means(generator: Generator, stacks: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Means over the pixels that are not background of what goes into a generator's blocks, their parts and the head.
+def input_means(generator: Generator) -> dict[str, torch.Tensor]:
+    """Means over a body of what goes into a generator's blocks, their parts and the head.
+
+    The body is always the same, so that a result depends on nothing but its scan and the weights. Offsets learnt from a
+    real stack would be no better (decision ap).
 
     Args:
         generator: left as it is.
-        stacks: a real input, ``(B, slices, H, W)``.
 
     Returns:
-        ``(channels,)`` by the module's name; for a norm the mean of each group, for all of its channels. Zeros where
-        nothing but background is seen.
+        ``(channels,)`` by the module's name; for a norm the mean of each group, for all of its channels.
     """
     means = {}
+    stack = _body(generator.size_factor).to(generator.stem.weight).expand(1, generator.slices, -1, -1)
 
     def learn(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
             x = inputs[0]
-            image = functional.adaptive_avg_pool2d(stacks, (x.shape[2], x.shape[3])).mean(dim=1, keepdim=True)
-            body = (image > BACKGROUND).to(x)
-            mean = (x * body).sum(dim=(0, 2, 3)) / body.sum().clamp(min=1)
+            body = (functional.adaptive_avg_pool2d(stack[:, :1], (x.shape[2], x.shape[3])) > BACKGROUND).to(x)
+            mean = (x * body).sum(dim=(0, 2, 3)) / body.sum()
             if isinstance(module, nn.GroupNorm):
                 mean = mean.unflatten(0, (module.num_groups, -1)).mean(dim=1, keepdim=True)
                 mean = mean.expand(-1, module.num_channels // module.num_groups).flatten()
-            means[name] = mean
+            means[name] = _short(mean)  # the same whatever the number of threads it was summed by
 
         return hook
 
@@ -359,8 +362,16 @@ def input_means(generator: Generator, stacks: torch.Tensor) -> dict[str, torch.T
     ]
     try:
         with torch.no_grad():
-            generator(stacks)
+            generator(stack)
     finally:
         for handle in handles:
             handle.remove()
     return means
+
+
+def _body(size_factor: int) -> torch.Tensor:
+    """An ellipse of soft tissue in air, ``(1, 1, N, N)``, N divisible by ``size_factor``."""
+    size = -(-BODY_PIXELS // size_factor) * size_factor
+    position = (torch.arange(size) + 0.5) / size * 2 - 1
+    inside = (position[:, None] / BODY_HEIGHT) ** 2 + (position / BODY_WIDTH) ** 2 < 1
+    return torch.where(inside, BODY, AIR)[None, None]

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,14 +27,18 @@ def generator(seed: int = 0, residual: bool = False) -> Generator:
     return made[1]
 
 
+def key_of(network: nn.Module) -> str:
+    return onnx_export.network_key(network, onnx_export.rearranged(network))
+
+
 @pytest.fixture(scope="session")
 def exports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Real ONNX files by the key of their network: exporting takes seconds, so that each is made once."""
     made = {}
     for network in (generator(0), generator(1), generator(0, residual=True)):
         path = tmp_path_factory.mktemp("export") / "network.onnx"
-        onnx_export._export(network, torch.rand(1, 3, 16, 24), path)
-        made[onnx_export.network_key(network)] = path
+        onnx_export._export(onnx_export.rearranged(network), torch.rand(1, 3, 16, 24), path)
+        made[key_of(network)] = path
     return made
 
 
@@ -40,7 +47,7 @@ def export(exports, tmp_path, monkeypatch) -> None:
     """Exporting takes the file made before, and never touches the user's own cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(
-        onnx_export, "_export", lambda net, stacks, path: shutil.copy(exports[onnx_export.network_key(net)], path)
+        onnx_export, "_export", lambda ready, stacks, path: shutil.copy(exports[path.name.split(".")[1]], path)
     )
 
 
@@ -140,7 +147,7 @@ def test_a_damaged_export_is_made_again(damage, network, stacks, exports, tmp_pa
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:1000])
     else:  # a good file of another network
-        path.write_bytes(exports[onnx_export.network_key(generator(1))].read_bytes())
+        path.write_bytes(exports[key_of(generator(1))].read_bytes())
     ready = Runtime("onnxruntime", "fp32", checkpoint).prepare(network, stacks)
     torch.testing.assert_close(ready(stacks), fp32(network, stacks), atol=2e-5, rtol=0)
 
@@ -165,6 +172,30 @@ def test_a_backend_off_by_more_than_one_hu_is_refused(offset_hu, accepted, netwo
     else:
         with pytest.raises(InputError, match="onnxruntime in fp32 is off by"):
             Runtime("onnxruntime", "fp32").prepare(network, stacks)
+
+
+@pytest.mark.parametrize(("fp32_too", "files"), [(False, 1), (True, 2)])
+def test_a_file_is_not_made_again_for_what_only_a_short_format_gets_wrong(
+    fp32_too, files, network, stacks, monkeypatch, capsys
+):
+    monkeypatch.setattr(
+        runtime,
+        "OpenVinoBackend",
+        lambda path, stacks, batch_size, precision: Wrong(network, 1.0 if fp32_too or precision == "bf16" else 0.0),
+    )
+    with pytest.raises(InputError, match="openvino in bf16 is off by"):
+        Runtime("openvino", "bf16").prepare(network, stacks)
+    assert capsys.readouterr().out.count("exporting") == files
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_a_scan_gives_the_same_whichever_scan_came_before(backend, network, stacks, tmp_path):
+    others = torch.full_like(stacks, -1.0)
+    first, second = (
+        Runtime(backend, "bf16", tmp_path / name / "model.pt").prepare(network, seen)(stacks)
+        for name, seen in (("one", stacks), ("two", others))
+    )
+    assert torch.equal(first, second)
 
 
 def test_auto_takes_pytorch_where_openvino_computes_something_else(network, stacks, monkeypatch):
@@ -229,6 +260,45 @@ def test_without_a_folder_to_write_to_the_users_cache_is_taken(network, stacks, 
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_the_users_cache_keeps_the_newest(network, stacks, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_export, "MOST_CACHED", 3)
+    cache = tmp_path / "cache" / "monai-nce"
+    cache.mkdir(parents=True)
+    for age in range(5):
+        path = cache / f"model.{age:016x}.onnx"
+        path.touch()
+        os.utime(path, (1000 - age, 1000 - age))
+    path = onnx_export.exported_network(network, stacks)
+    assert set(cache.iterdir()) == {path, *(cache / f"model.{age:016x}.onnx" for age in range(2))}
+
+
+def test_without_a_home_it_is_said_in_one_line(network, stacks, monkeypatch):
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", nowhere)
+    with pytest.raises(InputError, match="Generator cannot be exported to ONNX: Could not determine home directory"):
+        onnx_export.exported_network(network, stacks)
+
+
+def test_of_several_that_need_a_file_one_makes_it(network, stacks, tmp_path, capsys):
+    with ThreadPoolExecutor(3) as pool:
+        paths = list(pool.map(lambda _: onnx_export.exported_network(network, stacks, tmp_path / "model.pt"), range(3)))
+    assert len(set(paths)) == 1 and list(tmp_path.iterdir()) == paths[:1]
+    assert capsys.readouterr().out.count("exporting") == 1
+
+
+def test_other_code_makes_another_file(monkeypatch, tmp_path):
+    key = key_of(generator())
+    assert key_of(generator()) == key
+    module = sys.modules[type(generator().for_inference()).__module__]
+    changed = tmp_path / "changed.py"
+    changed.write_bytes(Path(str(module.__file__)).read_bytes() + b"\n")
+    monkeypatch.setattr(module, "__file__", str(changed))
+    assert key_of(generator()) != key
+
+
 def test_a_full_disk_is_said_in_one_line(network, stacks, tmp_path, monkeypatch):
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
@@ -264,7 +334,7 @@ def test_a_failure_in_a_pass_reaches_the_caller(network, stacks, monkeypatch):
                 raise RuntimeError("out of memory")
             return super().__call__(x)
 
-    monkeypatch.setattr(runtime, "TorchBackend", lambda net, stacks, precision: Failing(net, 0.0))
+    monkeypatch.setattr(runtime, "TorchBackend", lambda net, device, precision: Failing(net, 0.0))
     with pytest.raises(RuntimeError, match="out of memory"):
         SliceStackInferer(batch_size=2, runtime=Runtime("torch", "fp32"))(torch.zeros(1, 1, 8, 8, 9), network)
 
