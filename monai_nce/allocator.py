@@ -12,7 +12,8 @@ __all__ = ["keep_freed_memory"]
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
 
-LARGEST_KEPT = 256 << 20  # of a block; larger ones go back at once
+# of a block; larger ones go back at once. Older versions of glibc refuse more than the second
+LARGEST_KEPT = (256 << 20, 32 << 20)
 MOST_KEPT = 1 << 30  # of what lies free at the end of the heap
 
 
@@ -32,4 +33,4 @@ def keep_freed_memory() -> bool:
     if platform.libc_ver()[0] != "glibc" or environment & os.environ.keys():
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return bool(mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT) and mallopt(M_TRIM_THRESHOLD, MOST_KEPT))
+    return any(mallopt(M_MMAP_THRESHOLD, size) for size in LARGEST_KEPT) and bool(mallopt(M_TRIM_THRESHOLD, MOST_KEPT))

@@ -10,7 +10,7 @@ import pytest
 
 needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
 
-# pages that the system has to give for a block of 64 MiB that is taken, filled and freed again and again
+# pages that the system has to give for a block of 24 MiB that is taken, filled and freed again and again
 PAGES = """
     import ctypes, resource
     from monai_nce.allocator import keep_freed_memory
@@ -18,7 +18,7 @@ PAGES = """
     def pages():
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         for _ in range(4):
-            ctypes.string_at(ctypes.create_string_buffer(64 << 20), 1)
+            ctypes.string_at(ctypes.create_string_buffer(24 << 20), 1)
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from monai_nce.errors import InputError
 
 __all__ = ["GENERATOR_VERSION", "ensure_phantom_dataset", "write_phantom_dataset"]
 
+LOOK_EVERY_S = 0.5
 GENERATOR_VERSION = 1  # raise it when the same parameters come to give other voxels
 
 
@@ -79,7 +81,8 @@ def ensure_phantom_dataset(
 ) -> Path:
     """Return the phantom data set in ``dataset_dir``, made on the first call.
 
-    Under ``torch.distributed`` rank 0 makes it and the others wait.
+    Under ``torch.distributed`` rank 0 makes it, and the others wait until it is there: not in an exchange, which would
+    give up after some minutes. Should rank 0 fail, who has started the processes ends them.
 
     Args:
         dataset_dir: folder of the data set.
@@ -95,14 +98,12 @@ def ensure_phantom_dataset(
         InputError: if another data set lies there, or a phantom of other parameters.
     """
     folder = Path(dataset_dir)
-    distributed = dist.is_available() and dist.is_initialized()
-    try:
-        if not (folder / DATALIST).exists() and not (distributed and dist.get_rank() != 0):
-            print(f"no dataset_dir given: making a phantom of {patients} patients in {folder}", flush=True)
-            write_phantom_dataset(folder, patients=patients, size=size, slices=slices, seed=seed)
-    finally:
-        if distributed:  # also after a failure on rank 0: the others must not wait for ever
-            dist.barrier()
+    if dist.is_available() and dist.is_initialized() and dist.get_rank() != 0:
+        while not (folder / DATALIST).exists():
+            time.sleep(LOOK_EVERY_S)
+    elif not (folder / DATALIST).exists():
+        print(f"no dataset_dir given: making a phantom of {patients} patients in {folder}", flush=True)
+        write_phantom_dataset(folder, patients=patients, size=size, slices=slices, seed=seed)
     wanted = _provenance(patients, size, slices, seed)
     there = read_datalist_file(folder).get("provenance")
     found = {key: there.get(key) for key in wanted} if isinstance(there, dict) else None

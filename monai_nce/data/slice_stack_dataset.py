@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import nibabel as nib
@@ -75,6 +77,12 @@ class SliceStackDataset(Dataset):
             if not pairs:
                 raise InputError(f"no patient of the data set has a {key} image")
             self._index[key] = np.array(pairs, dtype=np.int32)
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that stand for the volumes' names and sizes and their order."""
+        volumes = [(Path(path).name, volume.shape) for path, volume in self._volumes.items()]
+        what = repr((self.keys, self.slices, volumes))
+        return hashlib.sha256(what.encode()).hexdigest()[:16]
 
     def __len__(self) -> int:
         return len(self._index[self.keys[0]])

@@ -43,9 +43,15 @@ def _check(device_type: str) -> None:
     """Triton's absence and that of a compiler would else be told at the first iteration, over several screens."""
     if device_type == "cuda" and importlib.util.find_spec("triton") is None:
         raise InputError("compile: expected Triton, which torch.compile needs on a GPU, but it is not installed")
-    usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
-    if device_type == "cpu" and shutil.which(os.environ.get("CXX", usual)) is None:
+    if device_type == "cuda":  # Triton compiles its launchers, in C
+        language, names = "C", [os.environ["CC"]] if "CC" in os.environ else ["gcc", "clang"]
+    elif device_type == "cpu":
+        usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+        language, names = "C++", [os.environ.get("CXX", usual)]
+    else:
+        return
+    if not any(map(shutil.which, names)):
         raise InputError(
-            f"compile: expected a C++ compiler ({os.environ.get('CXX', usual)}), which torch.compile needs on a CPU, "
-            "but none was found; install one or train without compile"
+            f"compile: expected a {language} compiler ({' or '.join(names)}), which torch.compile needs on a device of "
+            f"type {device_type}, but none was found; install one or train without compile"
         )

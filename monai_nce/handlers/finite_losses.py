@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from ignite.engine import Engine, Events
 
 from monai_nce.errors import InputError
-
-from .ranks import agree
 
 __all__ = ["FiniteLosses"]
 
 
 class FiniteLosses:
-    """Stop a training at the first NaN or Inf in a loss of its output, on every process.
+    """Stop a training at the first NaN or Inf in a loss of its output.
 
-    The last checkpoints and weights stay as they are. A GPU is waited for once per iteration.
+    The last checkpoints and weights stay as they are. All processes of a training stop at once, as their losses are
+    means over all of them (:func:`monai_nce.engines.mean_over_ranks`). A GPU is waited for once for each loss, unless
+    the output was decollated, which has waited already.
 
     Args:
         name: of the stage, for the message.
@@ -40,10 +40,9 @@ class FiniteLosses:
         state: Any = engine.state
         output: Mapping[str, Any] = state.output[0] if isinstance(state.output, (list, tuple)) else state.output
         keys = [key for key in output if key.endswith("loss")] if self.keys is None else list(self.keys)
-        losses = torch.stack([torch.as_tensor(output[key], device=state.device).detach().float() for key in keys])
-        bad = agree(*(not finite for finite in losses.isfinite().tolist()))
-        if any(bad):
-            names = " and ".join(key for key, is_bad in zip(keys, bad, strict=True) if is_bad)
+        bad = [key for key in keys if not math.isfinite(output[key])]
+        if bad:
+            names = " and ".join(bad)
             raise InputError(
                 f"{self.name}: NaN or Inf in {names} in epoch {state.epoch}, iteration {state.iteration} of "
                 f"{(state.max_epochs or 0) * (state.epoch_length or 0)}; the checkpoints and weights saved before are "

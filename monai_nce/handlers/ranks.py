@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import weakref
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
 
 import torch
 import torch.distributed as dist
@@ -13,7 +14,7 @@ __all__ = ["agree", "gather", "is_first_rank", "process_count", "share", "share_
 
 Thing = TypeVar("Thing")
 # of a run over NCCL, and gone with it: a group made for this, since NCCL would wait for the GPU and pass through it
-_groups: WeakKeyDictionary[dist.ProcessGroup, dist.ProcessGroup] = WeakKeyDictionary()
+_groups: weakref.WeakKeyDictionary[dist.ProcessGroup, dist.ProcessGroup] = weakref.WeakKeyDictionary()
 
 
 def is_first_rank() -> bool:
@@ -86,4 +87,12 @@ def _group() -> dist.ProcessGroup | None:
     assert world is not None
     if world not in _groups:
         _groups[world] = dist.new_group(backend="gloo")
+        atexit.register(_leave, weakref.ref(_groups[world]))
     return _groups[world]
+
+
+def _leave(group: weakref.ref[dist.ProcessGroup]) -> None:
+    """At the end of a program that was stopped: no thread of the group may be left to the interpreter."""
+    made = group()
+    if made is not None and dist.is_initialized():
+        dist.destroy_process_group(made)

@@ -190,8 +190,8 @@ class StageCheckpoint:
             )
         if made_with != here:
             raise InputError(
-                f"{path}: made with {_words(made_with)} but here are {_words(here)}: other data, batch size or number "
-                "of processes"
+                f"{path}: made with {_words(made_with)} but here are {_words(here)}: other patients, batch size or "
+                "number of processes"
             )
         for key, value in self.objects.items():
             try:
@@ -239,10 +239,11 @@ class StageCheckpoint:
             print(f"{self.name} {'is finished' if finished else f'goes on after {where}'} ({path})", flush=True)
 
 
-def _circumstances(engine: Engine) -> dict[str, int]:
+def _circumstances(engine: Engine) -> dict[str, Any]:
     """What the place in an epoch means nothing without."""
     loader: Any = engine.state.dataloader
     return {
+        "data": loader.dataset.fingerprint() if hasattr(loader.dataset, "fingerprint") else "",
         "stacks": len(loader.dataset),
         "batch_size": int(loader.batch_size),
         "processes": process_count(),
@@ -250,9 +251,10 @@ def _circumstances(engine: Engine) -> dict[str, int]:
     }
 
 
-def _words(made_with: Mapping[str, int]) -> str:
+def _words(made_with: Mapping[str, Any]) -> str:
+    data = f" ({made_with['data']})" if made_with.get("data") else ""
     return (
-        f"{made_with['stacks']} slice stacks in batches of {made_with['batch_size']} on {made_with['processes']} "
+        f"{made_with['stacks']} slice stacks{data} in batches of {made_with['batch_size']} on {made_with['processes']} "
         f"process{'es' if made_with['processes'] > 1 else ''} ({made_with['iterations']} iterations an epoch)"
     )
 

@@ -53,18 +53,20 @@ class TrainingFolder:
             return None
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / LOCK, "w")  # noqa: SIM115 - until the end
+            lock = open(self.path / LOCK, "w")  # noqa: SIM115 - until the end
         except OSError as error:
             return InputError(f"{self.path}: cannot be written: {error.strerror or error}")
         try:
             # of this process alone: loader workers that outlive it do not hold it
-            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
+            lock.close()
             return InputError(
                 f"{self.path}: another training is at work in it; wait for its end, or choose another folder"
             )
         except OSError:  # a file system without locks
             pass
+        self._lock = lock
         return None
 
     def begin(self) -> None:

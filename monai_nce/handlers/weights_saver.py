@@ -29,6 +29,8 @@ class WeightsSaver:
         path: of the state dict.
         key_metric: of the engine, an evaluator, to be the best in; None saves at each end.
         lower_is_better: of ``key_metric``.
+        best: the saver of the same network's best weights. Where it has saved none, a file of that name is an earlier
+            training's, and goes as this network's takes its place.
 
     Raises:
         InputError: when the file cannot be written, such as on a full disk, or the network holds NaN or Inf.
@@ -40,11 +42,13 @@ class WeightsSaver:
         path: str | PathLike[str],
         key_metric: str | None = None,
         lower_is_better: bool = True,
+        best: WeightsSaver | None = None,
     ) -> None:
         self.network = network
         self.path = Path(path)
         self.key_metric = key_metric
         self.sign = 1.0 if lower_is_better else -1.0
+        self.best = best
         self._best = float("inf")
 
     def attach(self, engine: Engine) -> None:
@@ -78,6 +82,8 @@ class WeightsSaver:
                 f"{self.path}: cannot be written: {error.strerror or error}; what was there is still there: make room "
                 "and go on with --resume True"
             ) from error
+        if self.best is not None and self.best._best == float("inf"):
+            self.best.path.unlink(missing_ok=True)
 
 
 def check_finite(network: nn.Module, what: str) -> None:

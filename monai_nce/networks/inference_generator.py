@@ -332,7 +332,7 @@ def input_means(generator: Generator) -> dict[str, torch.Tensor]:
     """Means over a body of what goes into a generator's blocks, their parts and the head.
 
     The body is always the same, so that a result depends on nothing but its scan and the weights. Offsets learnt from a
-    real stack would be no better (decision ap).
+    real stack would hardly be better (decision ap).
 
     Args:
         generator: left as it is.

@@ -134,6 +134,15 @@ def test_a_patient_with_both_roles_is_paired_among_others(tmp_path: Path) -> Non
             np.testing.assert_array_equal(dataset[position]["source"], expected_stack(items[0]["source"], position, 3))
 
 
+def test_the_fingerprint_tells_other_patients_apart(paired: list[dict[str, str]], tmp_path: Path) -> None:
+    fingerprint = SliceStackDataset(paired).fingerprint()
+    assert SliceStackDataset(paired, seed=1).fingerprint() == fingerprint
+    moved = [{key: shutil.copy(path, tmp_path / Path(path).name) for key, path in item.items()} for item in paired]
+    assert SliceStackDataset(moved).fingerprint() == fingerprint  # the same files elsewhere
+    others = [SliceStackDataset(paired[::-1]), SliceStackDataset(paired[1:]), SliceStackDataset(paired, ("source",))]
+    assert len({fingerprint, *(other.fingerprint() for other in others)}) == 4
+
+
 def test_transform_is_applied(paired: list[dict[str, str]]) -> None:
     plain = SliceStackDataset(paired)
     dataset = SliceStackDataset(paired, transform=lambda item: {"sum": item["source"] + item["target"]})

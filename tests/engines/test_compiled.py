@@ -56,3 +56,10 @@ def test_on_a_gpu_triton_is_needed(kit, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="Triton"):
         compiled(kit(3).network, "cuda:0")
+
+
+def test_on_a_gpu_a_c_compiler_is_needed_too(kit, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(InputError, match=r"a C compiler \(no-such-compiler\).* of type cuda"):
+        compiled(kit(3).network, "cuda:0")

@@ -297,6 +297,10 @@ def test_checkpoints_that_cannot_be_gone_on_from(tmp_path):
     assert "made with 8 slice stacks in batches of 2 on 1 process (4 iterations an epoch) but" in str(raised.value)
     assert "but here are 8 slice stacks in batches of 4 on 1 process (2 iterations" in str(raised.value)
 
+    rewrite(tmp_path, made_with={**good["made_with"], "data": "0123456789abcdef"})
+    with pytest.raises(InputError, match=r"8 slice stacks \(0123456789abcdef\) in .* but here are 8 .*other patients"):
+        Stage(tmp_path, 2, resume=True).run()
+
     rewrite(tmp_path, made_with={**good["made_with"], "processes": 2})
     with pytest.raises(InputError, match="on 2 processes .* but here are .* on 1 process .*number of processes"):
         Stage(tmp_path, 2, resume=True).run()

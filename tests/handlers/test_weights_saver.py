@@ -78,6 +78,23 @@ def test_the_best_may_be_the_highest(tmp_path: Path) -> None:
     assert evaluate(saver, network, [-3.0, -4.0, -2.0, 7.0, 6.0]) == [0, 0, 2, 3, 3]
 
 
+@pytest.mark.parametrize("validated", [False, True])
+def test_the_best_of_an_earlier_training_goes_at_the_end(tmp_path: Path, validated: bool) -> None:
+    network, stale = make_network(), tmp_path / "model_best.pt"
+    stale.write_bytes(b"earlier")
+    best = WeightsSaver(network, stale, key_metric="score")
+    trainer = Engine(lambda engine, batch: None)
+    if validated:
+        evaluate(best, network, [2.0])
+    WeightsSaver(network, tmp_path / "model.pt", best=best).attach(trainer)
+    trainer.run([0])
+    assert stale.exists() == validated and (tmp_path / "model.pt").exists()
+    resumed = WeightsSaver(network, stale, key_metric="score")
+    resumed.load_state_dict(best.state_dict())
+    WeightsSaver(network, tmp_path / "model.pt", best=resumed)(trainer)
+    assert stale.exists() == validated
+
+
 def test_nothing_is_saved_after_an_exception(tmp_path: Path) -> None:
     def fail(engine: Engine, batch: Any) -> None:
         raise ArithmeticError("no loss")
