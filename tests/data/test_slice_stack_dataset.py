@@ -137,7 +137,10 @@ def test_a_patient_with_both_roles_is_paired_among_others(tmp_path: Path) -> Non
 def test_the_fingerprint_tells_other_patients_apart(paired: list[dict[str, str]], tmp_path: Path) -> None:
     fingerprint = SliceStackDataset(paired).fingerprint()
     assert SliceStackDataset(paired, seed=1).fingerprint() == fingerprint
-    moved = [{key: shutil.copy(path, tmp_path / Path(path).name) for key, path in item.items()} for item in paired]
+    moved = [
+        {key: str(shutil.copy(item[key], tmp_path / Path(item[key]).name)) for key in ("source", "target")}
+        for item in paired
+    ]
     assert SliceStackDataset(moved).fingerprint() == fingerprint  # the same files elsewhere
     others = [SliceStackDataset(paired[::-1]), SliceStackDataset(paired[1:]), SliceStackDataset(paired, ("source",))]
     assert len({fingerprint, *(other.fingerprint() for other in others)}) == 4
