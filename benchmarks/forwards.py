@@ -20,6 +20,7 @@ from monai_nce.allocator import keep_freed_memory
 from monai_nce.inferers import Runtime
 from monai_nce.inferers.slice_stack_inferer import run_batches
 from monai_nce.networks.air import body_box
+from monai_nce.precision import plain_fp32
 
 __all__ = ["differences", "eager", "gflop", "measure_forwards", "names", "passes", "spade_peer"]
 
@@ -67,6 +68,7 @@ def passes(
         checkpoint: beside which the ONNX file is put.
         device: to run on; the other arguments come from the CPU.
     """
+    plain_fp32()  # each candidate has a process of its own
     network, stacks = network.to(device), stacks.to(device)
     batches = list(work.to(device))
     if name == EAGER:
@@ -94,7 +96,8 @@ def names(device: torch.device, compile_too: bool) -> list[str]:
     """Everything that can run a network here; eager PyTorch first."""
     on_cpu = device.type == "cpu"
     found = [EAGER, *(f"{backend} {precision}" for backend, precision in CANDIDATES if backend == "torch" or on_cpu)]
-    return [*found, COMPILED] if compile_too and (not on_cpu or shutil.which("g++")) else found
+    compilers = ("g++",) if on_cpu else ("gcc", "clang")
+    return [*found, COMPILED] if compile_too and any(map(shutil.which, compilers)) else found
 
 
 def differences(expected: torch.Tensor, got: torch.Tensor) -> dict[str, float]:

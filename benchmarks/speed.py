@@ -28,6 +28,7 @@ from benchmarks.volumes import measure_strides, measure_volume, phantom_volume
 from monai_nce.data import ensure_phantom_dataset, read_datalist, write_json, write_phantom_dataset
 from monai_nce.inferers import BACKENDS
 from monai_nce.networks import Generator
+from monai_nce.precision import plain_fp32
 
 __all__ = ["PARTS", "main"]
 
@@ -67,8 +68,9 @@ def forwards(arguments: argparse.Namespace) -> dict[str, Any]:
             network, source.to(device), path, 4, 3 * arguments.rounds, compile_too=largest
         )
     network, size = paper[0], 256
-    peer = spade_peer([512, 512, 256, 128, 64, 32], 128, size).to(device)
-    x = torch.rand(4, 3, size, size, device=device)
+    peer = spade_peer([512, 512, 256, 128, 64, 32], 128, size)
+    peer = peer.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = torch.rand(4, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
 
     def timed(net: torch.nn.Module) -> Callable[[], None]:
         def run() -> None:
@@ -231,6 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
     given = parser.parse_args(arguments)
     given.folder.mkdir(parents=True, exist_ok=True)
+    plain_fp32()
     device = _device()
     result: dict[str, Any] = {
         "hardware": host() | ({"gpu": torch.cuda.get_device_name()} if device.type == "cuda" else {}),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ Get = Callable[[str], Any]
 def _workflow(
     dataset_dir: Path, output_dir: str, configs: tuple[str, ...], overrides: dict[str, Any]
 ) -> ConfigWorkflow:
+    """The training without what it does at the end of an epoch: a turn is a small part of one."""
+    handlers = json.loads((CONFIGS / "train.json").read_text(encoding="utf-8"))
     workflow = ConfigWorkflow(
         config_file=[str(CONFIGS / f"{name}.json") for name in ("train", *configs)],
         workflow_type="train",
@@ -33,6 +36,12 @@ def _workflow(
         dataset_dir=str(dataset_dir),
         output_dir=output_dir,
         val_interval=10**6,
+        **{
+            f"{stage}#handlers#{index}#_disabled_": True
+            for stage in STEPS
+            for index, handler in enumerate(handlers[stage]["handlers"])
+            if handler["_target_"].endswith(SAVERS)
+        },
         **overrides,
     )
     workflow.initialize()
@@ -96,12 +105,35 @@ def _stage2_step(get: Get) -> Callable[[Batch], None]:
 
 
 STEPS = {"stage1": _stage1_step, "train": _stage2_step}
+SAVERS = ("StageCheckpoint", "WeightsSaver")
+
+
+def _gflop(dataset_dir: Path, configs: tuple[str, ...], overrides: dict[str, Any]) -> dict[str, float]:
+    """Operations of an iteration of each stage in units of 1e9, of networks that are not compiled.
+
+    What is first called under the counter is never compiled, and kernels of a compiler are not counted.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        get = _workflow(dataset_dir, folder, configs, {**overrides, "compile": False}).parser.get_parsed_content
+        result = {}
+        for stage, make_step in STEPS.items():
+            batch = next(_batches(get, stage))
+            with FlopCounterMode(display=False) as counter:
+                make_step(get)(batch)
+            result[stage] = counter.get_total_flops() / 1e9
+        return result
+
+
+def _batches(get: Get, stage: str) -> Iterator[Batch]:
+    """Where and as the trainers' batches are."""
+    for batch in get(f"{stage}#dataloader"):
+        yield {key: value.to(get("device"), memory_format=torch.channels_last) for key, value in batch.items()}
 
 
 def measure_training(
     dataset_dir: Path, iterations: int, rounds: int, configs: tuple[str, ...] = (), **overrides: Any
 ) -> dict[str, Any]:
-    """Both stages: trainer with loader and handlers, and bare loop, in turns.
+    """Both stages: trainer with loader and handlers, and bare loop, in turns; without checkpoints and validation.
 
     Args:
         dataset_dir: data set to load from.
@@ -117,28 +149,22 @@ def measure_training(
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         get = _workflow(dataset_dir, folder, configs, overrides).parser.get_parsed_content
-        device = get("device")
+        gflop = _gflop(dataset_dir, configs, overrides)
         for stage, make_step in STEPS.items():
             trainer, step = get(f"{stage}#trainer"), make_step(get)
-            batches = [
-                {key: value.to(device) for key, value in batch.items()}
-                for batch in itertools.islice(get(f"{stage}#dataloader"), 8)
-            ]
-            with FlopCounterMode(display=False) as counter:
-                step(batches[0])
+            batches = list(itertools.islice(_batches(get, stage), 8))
             candidates = {
                 "bare": partial(_loop, step, batches, iterations),
                 "trainer": partial(_trainer, trainer, iterations),
             }
             times = {name: [t / iterations for t in ts] for name, ts in in_turns(candidates, rounds).items()}
-            gflop = counter.get_total_flops() / 1e9
             seconds = {name: spread(values) for name, values in times.items()}
             result[stage] = {
                 "seconds": seconds,
                 "part_of_bare": faster(times["bare"], times["trainer"]),
                 "images_per_second": len(batches[0]["target"]) / seconds["trainer"]["median"],
-                "gflop_per_iteration": gflop,
-                "tflops": gflop / 1e3 / seconds["trainer"]["median"],
+                "gflop_per_iteration": gflop[stage],
+                "tflops": gflop[stage] / 1e3 / seconds["trainer"]["median"],
             }
     return result
 
