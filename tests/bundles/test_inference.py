@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -11,7 +13,9 @@ from monai.bundle import ConfigWorkflow, create_workflow
 
 from monai_nce.data import SaveImageHUd
 from monai_nce.errors import InputError, find_input_error
+from monai_nce.inferers.torch_backend import TorchBackend
 from monai_nce.networks import Generator
+from monai_nce.precision import best_precision
 
 REAL = os.environ.get("NCE_REAL_DATA")
 needs_real = pytest.mark.skipif(not REAL, reason="NCE_REAL_DATA is not set")
@@ -20,9 +24,10 @@ CONFIG = "bundles/nce/configs/inference.json"
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
-    """A small generator that changes what it is given, and the overrides that load it."""
+    """A small generator that looks at what it is given and changes it, and the overrides that load it."""
     torch.manual_seed(0)
     network = Generator(channels=(8, 8), hidden_channels=8, residual=True)
+    torch.nn.init.normal_(network.head.weight, std=0.005)
     torch.nn.init.constant_(network.head.bias, 0.3)  # every voxel of the window grows brighter
     path = tmp_path_factory.mktemp("weights") / "model.pt"
     torch.save(network.state_dict(), path)
@@ -30,13 +35,13 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
 
 
 def scan(shape=(40, 50, 6), seed=0) -> np.ndarray:
-    """A cylinder of tissue with a bone and a gas bubble inside, in air."""
-    x, y, _ = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in shape), indexing="ij")
+    """A cone of tissue with a bone and a gas bubble inside, in air; neither symmetric nor the same in two slices."""
+    x, y, z = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in shape), indexing="ij")
     hu = np.full(shape, -1000.0)
-    body = (x / (0.4 * shape[0])) ** 2 + (y / (0.4 * shape[1])) ** 2 < 1
+    body = (x / (0.4 * shape[0])) ** 2 + (y / (0.4 * shape[1])) ** 2 < 1 + 0.03 * z
     hu[body] = 40 + 10 * np.random.default_rng(seed).standard_normal(int(body.sum()))
-    hu[x**2 + (y + 6) ** 2 < 9] = 800
-    hu[x**2 + (y - 6) ** 2 < 9] = -900
+    hu[(x - 4) ** 2 + (y + 6) ** 2 < 16] = 800
+    hu[(x + 2) ** 2 + (y - 6) ** 2 < 9] = -900
     return np.round(hu).astype(np.int16)
 
 
@@ -276,12 +281,43 @@ def test_a_result_that_cannot_be_written_ends_the_run_in_one_line(infer, checkpo
     assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
 
 
-def test_without_overlap_of_stacks_each_slice_is_predicted_once(infer, checkpoint, tmp_path):
+def test_without_overlap_of_stacks_each_slice_is_predicted_once(infer, checkpoint, tmp_path, monkeypatch):
+    passes: list[int] = []
+    call = TorchBackend.__call__
+
+    def counted(self, stacks):
+        passes.append(len(stacks))
+        return call(self, stacks)
+
+    monkeypatch.setattr(TorchBackend, "__call__", counted)
     hu = scan()
-    infer(write(tmp_path / "a.nii.gz", hu, AFFINES["RAS"]), tmp_path, stride=3, **checkpoint[1])
-    out = np.asarray(nib.load(tmp_path / "a_synthetic_cect.nii.gz").dataobj)
-    inside = (hu > 0) & (hu < 80)
-    assert 20 < (out[inside].astype(int) - hu[inside]).mean() < 60
+    results = []
+    for stride, stacks in ((1, 6), (3, 2)):
+        passes.clear()
+        infer(write(tmp_path / "a.nii.gz", hu, AFFINES["RAS"]), tmp_path, stride=stride, **checkpoint[1])
+        assert sum(passes) == 1 + stacks  # the first is the check of the backend
+        results.append(np.asarray(nib.load(tmp_path / "a_synthetic_cect.nii.gz").dataobj).astype(int))
+        inside = (hu > 0) & (hu < 80)
+        assert 20 < (results[-1][inside] - hu[inside]).mean() < 60
+    assert 0 < np.abs(results[0] - results[1])[inside].mean() < 10
+
+
+@pytest.mark.slow
+def test_the_defaults_choose_a_backend_that_is_near_the_network(infer, checkpoint, tmp_path, capsys):
+    """As people start it: backend and number format are chosen, and what is exported lies beside the checkpoint."""
+    weights = shutil.copy(checkpoint[0], tmp_path / "own.pt")
+    scan_path = write(tmp_path / "a.nii.gz", scan(), AFFINES["RAS"])
+    defaults = {"backend": "auto", "precision": "auto", **checkpoint[1], "checkpoint": str(weights)}
+    infer(scan_path, tmp_path / "auto", **defaults)
+    assert f"forward passes by openvino in {best_precision('cpu')}" in capsys.readouterr().out
+    (export,) = tmp_path.glob("*.onnx")
+    assert re.fullmatch(r"own\.[0-9a-f]{16}\.onnx", export.name)
+    infer(scan_path, tmp_path / "exact", **checkpoint[1])
+    one, two = (
+        np.asarray(nib.load(tmp_path / name / "a_synthetic_cect.nii.gz").dataobj).astype(int)
+        for name in ("auto", "exact")
+    )
+    assert np.abs(one - two).mean() < 1 and np.abs(one - two).max() <= 3
 
 
 @pytest.mark.slow

@@ -29,6 +29,7 @@ from monai.bundle import ConfigWorkflow
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tqdm import tqdm
 
+from monai_nce.data import write_phantom_dataset
 from monai_nce.errors import find_input_error
 from monai_nce.handlers import CheckpointFolder, StageCheckpoint
 from monai_nce.handlers.checkpoint_folder import is_whole
@@ -232,12 +233,23 @@ def test_a_damaged_checkpoint_costs_no_more_than_its_iterations(bundle, tmp_path
     assert training.weights() | {"model_best.pt": ""} == expected | {"model_best.pt": ""}
 
 
-def test_other_processes_than_the_checkpoints_are_refused(bundle, tmp_path, settings):
+@pytest.mark.parametrize(
+    ("change", "processes", "said"),
+    [
+        ({"batch_size": 1}, 1, "in batches of 1 on 1 process "),
+        ({"batch_size": 1}, 2, "in batches of 1 on 2 processes "),
+        ({"dataset_dir": "other"}, 1, "in batches of 2 on 1 process "),
+    ],
+)
+def test_what_is_not_that_of_the_checkpoint_is_refused(bundle, tmp_path, settings, change, processes, said):
     one = Training(bundle, tmp_path / "out", settings, "single")
     assert one.run() == 0, one.said
-    again = Training(bundle, tmp_path / "out", {**settings, "batch_size": 1}, "single")
+    if "dataset_dir" in change:  # as many patients of the same size, of whom others are for training
+        other = write_phantom_dataset(tmp_path / "other", patients=4, size=64, slices=4, seed=3, progress=False)
+        change = {"dataset_dir": str(other)}
+    again = Training(bundle, tmp_path / "out", {**settings, **change}, "single", processes=processes)
     assert again.run(resume=True) == INPUT_ERROR
-    assert re.search(r"error: .*in batches of 2 on 1 process .* but here are .* in batches of 1", again.said)
+    assert re.search(rf"error: .*in batches of 2 on 1 process .* but here are .*{said}", again.said), again.said
 
 
 def command(bundle: Path, settings: dict, *launcher: str) -> tuple[list[str], dict[str, str]]:

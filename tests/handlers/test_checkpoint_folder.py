@@ -136,25 +136,25 @@ def test_none_that_is_whole_is_an_error(tmp_path: Path, three: dict[str, bytes])
 
 
 @pytest.mark.parametrize("fails_at", [1, 2, 3, 4])
-def test_a_kill_at_any_rename_leaves_what_was_there_or_the_new_one(
+def test_a_kill_at_any_step_leaves_what_was_there_or_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: int, three: dict[str, bytes]
 ) -> None:
     """A power cut between two steps: neither the steps after it nor any tidying up."""
     folder = copied(three, tmp_path)
-    calls = iter(range(1, 100))
-    real = os.replace
+    steps = iter(range(1, 100))
 
-    def replace(source, target):
-        if next(calls) >= fails_at:
-            raise KeyboardInterrupt
-        real(source, target)
+    def killed_at_its_turn(real):
+        def step(*arguments, **options):
+            if next(steps) >= fails_at:
+                raise KeyboardInterrupt
+            return real(*arguments, **options)
 
-    monkeypatch.setattr(os, "replace", replace)
-    monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: None)
-    try:
+        return step
+
+    monkeypatch.setattr(os, "replace", killed_at_its_turn(os.replace))  # of the checksum and the checkpoint
+    monkeypatch.setattr(Path, "unlink", killed_at_its_turn(Path.unlink))  # of the oldest and its checksum
+    with pytest.raises(KeyboardInterrupt):
         folder.save(content(4), 1, 4)
-    except KeyboardInterrupt:
-        assert fails_at <= 2
     path, loaded, damaged = CheckpointFolder(tmp_path).load()
     assert number_in(loaded) == (3 if fails_at <= 2 else 4) and not damaged
 
