@@ -47,7 +47,7 @@ class Ranks:
             items: on rank 0 the list, or None to let the others go; ignored elsewhere.
 
         Returns:
-            Every so manieth item, in order; None when rank 0 gave none.
+            Every N-th item, N the number of processes, in order; None when rank 0 gave none.
         """
         told: list[Any] = [items]
         if self.count > 1:

@@ -32,7 +32,7 @@ def process_rank() -> tuple[int, int]:
 
 
 def shard(items: Iterable[Item]) -> list[Item]:
-    """Take this process's part of a list: every so manieth item, so that long and short ones mix.
+    """Take this process's part of a list: every N-th item, N the number of processes, so that long and short ones mix.
 
     Args:
         items: the same on every process, in the same order.

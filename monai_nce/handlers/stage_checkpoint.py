@@ -180,7 +180,7 @@ class StageCheckpoint:
         path, content = self._read()
         if not self.training.has(content.get("training", "")):
             if is_first_rank():
-                print(f"{self.name} begins: {self.folder.path} is an earlier training's", flush=True)
+                print(f"{self.name} starts anew: {self.folder.path} is an earlier training's", flush=True)
             return False
         objects, made_with, here = content["objects"], content["made_with"], _circumstances(engine)
         if set(objects) != set(self.objects):

@@ -201,7 +201,7 @@ def test_a_training_begun_anew_is_not_resumed_with_the_stages_of_the_earlier_one
     assert again.run() == 0, again.said
     assert again.run(("stage1", 2, kill), seed=1, checkpoint_minutes=0) == -signal.SIGKILL
     assert again.run(resume=True, seed=1) == 0, again.said
-    assert "stage 2 begins: " in again.said
+    assert "stage 2 starts anew: " in again.said
     assert again.weights() == whole.weights()
 
 

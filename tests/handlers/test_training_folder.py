@@ -85,7 +85,7 @@ def test_a_resumed_training_does_not_go_on_with_the_stages_of_an_earlier_one(tmp
     said = capsys.readouterr().out
     assert len(first.seen) == (4 if kill == 0 else 0)
     assert len(second.seen) == (8 if kill == 0 else 4)
-    assert (f"stage begins: {tmp_path / '1'} is an earlier training's" in said) == (kill == 0)
+    assert (f"stage starts anew: {tmp_path / '1'} is an earlier training's" in said) == (kill == 0)
     first, second = stages(tmp_path, resume=True)
     assert not first.seen and not second.seen
 
