@@ -28,7 +28,7 @@ from benchmarks.volumes import measure_strides, measure_volume, phantom_volume
 from monai_nce.data import ensure_phantom_dataset, read_datalist, write_json, write_phantom_dataset
 from monai_nce.inferers import BACKENDS
 from monai_nce.networks import Generator
-from monai_nce.precision import plain_fp32
+from monai_nce.precision import best_precision, plain_fp32
 
 __all__ = ["PARTS", "main"]
 
@@ -109,9 +109,14 @@ def strides(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def training(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Both stages with the default settings; on a GPU at the paper's size in bf16 as well, with and without compile."""
+    """Both stages with the default settings, and in bf16 where the processor computes in it.
+
+    On a GPU at the paper's size in bf16 as well, with and without compile.
+    """
     small = ensure_phantom_dataset(arguments.folder.parent / "phantom")
     result: dict[str, Any] = {"default": measure_training(small, 20, arguments.rounds)}
+    if best_precision(_device().type) == "bf16":
+        result["default bf16"] = measure_training(small, 20, arguments.rounds, precision="bf16")
     if _device().type == "cuda":
         large = arguments.folder / "phantom_256"
         if not (large / "datalist.json").is_file():
