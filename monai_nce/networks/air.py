@@ -115,10 +115,7 @@ class SkipAir(nn.Module):
             Boxes that make up the image, None for all of it, and the output there; that of air for a batch of one.
         """
         size = guide.shape[2:]
-        # from the last layer back to the guide: what sees the body, and what that sees in turn
-        boxes = [] if body is None else [body.grown(sum(self.margins), size)]
-        for margin in reversed(self.margins if boxes else []):
-            boxes.insert(0, boxes[0].grown(margin, size))
+        boxes = [] if body is None else self._boxes(body, size)
         if not boxes or (size.numel() - boxes[0].pixels()) * len(guide) * self.multiplications < LEAST_SAVED:
             yield None, self.layers(guide)
             return
@@ -130,6 +127,13 @@ class SkipAir(nn.Module):
         air = self.of_air(size)
         for box in boxes[-1].around(size):
             yield box, air[box.slices]
+
+    def _boxes(self, body: Box, size: torch.Size) -> list[Box]:
+        """The part of the guide that is needed, and then that of each layer's output."""
+        boxes = [body.grown(sum(self.margins), size)]  # what sees the body
+        for margin in reversed(self.margins):
+            boxes.insert(0, boxes[0].grown(margin, size))  # what that sees in turn
+        return boxes
 
     def _of_air(self, size: torch.Size) -> torch.Tensor:
         """What the layers make of an image of air, ``(1, out_channels, H, W)``, in float32 where that is longer."""
