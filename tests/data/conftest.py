@@ -12,6 +12,8 @@ import pydicom
 import pytest
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from tests.data.derived_series import complete
+
 
 @pytest.fixture
 def real_data() -> Path:
@@ -67,3 +69,16 @@ def write_series(hu: np.ndarray) -> Callable[..., Path]:
         return folder
 
     return write
+
+
+@pytest.fixture
+def source(write_series: Callable[..., Path], tmp_path: Path) -> Path:
+    return write_series(tmp_path / "source", complete)
+
+
+@pytest.fixture
+def volume(hu: np.ndarray) -> np.ndarray:
+    """A synthetic volume with halves and with values beyond int16."""
+    volume = hu.astype(np.float32) + 40.25
+    volume[0, 0, 0], volume[1, 0, 0] = 40000, -40000
+    return volume
