@@ -114,9 +114,9 @@ def training(arguments: argparse.Namespace) -> dict[str, Any]:
     On a GPU at the paper's size in bf16 as well, with and without compile.
     """
     small = ensure_phantom_dataset(arguments.folder.parent / "phantom")
-    result: dict[str, Any] = {"default": measure_training(small, 20, arguments.rounds)}
+    result: dict[str, Any] = {"default": measure_training(small, 20, 2 * arguments.rounds)}
     if best_precision(_device().type) == "bf16":
-        result["default bf16"] = measure_training(small, 20, arguments.rounds, precision="bf16")
+        result["default bf16"] = measure_training(small, 20, 2 * arguments.rounds, precision="bf16")
     if _device().type == "cuda":
         large = arguments.folder / "phantom_256"
         if not (large / "datalist.json").is_file():
@@ -226,7 +226,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument(
-        "--rounds", type=int, default=7, help="turns of each candidate, three times as many of forward passes"
+        "--rounds",
+        type=int,
+        default=7,
+        help="turns of each candidate, three times as many of forward passes, twice as many of small trainings",
     )
     parser.add_argument("--iterations", type=int, default=600, help="of the brief training")
     parser.add_argument(
