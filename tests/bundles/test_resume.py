@@ -129,6 +129,7 @@ class Training:
             environment = {
                 "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(self.processes),
                 "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+                "SLURM_JOB_ID": "1",  # as in a shell of salloc, where SLURM_LOCALID is not set
             } if self.processes > 1 else {}  # fmt: skip
             mine = event if rank == self.processes - 1 else None
             arguments = (self.configs, {**self.settings, **settings}, mine, environment, self.log / f"{rank}.txt")
