@@ -11,11 +11,14 @@ from typing import Any
 
 import torch
 
+from monai_nce.precision import plain_fp32
+
 __all__ = ["Apart"]
 
 
 def _serve(connection: Connection, threads: int, make: Callable[..., Callable[..., Any]], arguments: Any) -> None:
     torch.set_num_threads(threads)
+    plain_fp32()
     try:
         work = make(*arguments)
         connection.send((None, None))

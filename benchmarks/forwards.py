@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.apart import Apart
 from benchmarks.timing import busy_cores, faster, in_turns, spread
 from monai_nce.allocator import keep_freed_memory
+from monai_nce.engines.compiled import missing_for_compile
 from monai_nce.inferers import Runtime
 from monai_nce.inferers.slice_stack_inferer import run_batches
 from monai_nce.networks.air import body_box
-from monai_nce.precision import plain_fp32
 
 __all__ = ["differences", "eager", "gflop", "measure_forwards", "names", "passes", "spade_peer"]
 
@@ -68,7 +67,6 @@ def passes(
         checkpoint: beside which the ONNX file is put.
         device: to run on; the other arguments come from the CPU.
     """
-    plain_fp32()  # each candidate has a process of its own
     network, stacks = network.to(device), stacks.to(device)
     batches = list(work.to(device))
     if name == EAGER:
@@ -96,8 +94,7 @@ def names(device: torch.device, compile_too: bool) -> list[str]:
     """Everything that can run a network here; eager PyTorch first."""
     on_cpu = device.type == "cpu"
     found = [EAGER, *(f"{backend} {precision}" for backend, precision in CANDIDATES if backend == "torch" or on_cpu)]
-    compilers = ("g++",) if on_cpu else ("gcc", "clang")
-    return [*found, COMPILED] if compile_too and any(map(shutil.which, compilers)) else found
+    return [*found, COMPILED] if compile_too and not missing_for_compile(device.type) else found
 
 
 def differences(expected: torch.Tensor, got: torch.Tensor) -> dict[str, float]:

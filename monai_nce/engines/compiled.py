@@ -12,7 +12,7 @@ from torch import nn
 
 from monai_nce.errors import InputError
 
-__all__ = ["compiled"]
+__all__ = ["compiled", "missing_for_compile"]
 
 
 def compiled(network: nn.Module, device: str | torch.device) -> nn.Module:
@@ -31,7 +31,8 @@ def compiled(network: nn.Module, device: str | torch.device) -> nn.Module:
     Raises:
         InputError: when what ``torch.compile`` needs on this device is not installed.
     """
-    _check(torch.device(device).type)
+    if missing := missing_for_compile(torch.device(device).type):
+        raise InputError(f"compile: {missing}")
     network.compile()
     features = getattr(network, "features", None)
     if callable(features):
@@ -39,19 +40,23 @@ def compiled(network: nn.Module, device: str | torch.device) -> nn.Module:
     return network
 
 
-def _check(device_type: str) -> None:
-    """Triton's absence and that of a compiler would else be told at the first iteration, over several screens."""
+def missing_for_compile(device_type: str) -> str:
+    """What ``torch.compile`` lacks on a device of this type, in one line; empty where nothing is known to be missing.
+
+    It would tell it at the first call, over several screens.
+    """
     if device_type == "cuda" and importlib.util.find_spec("triton") is None:
-        raise InputError("compile: expected Triton, which torch.compile needs on a GPU, but it is not installed")
+        return "expected Triton, which torch.compile needs on a GPU, but it is not installed"
     if device_type == "cuda":  # Triton compiles its launchers, in C
         language, names = "C", [os.environ["CC"]] if "CC" in os.environ else ["gcc", "clang"]
     elif device_type == "cpu":
         usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
         language, names = "C++", [os.environ.get("CXX", usual)]
     else:
-        return
-    if not any(map(shutil.which, names)):
-        raise InputError(
-            f"compile: expected a {language} compiler ({' or '.join(names)}), which torch.compile needs on a device of "
-            f"type {device_type}, but none was found; install one or train without compile"
-        )
+        return ""
+    if any(map(shutil.which, names)):
+        return ""
+    return (
+        f"expected a {language} compiler ({' or '.join(names)}), which torch.compile needs on a device of type "
+        f"{device_type}, but none was found; install one or train without compile"
+    )

@@ -22,18 +22,18 @@ PLAIN = (bool, int, float, str, tuple)
 MOST_CACHED = 8  # files in the user's cache folder
 
 
-def network_key(network: nn.Module, exported: nn.Module | None = None) -> str:
+def network_key(network: nn.Module) -> str:
     """16 hexadecimal digits that stand for a network's structure, weights and code, whatever its device.
 
-    Args:
-        network: whose key it is.
-        exported: what is exported of it, whose code counts too.
+    Its code is all that lies beside its modules' own, since what is exported may be a rearranged network.
     """
     digest = hashlib.sha256(torch.__version__.encode())
-    modules = [*network.modules(), *(exported or network).modules()]
-    files = {getattr(sys.modules.get(type(module).__module__), "__file__", None) for module in modules}
-    for file in sorted({__file__, *filter(None, files)}):
-        digest.update(Path(file).read_bytes())
+    names = {type(module).__module__ for module in network.modules()}
+    files = {getattr(sys.modules.get(name), "__file__", None) for name in names if not name.startswith("torch.")}
+    folders = {Path(file).parent for file in files if file}
+    code = {Path(__file__), *(file for folder in folders for file in folder.glob("*.py"))}
+    for content in sorted(file.read_bytes() for file in code):  # wherever it lies
+        digest.update(content)
     for name, module in network.named_modules():
         # not its repr, which need not tell all that changes the forward pass
         plain = {key: value for key, value in vars(module).items() if isinstance(value, PLAIN) and key != "training"}
@@ -68,19 +68,18 @@ def exported_network(
     stem = "network" if checkpoint is None else checkpoint.stem
     path = Path(f"{stem}.onnx")  # before its folder and key are known
     try:
-        ready = rearranged(network)
         if checkpoint is not None and _writable(checkpoint.parent):
             folder, names, most = checkpoint.parent, f"{stem}.{'[0-9a-f]' * 16}.onnx", 1
         else:
             folder, names, most = _cache_folder(), "*.onnx", MOST_CACHED
-        path = folder / f"{stem}.{network_key(network, ready)}.onnx"
+        path = folder / f"{stem}.{network_key(network)}.onnx"
         made = make_folders(folder)
         try:
             with locked(folder):  # of several processes that need it one makes it
                 if again or not path.is_file():
                     print(f"exporting the network to {path}, which is done once", flush=True)
                     with atomic_path(path) as partial:
-                        _export(ready, stacks, partial)
+                        _export(rearranged(network), stacks, partial)
                     _remove_old(path, names, most)
         finally:
             remove_empty(made)

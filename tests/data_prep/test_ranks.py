@@ -23,10 +23,10 @@ ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--size", "32", "--spacing", "10", "--min-slices", "5"]
 
 
-def two_processes(*options: object) -> subprocess.CompletedProcess[str]:
-    launcher = ("torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m")
+def two_processes(*options: object, program: tuple[str, ...] = ("-m", "data_prep")) -> subprocess.CompletedProcess[str]:
+    launcher = ("torch.distributed.run", "--standalone", "--nproc_per_node=2")
     return subprocess.run(
-        [sys.executable, "-m", *launcher, "data_prep", *map(str, options)],
+        [sys.executable, "-m", *launcher, *program, *map(str, options)],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -72,22 +72,19 @@ def test_two_processes_inspect_what_one_does(tmp_path: Path, capsys: pytest.Capt
 
 
 SEEN_AT_THE_END = """
-import atexit, pathlib
-threads = lambda: [name for name in pathlib.Path("/proc/self/task").glob("*/comm") if "gloo" in name.read_text()]
-atexit.register(lambda: print("left behind:", len(threads())))
+import atexit
+from tests.gloo_threads import gloo_threads
+atexit.register(lambda: print("left behind:", len(gloo_threads())))
 from data_prep.ranks import Ranks
 ranks = Ranks()
-assert ranks.gather(ranks.rank) == [0, 1] and threads()
+assert ranks.gather(ranks.rank) == [0, 1] and gloo_threads()
 """
 
 
 @pytest.mark.slow
 def test_no_thread_is_left_to_an_interpreter_that_ends(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SEEN_AT_THE_END)
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, *launcher, str(tmp_path / "script.py")]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    done = two_processes(program=(str(tmp_path / "script.py"),))
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("left behind: 0") == 2
 

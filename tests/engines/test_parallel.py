@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 import torch.distributed as dist
@@ -10,6 +8,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from monai_nce.engines import bare, end_processes, mean_over_ranks, parallel
+from tests.gloo_threads import gloo_threads
 
 
 def test_one_process_gets_the_network_itself_channels_last():
@@ -52,16 +51,10 @@ def _rank(rank: int, folder: str) -> None:
     weights = [torch.empty_like(network.module.weight) for _ in range(2)]
     dist.all_gather(weights, network.module.weight.detach().contiguous())
     assert torch.equal(*weights)
-    assert group_threads()
+    assert gloo_threads()
     end_processes()
-    assert not group_threads() and not dist.is_initialized()
+    assert not gloo_threads() and not dist.is_initialized()
     assert torch.isfinite(network.module(torch.zeros(1, 3, 4, 4))).all()
-
-
-def group_threads() -> list[str]:
-    """Of gloo, in this process: those that a program must not leave to an interpreter that ends."""
-    names = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
-    return [name for name in names if "gloo" in name]
 
 
 @pytest.mark.slow

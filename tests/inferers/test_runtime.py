@@ -27,10 +27,6 @@ def generator(seed: int = 0, residual: bool = False) -> Generator:
     return made[1]
 
 
-def key_of(network: nn.Module) -> str:
-    return onnx_export.network_key(network, onnx_export.rearranged(network))
-
-
 @pytest.fixture(scope="session")
 def exports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Real ONNX files by the key of their network: exporting takes seconds, so that each is made once."""
@@ -38,7 +34,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for network in (generator(0), generator(1), generator(0, residual=True)):
         path = tmp_path_factory.mktemp("export") / "network.onnx"
         onnx_export._export(onnx_export.rearranged(network), torch.rand(1, 3, 16, 24), path)
-        made[key_of(network)] = path
+        made[onnx_export.network_key(network)] = path
     return made
 
 
@@ -147,7 +143,7 @@ def test_a_damaged_export_is_made_again(damage, network, stacks, exports, tmp_pa
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:1000])
     else:  # a good file of another network
-        path.write_bytes(exports[key_of(generator(1))].read_bytes())
+        path.write_bytes(exports[onnx_export.network_key(generator(1))].read_bytes())
     ready = Runtime("onnxruntime", "fp32", checkpoint).prepare(network, stacks)
     torch.testing.assert_close(ready(stacks), fp32(network, stacks), atol=2e-5, rtol=0)
 
@@ -290,13 +286,16 @@ def test_of_several_that_need_a_file_one_makes_it(network, stacks, tmp_path, cap
 
 
 def test_other_code_makes_another_file(monkeypatch, tmp_path):
-    key = key_of(generator())
-    assert key_of(generator()) == key
-    module = sys.modules[type(generator().for_inference()).__module__]
-    changed = tmp_path / "changed.py"
-    changed.write_bytes(Path(str(module.__file__)).read_bytes() + b"\n")
-    monkeypatch.setattr(module, "__file__", str(changed))
-    assert key_of(generator()) != key
+    key = onnx_export.network_key(generator())
+    assert onnx_export.network_key(generator()) == key
+    module = sys.modules[Generator.__module__]
+    copied = Path(shutil.copytree(Path(str(module.__file__)).parent, tmp_path / "networks"))
+    for name in ("generator", "spade"):  # where the modules of a Generator are from
+        monkeypatch.setattr(sys.modules[f"monai_nce.networks.{name}"], "__file__", str(copied / f"{name}.py"))
+    assert onnx_export.network_key(generator()) == key  # the same code elsewhere
+    with open(copied / "inference_generator.py", "a") as changed:  # what is exported
+        changed.write("\n")
+    assert onnx_export.network_key(generator()) != key
 
 
 def test_a_full_disk_is_said_in_one_line(network, stacks, tmp_path, monkeypatch):
