@@ -1,6 +1,6 @@
 """How fast it is: every part against what it is to be compared with, in one run, as ratios.
 
-    python -m benchmarks.speed [--only forwards volume strides training loader] [--rounds N] [--out FILE]
+    python -m benchmarks.speed [--only forwards volume strides training compiling loader] [--rounds N] [--out FILE]
 
 Candidates take turns, since machines are noisy; medians, spread and ratios are printed, and written as JSON with
 ``--out``. Leave the machine alone meanwhile. The paper's network is trained for some minutes first, as the rounding
@@ -23,9 +23,10 @@ from benchmarks.forwards import gflop, measure_forwards, spade_peer
 from benchmarks.hardware import host
 from benchmarks.loading import measure_loader, measure_memory, sparse_patients
 from benchmarks.timing import in_turns, spread
-from benchmarks.training import matmul_peak, measure_training
+from benchmarks.training import matmul_peak, measure_compile, measure_training
 from benchmarks.volumes import measure_strides, measure_volume, phantom_volume
 from monai_nce.data import ensure_phantom_dataset, read_datalist, write_json, write_phantom_dataset
+from monai_nce.engines.compiled import missing_for_compile
 from monai_nce.inferers import BACKENDS
 from monai_nce.networks import Generator
 from monai_nce.precision import best_precision, plain_fp32
@@ -132,6 +133,18 @@ def training(arguments: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
+def compiling(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What ``compile`` gains the training with the default settings, where there is a compiler."""
+    small, device = ensure_phantom_dataset(arguments.folder.parent / "phantom"), _device()
+    if missing_for_compile(device.type):
+        return {}
+    precisions = ["fp32", *(["bf16"] if best_precision(device.type) == "bf16" else [])]
+    return {
+        f"default {precision}": measure_compile(small, 20, 2 * arguments.rounds, precision=precision)
+        for precision in precisions
+    }
+
+
 def loader(arguments: argparse.Namespace) -> dict[str, Any]:
     """Stacks a second at 256 x 256, and memory with 10 and with 300 patients."""
     patients = sparse_patients(arguments.folder / "sparse", 300, 256, 60)
@@ -151,6 +164,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "volume": volume,
     "strides": strides,
     "training": training,
+    "compiling": compiling,
     "loader": loader,
 }
 
@@ -210,6 +224,14 @@ def _lines(part: str, result: dict[str, Any]) -> list[str]:
                     f"{name}, {stage}: {row['images_per_second']:.1f} stacks/s, "
                     f"{row['part_of_bare']['median']:.3f} of the bare loop's speed "
                     f"({row['part_of_bare']['low']:.3f} to {row['part_of_bare']['high']:.3f}){share}"
+                )
+    elif part == "compiling":
+        for name, stages in result.items():
+            for stage, row in stages.items():
+                ratio = row["faster"]
+                lines.append(
+                    f"{name}, {stage}, compiled: {ratio['median']:.2f}x ({ratio['low']:.2f} to {ratio['high']:.2f}) "
+                    f"after {row['compiling_s']:.0f} s of compilation"
                 )
     else:
         for name, value in result["stacks_per_second"].items():

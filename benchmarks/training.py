@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.cell import CONFIGS
 from benchmarks.timing import faster, in_turns, seconds_of, spread
 
-__all__ = ["matmul_peak", "measure_training"]
+__all__ = ["matmul_peak", "measure_compile", "measure_training"]
 
 Batch = dict[str, torch.Tensor]
 Get = Callable[[str], Any]
@@ -40,7 +40,7 @@ def _workflow(
             f"{stage}#handlers#{index}#_disabled_": True
             for stage in STEPS
             for index, handler in enumerate(handlers[stage]["handlers"])
-            if handler["_target_"].endswith(SAVERS)
+            if "_target_" in handler and handler["_target_"].endswith(SAVERS)  # not a reference
         },
         **overrides,
     )
@@ -165,6 +165,37 @@ def measure_training(
                 "images_per_second": len(batches[0]["target"]) / seconds["trainer"]["median"],
                 "gflop_per_iteration": gflop[stage],
                 "tflops": gflop[stage] / 1e3 / seconds["trainer"]["median"],
+            }
+    return result
+
+
+def measure_compile(dataset_dir: Path, iterations: int, rounds: int, **overrides: Any) -> dict[str, Any]:
+    """What ``compile`` gains a training: the trainers of both stages with and without it, in turns.
+
+    Args:
+        dataset_dir: data set to load from.
+        iterations: of each turn.
+        rounds: turns each.
+        overrides: of the training configuration's keys, such as ``precision``.
+
+    Returns:
+        Per stage: seconds an iteration of ``plain`` and ``compiled``, how many times ``faster`` the latter is, and how
+        many seconds the first turn took longer than the others, ``compiling_s``.
+    """
+    result: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        gets = {
+            name: _workflow(dataset_dir, folder, (), {**overrides, "compile": compile_}).parser.get_parsed_content
+            for name, compile_ in (("plain", False), ("compiled", True))
+        }
+        for stage in STEPS:
+            candidates = {name: partial(_trainer, get(f"{stage}#trainer"), iterations) for name, get in gets.items()}
+            first = seconds_of(candidates["compiled"])
+            times = in_turns(candidates, rounds)
+            result[stage] = {
+                "seconds": {name: spread([t / iterations for t in ts]) for name, ts in times.items()},
+                "faster": faster(times["plain"], times["compiled"]),
+                "compiling_s": first - spread(times["compiled"])["median"],
             }
     return result
 

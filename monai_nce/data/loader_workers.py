@@ -1,7 +1,8 @@
-"""Worker processes of a loader that outlast the signal that stops a training."""
+"""Worker processes of a loader that outlast the signal that stops a training, and what was there before them."""
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -17,10 +18,14 @@ def outlast_signals(worker_id: int) -> None:
     Ctrl-C and cluster schedulers signal all processes of a training at once. The main one ends the iteration at hand
     and saves; it needs its batch for that, and ends its workers when it is done.
 
+    What the main process has left as garbage is never collected in the worker: a network of OpenVINO waits, when it is
+    destroyed, for threads that a forked process lacks, and so for ever.
+
     Args:
         worker_id: as a ``DataLoader`` gives it to its ``worker_init_fn``; MONAI's own is called too.
     """
     worker_init_fn(worker_id)
+    gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # not on every system: there, SIGTERM to all ends the workers first
         # blocked, and waited for, since a handler is not told who sent the signal

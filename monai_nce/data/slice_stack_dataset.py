@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 import torch
+from nibabel.affines import voxel_sizes
 from torch.utils.data import Dataset
 
 from monai_nce.errors import InputError
@@ -84,6 +86,13 @@ class SliceStackDataset(Dataset):
         what = repr((self.keys, self.slices, volumes))
         return hashlib.sha256(what.encode()).hexdigest()[:16]
 
+    @property
+    def spacing(self) -> float | None:
+        """Of the pixels in plane, in mm; None where it is not the same to 1 % in all volumes and along both axes."""
+        spacings = [spacing for volume in self._volumes.values() for spacing in volume.spacing]
+        middle = statistics.median(spacings)
+        return round(middle, 4) if all(abs(spacing / middle - 1) < 0.01 for spacing in spacings) else None
+
     def __len__(self) -> int:
         return len(self._index[self.keys[0]])
 
@@ -119,9 +128,10 @@ class SliceStackDataset(Dataset):
 
 
 class _Volume(NamedTuple):
-    """Where a volume's voxels lie in its file."""
+    """Where a volume's voxels lie in its file, and how far apart they are in plane, in mm."""
 
     shape: tuple[int, int, int]
+    spacing: tuple[float, float]
     dtype: np.dtype
     offset: int
 
@@ -131,4 +141,5 @@ def _volume(path: str) -> _Volume:
     if not str(path).endswith(".nii") or len(image.shape) != 3:  # type: ignore[attr-defined]
         raise InputError(f"{path}: expected an uncompressed .nii file of three dimensions")
     proxy = image.dataobj  # type: ignore[attr-defined]
-    return _Volume(tuple(image.shape), proxy.dtype, int(proxy.offset))  # type: ignore[attr-defined]
+    height, width = map(float, voxel_sizes(image.affine)[:2])  # type: ignore[attr-defined]
+    return _Volume(tuple(image.shape), (height, width), proxy.dtype, int(proxy.offset))  # type: ignore[attr-defined]

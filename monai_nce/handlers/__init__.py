@@ -9,6 +9,7 @@ from .finite_losses import FiniteLosses
 from .stage_checkpoint import StageCheckpoint
 from .stage_log import StageLog
 from .stage_progress import StageProgress
+from .trained_for import TrainedFor
 from .training_folder import TrainingFolder
 from .weights_loader import WeightsLoader, load_weights
 from .weights_saver import WeightsSaver
@@ -21,6 +22,7 @@ __all__ = [
     "StageCheckpoint",
     "StageLog",
     "StageProgress",
+    "TrainedFor",
     "TrainingFolder",
     "WeightsLoader",
     "WeightsSaver",

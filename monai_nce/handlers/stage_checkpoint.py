@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from .random_state import random_state, set_random_state
 from .ranks import agree, gather, is_first_rank, process_count, share, share_buffers
 from .stage_log import StageLog
 from .stop_signals import StopSignals
+from .stoppable_validation import StoppableValidation
 from .training_folder import TrainingFolder
 from .weights_saver import check_finite
 
@@ -45,9 +46,10 @@ class StageCheckpoint:
     therefore sees the same batches and ends with the same weights as one that was never stopped. A finished stage is
     not trained again: its networks and random states are loaded, and the next stage begins as if it had just ended.
 
-    On SIGTERM and SIGINT the iteration at hand, or the validation, is ended and saved, and the program ends with
-    ``SystemExit(128 + number)``: no later stage begins. With several processes the signal may reach any of them. A
-    second one ends at once.
+    On SIGTERM and SIGINT the iteration at hand is ended and saved, or in a validation the patient at hand, and the
+    program ends with ``SystemExit(128 + number)``: no later stage begins. A validation that was ended early is the
+    first thing that a resumed training does. With several processes the signal may reach any of them. A second one
+    ends at once.
 
     It must be the first of a trainer's handlers: what the others show or save at the start depends on the epoch. The
     trainer's loader must have an :class:`monai_nce.data.EpochSampler`. Rank 0 alone writes; every process reads.
@@ -60,11 +62,12 @@ class StageCheckpoint:
         minutes: of work between two checkpoints, at most; 0 saves after every iteration.
         keep: checkpoints that stay.
         log: the stage's TensorBoard writer, told where the stage goes on.
+        validators: the stage's evaluators, in the order they run in.
         training: the same for all stages of a training; checkpoints of another one in the folder are not gone on from.
 
     Raises:
-        InputError: when all checkpoints are damaged or were made for other networks or other data, when one cannot be
-            written, when a network holds NaN or Inf, or when another process trains into the training's folder.
+        InputError: when all checkpoints are damaged or were made for other networks, data or windows, when one cannot
+            be written, when a network holds NaN or Inf, or when another process trains into the training's folder.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class StageCheckpoint:
         keep: int = 3,
         log: StageLog | None = None,
         training: TrainingFolder | None = None,
+        validators: Sequence[Engine] = (),
     ) -> None:
         self.folder = CheckpointFolder(path, keep)
         self.objects = {key: getattr(value, "module", value) for key, value in objects.items()}
@@ -86,6 +90,7 @@ class StageCheckpoint:
         self.log = log
         self.training = TrainingFolder() if training is None else training
         self.signals = StopSignals()
+        self.validation = StoppableValidation(validators, self.signals)
         self._saved_at = 0.0
 
     def attach(self, engine: Engine) -> None:
@@ -93,6 +98,7 @@ class StageCheckpoint:
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.EXCEPTION_RAISED, lambda engine, error: self.signals.restore())
         engine.add_event_handler(Events.COMPLETED, self._end)
+        self.validation.attach()
 
     def _start(self, engine: Engine) -> None:
         if not engine.has_event_handler(self._end_epoch, Events.EPOCH_COMPLETED):
@@ -106,13 +112,23 @@ class StageCheckpoint:
         # what starts an epoch's iterator draws a number: from its own generator, since a resumed epoch starts another
         loader.generator = torch.Generator().manual_seed(loader.sampler.seed)
         self.training.take()
-        if not (self.resume and share(bool(self.folder.files())) and self._load(engine)):
+        content = self._load(engine) if self.resume and share(bool(self.folder.files())) else None
+        if content is None:
             self.folder.begin()
             self.training.begin()
             if self.log is not None:
                 self.log.go_on(0)
         self._saved_at = time.monotonic()
         self.signals.install()
+        if content is not None:
+            self._catch_up(engine, content)
+
+    def _catch_up(self, engine: Engine, content: Mapping[str, Any]) -> None:
+        """Do the validations that the checkpoint lacks."""
+        self.validation.catch_up(content.get("missing_validations", []), engine.state.epoch)
+        (stop,) = agree(self.signals.received)
+        if stop:  # the checkpoint is as good as before
+            self._stop(engine, stop)
 
     def _end_iteration(self, engine: Engine) -> None:
         if engine.state.iteration % _epoch_length(engine) == 0:
@@ -153,18 +169,21 @@ class StageCheckpoint:
             if isinstance(value, nn.Module):
                 share_buffers(value)
                 check_finite(value, f"{self.name}, epoch {state.epoch}, iteration {state.iteration}: {key}")
-        random = gather(random_state(state.device))
+        missing = self.validation.missing
+        random = gather(self.validation.random if missing else random_state(state.device))
         failure: InputError | None = None
         if is_first_rank():
-            scaler = getattr(engine, "scaler", None)
+            scaler, trained_for = getattr(engine, "scaler", None), self.training.trained_for
             content = {
                 "objects": {key: value.state_dict() for key, value in self.objects.items()},
                 "epoch": state.iteration // length,
                 "iteration": state.iteration,
                 "made_with": _circumstances(engine),
+                "trained_for": None if trained_for is None else trained_for.plain(),
                 "training": self.training.name,
                 "scaler": None if scaler is None else scaler.state_dict(),
                 "random": random,
+                "missing_validations": missing,
             }
             try:
                 self.folder.save(content, state.iteration // length, state.iteration)
@@ -175,13 +194,13 @@ class StageCheckpoint:
             raise failure
         self._saved_at = time.monotonic()
 
-    def _load(self, engine: Engine) -> bool:
-        """Go on from the newest checkpoint; whether it is this training's."""
+    def _load(self, engine: Engine) -> Mapping[str, Any] | None:
+        """Go on from the newest checkpoint, and give its content; None where it is another training's."""
         path, content = self._read()
         if not self.training.has(content.get("training", "")):
             if is_first_rank():
                 print(f"{self.name} starts anew: {self.folder.path} is an earlier training's", flush=True)
-            return False
+            return None
         objects, made_with, here = content["objects"], content["made_with"], _circumstances(engine)
         if set(objects) != set(self.objects):
             raise InputError(
@@ -193,6 +212,8 @@ class StageCheckpoint:
                 f"{path}: made with {_words(made_with)} but here are {_words(here)}: other patients, batch size or "
                 "number of processes"
             )
+        if self.training.trained_for is not None:
+            self.training.trained_for.check(content.get("trained_for"), path, "train in a new folder")
         for key, value in self.objects.items():
             try:
                 value.load_state_dict(objects[key])
@@ -203,7 +224,7 @@ class StageCheckpoint:
         if scaler is not None and content["scaler"]:
             scaler.load_state_dict(content["scaler"])
         self._go_on(engine, content, path)
-        return True
+        return content
 
     def _read(self) -> tuple[Path, Any]:
         """The newest whole checkpoint, the same on every process."""

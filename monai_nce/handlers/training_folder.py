@@ -11,6 +11,7 @@ from monai_nce.data.atomic import LOCKS
 from monai_nce.errors import InputError
 
 from .ranks import is_first_rank, share
+from .trained_for import TrainedFor
 
 if LOCKS:
     import fcntl
@@ -28,13 +29,15 @@ class TrainingFolder:
 
     Args:
         path: of the folder that holds the stages' own; None has no lock.
+        trained_for: what the weights will be good for; a training for something else is not gone on with.
 
     Attributes:
         name: of the training; None until its first stage starts, and then that of the checkpoint it goes on from.
     """
 
-    def __init__(self, path: str | PathLike[str] | None = None) -> None:
+    def __init__(self, path: str | PathLike[str] | None = None, trained_for: TrainedFor | None = None) -> None:
         self.path = None if path is None else Path(path)
+        self.trained_for = trained_for
         self.name: str | None = None
         self._lock: IO[str] | None = None
 

@@ -12,19 +12,23 @@ from torch import nn
 
 from monai_nce.errors import InputError
 
+from .trained_for import TrainedFor
+
 __all__ = ["WeightsLoader", "load_weights"]
 
 
-def load_weights(network: nn.Module, path: str | PathLike[str]) -> None:
+def load_weights(network: nn.Module, path: str | PathLike[str], trained_for: TrainedFor | None = None) -> None:
     """Load a state dict, all of it or nothing.
 
     Args:
         network: to load into; under DistributedDataParallel the network inside.
         path: file made by ``torch.save(network.state_dict(), path)``; read with ``weights_only=True``, so that it
             cannot run code.
+        trained_for: what they are wanted for; None takes them whatever it was.
 
     Raises:
-        InputError: when the file is missing, damaged, no state dict, made for another network, or holds NaN or Inf.
+        InputError: when the file is missing, damaged, no state dict, made for another network, trained for something
+            else, or holds NaN or Inf.
     """
     path = Path(path)
     if not path.is_file():
@@ -58,6 +62,8 @@ def load_weights(network: nn.Module, path: str | PathLike[str]) -> None:
             )
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise InputError(f"{path}: {name} holds NaN or Inf")
+    if trained_for is not None:
+        trained_for.check_weights(weights, path)
     network.load_state_dict(weights)
 
 
@@ -67,15 +73,19 @@ class WeightsLoader:
     Args:
         network: to load into.
         path: of the state dict.
+        trained_for: what they are wanted for; None takes them whatever it was.
     """
 
-    def __init__(self, network: nn.Module, path: str | PathLike[str]) -> None:
+    def __init__(
+        self, network: nn.Module, path: str | PathLike[str], trained_for: TrainedFor | None = None
+    ) -> None:
         self.network = network
         self.path = path
+        self.trained_for = trained_for
 
     def attach(self, engine: Engine) -> None:
         """Args: engine: at whose start the weights are loaded."""
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        load_weights(self.network, self.path)
+        load_weights(self.network, self.path, self.trained_for)

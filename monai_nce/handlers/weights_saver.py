@@ -14,6 +14,7 @@ from monai_nce.data import atomic_path
 from monai_nce.errors import InputError
 
 from .torch_file import write_torch
+from .trained_for import TrainedFor
 
 __all__ = ["WeightsSaver", "check_finite"]
 
@@ -31,6 +32,7 @@ class WeightsSaver:
         lower_is_better: of ``key_metric``.
         best: the saver of the same network's best weights. Where it has saved none, a file of that name is an earlier
             training's, and goes as this network's takes its place.
+        trained_for: written into the file, for a generator.
 
     Raises:
         InputError: when the file cannot be written, such as on a full disk, or the network holds NaN or Inf.
@@ -43,12 +45,14 @@ class WeightsSaver:
         key_metric: str | None = None,
         lower_is_better: bool = True,
         best: WeightsSaver | None = None,
+        trained_for: TrainedFor | None = None,
     ) -> None:
         self.network = network
         self.path = Path(path)
         self.key_metric = key_metric
         self.sign = 1.0 if lower_is_better else -1.0
         self.best = best
+        self.trained_for = trained_for
         self._best = float("inf")
 
     def attach(self, engine: Engine) -> None:
@@ -73,7 +77,11 @@ class WeightsSaver:
             return
         network = getattr(self.network, "module", self.network)
         check_finite(network, f"{self.path}: not saved: {type(network).__name__}")
-        weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+        weights: Any = network.state_dict()
+        for name, value in weights.items():
+            weights[name] = value.detach().cpu().contiguous()
+        if self.trained_for is not None:
+            self.trained_for.write_to(weights)
         try:
             with atomic_path(self.path) as partial:
                 write_torch(weights, partial)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -73,22 +75,29 @@ def exported_network(
         else:
             folder, names, most = _cache_folder(), "*.onnx", MOST_CACHED
         path = folder / f"{stem}.{network_key(network)}.onnx"
-        made = make_folders(folder)
-        try:
-            with locked(folder):  # of several processes that need it one makes it
-                if again or not path.is_file():
-                    print(f"exporting the network to {path}, which is done once", flush=True)
-                    with atomic_path(path) as partial:
-                        _export(rearranged(network), stacks, partial)
-                    _remove_old(path, names, most)
-        finally:
-            remove_empty(made)
+        with _held(folder):  # of several processes that need the file one makes it
+            if again or not path.is_file():
+                print(f"exporting the network to {path}, which is done once", flush=True)
+                with atomic_path(path) as partial:
+                    _export(rearranged(network), stacks, partial)
+                _remove_old(path, names, most)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or 'unknown error'}") from error
     except Exception as error:  # of many kinds: whatever the exporter makes of a network that it cannot take
         said = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InputError(f"{type(network).__name__} cannot be exported to ONNX: {said}") from error
     return path
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """A folder for one process at a time, made if it is missing, and removed again if nothing came of that."""
+    made = make_folders(folder)
+    try:
+        with locked(folder):
+            yield
+    finally:
+        remove_empty(made)
 
 
 def _remove_old(path: Path, names: str, most: int) -> None:

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from monai_nce.errors import InputError
 
-from .inference_generator import InferenceGenerator, input_means
+from .inference_generator import InferenceGenerator
+from .input_means import input_means
 from .spade import SPADEResidualBlock
 
 __all__ = ["Generator"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -17,14 +16,10 @@ from .spade import SPADE, SPADEResidualBlock
 if TYPE_CHECKING:
     from .generator import Generator
 
-__all__ = ["CentredConv2d", "FusedConv2d", "InferenceGenerator", "UpsampledHead", "input_means"]
+__all__ = ["CentredConv2d", "FusedConv2d", "InferenceGenerator", "UpsampledHead", "round_to_bf16"]
 
 # bilinear upsampling by two: what an output pixel of even and of odd position takes from its neighbours
 UPSAMPLING = ({-1: 0.25, 0: 0.75}, {0: 0.75, 1: 0.25})
-
-# the body that offsets are learnt from: half axes as parts of half an image; intensity, 20 HU in the paper's window
-BODY_PIXELS, BODY_HEIGHT, BODY_WIDTH, BODY = 256, 0.6, 0.8, -0.2
-BACKGROUND = -0.9  # intensity below which a pixel is taken for background, whose values are of no interest
 
 
 class FusedConv2d(nn.Conv2d):
@@ -105,7 +100,7 @@ class CentredConv2d(nn.Module):
             if more is not None:
                 total += more.detach()
         # away from the edges the summand has no constant, as it is rounded too where it is stored
-        coarse, features_bias, guide_bias = _short(constant), _short(total), _short(-inside)
+        coarse, features_bias, guide_bias = round_to_bf16(constant), round_to_bf16(total), round_to_bf16(-inside)
         fine = constant - coarse
         fine[:, middle, middle] += (total - features_bias) - (inside + guide_bias)
         image = functional.pad(image, (0, 0, 0, 0, 0, slices - image.shape[1]))
@@ -127,8 +122,8 @@ class CentredConv2d(nn.Module):
         return self.guide(guide.contiguous(memory_format=torch.channels_last))
 
 
-def _short(values: torch.Tensor) -> torch.Tensor:
-    """The nearest numbers that bf16 has."""
+def round_to_bf16(values: torch.Tensor) -> torch.Tensor:
+    """The nearest numbers that bf16 has, in the format that ``values`` are in."""
     return values.to(torch.bfloat16).to(values.dtype)
 
 
@@ -238,12 +233,12 @@ class UpsampledHead(nn.Module):
             total += head.bias.detach()
         total = total.repeat_interleave(4)
         # in two parts, as some backends round a bias
-        self.features = FusedConv2d(fused, _short(total), head.weight.dtype)
+        self.features = FusedConv2d(fused, round_to_bf16(total), head.weight.dtype)
         # the image's pixels that the four outputs of a feature pixel see are 4 x 4
         shifted = [functional.pad(image_weight, (q, 1 - q, p, 1 - p)) for p in range(2) for q in range(2)]
         self.image = nn.Conv2d(image_weight.shape[1], 4 * head.out_channels, kernel_size=4, stride=2, padding=1)
         self.image.weight = nn.Parameter(torch.stack(shifted, dim=1).flatten(0, 1))
-        self.image.bias = nn.Parameter(total - _short(total))
+        self.image.bias = nn.Parameter(total - round_to_bf16(total))
 
     def forward(self, features: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
         if min(features.shape[2:]) == 1:
@@ -326,52 +321,3 @@ class InferenceGenerator(nn.Module):
             y = block(y, images[-1 - level], bodies[-1 - level])
         y = self.head(y, x)
         return x + y - y.abs() * x if self.residual else y
-
-
-def input_means(generator: Generator) -> dict[str, torch.Tensor]:
-    """Means over a body of what goes into a generator's blocks, their parts and the head.
-
-    The body is always the same, so that a result depends on nothing but its scan and the weights. Offsets learnt from a
-    real stack would hardly be better (decision ap).
-
-    Args:
-        generator: left as it is.
-
-    Returns:
-        ``(channels,)`` by the module's name; for a norm the mean of each group, for all of its channels.
-    """
-    means = {}
-    stack = _body(generator.size_factor).to(generator.stem.weight).expand(1, generator.slices, -1, -1)
-
-    def learn(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-            x = inputs[0]
-            body = (functional.adaptive_avg_pool2d(stack[:, :1], (x.shape[2], x.shape[3])) > BACKGROUND).to(x)
-            mean = (x * body).sum(dim=(0, 2, 3)) / body.sum()
-            if isinstance(module, nn.GroupNorm):
-                mean = mean.unflatten(0, (module.num_groups, -1)).mean(dim=1, keepdim=True)
-                mean = mean.expand(-1, module.num_channels // module.num_groups).flatten()
-            means[name] = _short(mean)  # the same whatever the number of threads it was summed by
-
-        return hook
-
-    handles = [
-        module.register_forward_pre_hook(learn(name))
-        for name, module in generator.named_modules()
-        if isinstance(module, SPADEResidualBlock | nn.GroupNorm) or name == "head" or name.endswith(".conv_2")
-    ]
-    try:
-        with torch.no_grad():
-            generator(stack)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return means
-
-
-def _body(size_factor: int) -> torch.Tensor:
-    """An ellipse of soft tissue in air, ``(1, 1, N, N)``, N divisible by ``size_factor``."""
-    size = -(-BODY_PIXELS // size_factor) * size_factor
-    position = (torch.arange(size) + 0.5) / size * 2 - 1
-    inside = (position[:, None] / BODY_HEIGHT) ** 2 + (position / BODY_WIDTH) ** 2 < 1
-    return torch.where(inside, BODY, AIR)[None, None]

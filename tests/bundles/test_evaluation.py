@@ -8,7 +8,8 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 
-from monai_nce.errors import InputError
+from monai_nce.errors import InputError, find_input_error
+from monai_nce.handlers import TrainedFor
 from monai_nce.metrics import METRICS
 from monai_nce.networks import Generator
 
@@ -56,6 +57,18 @@ def test_files_and_what_is_in_them(evaluate, identity_weights):
     rows = list(csv.reader((folder / "metrics.csv").open()))
     assert rows[0] == ["method", "patient", *METRICS]
     assert (folder / "preview.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_weights_of_another_window_are_refused_and_nothing_is_written(evaluate, identity_weights, tiny):
+    weights = torch.load(identity_weights, weights_only=True)
+    TrainedFor("NECT", "CECT", 50, 300, spacing=9.0).write_to(weights)  # an evaluation is on the grid of its data
+    torch.save(weights, identity_weights)
+    with pytest.raises(RuntimeError) as caught:
+        evaluate(window_width=400)
+    message = "trained for a window of level 50 and width 300, not for a window of level 50 and width 400: give --"
+    assert message in str(find_input_error(caught.value))
+    assert not (Path(tiny["output_dir"]) / "metrics.json").exists()
+    evaluate()
 
 
 def test_a_missing_checkpoint_is_named_and_nothing_is_written(evaluate, tiny):

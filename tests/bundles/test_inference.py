@@ -146,6 +146,23 @@ def test_settings_that_cannot_be_are_refused_in_one_line(infer, checkpoint, tmp_
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ({"checkpoint": "bundles/nce/models/auxiliary.pt"}, "trained for CECT to NECT, not for NECT to CECT: give --"),
+        ({"window_width": 400}, "trained for a window of level 50 and width 300, not for a window of level 50 and wid"),
+        ({"spacing": 1.3333}, "trained for pixels of 2.6667 mm, not for pixels of 1.3333 mm: give --spacing 2.6667"),
+        ({"source_name": "T2", "target_name": "PD"}, "trained for NECT to CECT, not for T2 to PD: give --source_name"),
+    ],
+)
+def test_the_shipped_weights_are_refused_for_what_they_were_not_trained_for(infer, tmp_path, flag, said):
+    path = write(tmp_path / "a.nii.gz", scan(), AFFINES["RAS"])
+    with pytest.raises(RuntimeError) as caught:
+        infer(path, tmp_path / "out", **flag)
+    assert said in str(find_input_error(caught.value))
+    assert not (tmp_path / "out").exists()
+
+
 def test_clamp_mode_limits_the_body_to_the_window(infer, checkpoint, tmp_path):
     hu = scan()
     infer(write(tmp_path / "a.nii.gz", hu, AFFINES["RAS"]), tmp_path, mode="clamp", **checkpoint[1])

@@ -5,6 +5,7 @@ Kills are real: each training runs in a forked process, without the seconds of a
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import multiprocessing
@@ -58,12 +59,17 @@ def kill(engine: Engine) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def terminate(engine: Engine) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def spoil(engine: Engine) -> None:
     engine.state.batch["source"].fill_(float("nan"))
 
 
 def train(configs: list[str], settings: dict, event: Event | None, environment: dict, said: Path) -> None:
-    """The forked process: train, and do something at the start of an iteration of a stage."""
+    """The forked process: train, and do something at the start of an iteration of a stage; 0 is its last validation."""
+    gc.freeze()  # what earlier tests have left: OpenVINO's networks, when destroyed, wait for threads that a fork lacks
     os.fsync = lambda descriptor: None  # a kill is no power cut
     os.environ.update(environment)
     tqdm.set_lock(threading.RLock())  # the one of tqdm is shared with the tests' process: a killed training may hold it
@@ -73,7 +79,8 @@ def train(configs: list[str], settings: dict, event: Event | None, environment: 
     def attach_with_event(checkpoint: StageCheckpoint, engine: Engine) -> None:
         attach(checkpoint, engine)
         if event is not None and checkpoint.folder.path.name == event[0]:
-            engine.add_event_handler(Events.ITERATION_STARTED(once=event[1]), event[2])
+            where = engine if event[1] else checkpoint.validation.validators[-1]
+            where.add_event_handler(Events.ITERATION_STARTED(once=event[1] or 1), event[2])
 
     # not by asking the parser for the trainer: what is built first draws the first random weights
     StageCheckpoint.attach = attach_with_event
@@ -290,6 +297,21 @@ def test_a_signal_to_the_command_line_saves_and_goes_on(bundle, tmp_path, settin
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("method", "stage"), [("separate", "stage1"), ("joint", "joint"), ("single", "single")])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_signal_in_a_validation_ends_it_and_changes_no_bit(bundle, tmp_path, settings, method, stage, processes):
+    settings = {**settings, "batch_size": 2 // processes}
+    whole = Training(bundle, tmp_path / "whole", settings, method, processes)
+    assert whole.run() == 0, whole.said
+    stopped = Training(bundle, tmp_path / "stopped", settings, method, processes)
+    assert stopped.run((stage, 0, terminate)) == 128 + signal.SIGTERM, stopped.said
+    checkpoint = CheckpointFolder(stopped.folder / "checkpoints" / stage).load()[1]
+    assert checkpoint["epoch"] == 1 and len(checkpoint["missing_validations"]) == 1
+    assert stopped.run(resume=True) == 0, stopped.said
+    assert stopped.weights() == whole.weights()
+
+
+@pytest.mark.slow
 def test_a_signal_to_torchrun_saves_on_all_processes_and_goes_on(bundle, tmp_path, settings):
     settings = {**settings, "batch_size": 1, "stage1#trainer#max_epochs": 40, "val_interval": 20}
     whole = Training(bundle, tmp_path / "whole", settings, processes=2)
@@ -368,3 +390,5 @@ def test_the_number_of_minutes_and_every_stage_s_checkpoint_are_configured(bundl
         assert text.count("handlers.StageCheckpoint") == text.count('"minutes": "@checkpoint_minutes"')
         assert text.count("handlers.StageCheckpoint") == text.count('"training": "@training_folder"')
         assert text.count("handlers.StageCheckpoint") == text.count("handlers.FiniteLosses")
+        validated = text.count("handlers.StageCheckpoint") - (name == "train")  # the classifier is not
+        assert validated == text.count('"validators": [')

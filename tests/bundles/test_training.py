@@ -54,6 +54,28 @@ def test_one_command_trains_every_stage_and_leaves_its_weights(bundle, tiny):
     assert (models / "model_best.pt").is_file() and (models / "auxiliary_best.pt").is_file()
 
 
+def test_weights_say_what_they_were_trained_for(bundle, tiny):
+    workflow(bundle, {**tiny, "window_width": 400}, "joint").run()
+    models = Path(tiny["output_dir"]) / "models"
+    said = {file.stem: state(file)._metadata[""].get("trained_for") for file in models.iterdir()}
+    window = {"window_level": 50, "window_width": 400, "spacing": 5.3333}
+    there, back = ({"source": a, "target": b, **window} for a, b in (("NECT", "CECT"), ("CECT", "NECT")))
+    assert said == {
+        "model": there, "model_best": there, "auxiliary": back, "auxiliary_best": back,
+        "classifier": None, "discriminator": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [{"train#optimizer#lr": "fast"}, {"train#loss#l1_weigth": 3}, {"train#perceptual_loss#layer_weights": []}],
+)
+def test_a_mistake_in_the_last_stage_is_said_before_the_first_begins(bundle, tiny, mistake):
+    with pytest.raises(Exception):  # noqa: B017, PT011 - MONAI's and PyTorch's own
+        workflow(bundle, {**tiny, **mistake}).run()
+    assert not Path(tiny["output_dir"]).exists()
+
+
 def test_losses_scalars_and_sample_images_reach_tensorboard(bundle, tiny):
     workflow(bundle, tiny).run()
     wanted = {
@@ -124,7 +146,7 @@ def test_paper_presets_give_every_figure_of_section_4_1(bundle, tiny, overlay):
 @pytest.mark.parametrize(("overlay", "map_size"), [("paper_ct", 4), ("paper_ixi", 2)])
 def test_the_papers_preset_reaches_the_networks_and_optimisers(bundle, tiny, overlay, map_size):
     kept = {key: tiny[key] for key in ("dataset_dir", "output_dir")}
-    run = workflow(bundle, kept, overlay)
+    run = workflow(bundle, {**kept, "trained_for#spacing": None}, overlay)  # the data set is not of the paper's size
     for name in ("network", "auxiliary"):
         generator = run.parser.get_parsed_content(name)
         assert [block.conv_2.out_channels for block in generator.blocks] == [512, 512, 256, 128, 64, 32]

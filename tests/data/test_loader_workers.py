@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from monai_nce.data import outlast_signals
 
@@ -40,3 +41,36 @@ def test_workers_outlast_signals_from_others_and_obey_their_parent() -> None:
         assert time.monotonic() - start < 5
     finally:
         signal.signal(signal.SIGCHLD, earlier)
+
+
+class Fatal:
+    """Garbage that cannot be destroyed in another process than the one that made it."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.cycle = self
+
+    def __del__(self) -> None:
+        if os.getpid() != self.process:
+            os._exit(7)
+
+
+class Collecting(Dataset):
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> int:
+        gc.collect()
+        return index
+
+
+def test_workers_leave_the_garbage_of_their_parent_alone() -> None:
+    gc.disable()
+    try:
+        Fatal()
+        loader = DataLoader(
+            Collecting(), num_workers=1, multiprocessing_context="fork", worker_init_fn=outlast_signals
+        )
+        assert [int(value) for value in loader] == [0, 1, 2, 3]
+    finally:
+        gc.enable()

@@ -146,6 +146,20 @@ def test_the_fingerprint_tells_other_patients_apart(paired: list[dict[str, str]]
     assert len({fingerprint, *(other.fingerprint() for other in others)}) == 4
 
 
+def test_the_spacing_is_that_of_all_volumes_or_none(tmp_path: Path) -> None:
+    def spacing(*sizes: tuple[float, float]) -> float | None:
+        items = []
+        for number, size in enumerate(sizes):
+            path = tmp_path / f"{number}.nii"
+            nib.save(nib.Nifti1Image(np.zeros((8, 8, 3), np.int16), np.diag([-size[0], size[1], 5, 1])), path)
+            items.append({"target": str(path)})
+        return SliceStackDataset(items, ("target",)).spacing
+
+    assert spacing((1.3333, 1.3333)) == spacing((1.3333, 1.3333), (1.333, 1.334), (1.3333, 1.34)) == 1.3333
+    assert spacing((1.3333, 1.4)) is None
+    assert spacing((1.3333, 1.3333), (0.9, 0.9)) is None
+
+
 def test_transform_is_applied(paired: list[dict[str, str]]) -> None:
     plain = SliceStackDataset(paired)
     dataset = SliceStackDataset(paired, transform=lambda item: {"sum": item["source"] + item["target"]})

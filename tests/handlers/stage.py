@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine, Events
+from monai.engines import Evaluator
+from monai.handlers import ValidationHandler
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -22,7 +24,7 @@ class Killed(BaseException):
 
 
 class Stage:
-    """Four iterations an epoch that draw from every generator, with a scheduler and a validation that draws too."""
+    """Four iterations an epoch that draw from every generator, a scheduler, and two validations that draw too."""
 
     def __init__(
         self, path: Path, max_epochs: int, resume: bool = False, kill_after: int | None = None, batch_size: int = 2,
@@ -36,15 +38,17 @@ class Stage:
         self.scheduler = torch.optim.lr_scheduler.ExponentialLR(self.optimizer, 0.5)
         self.max_epochs = max_epochs
         self.seen: list[int] = []
-        self.validated: list[int] = []
+        self.validated: list[tuple[int, int]] = []  # epoch, and which of the two came to its end
+        self.validators = [self.validator(number) for number in range(2)]
         self.trainer = Engine(self.step)
         state: Any = self.trainer.state
         state.device = torch.device("cpu")
         objects = {"network": self.network, "optimizer": self.optimizer, "scheduler": self.scheduler}
-        self.checkpoint = StageCheckpoint(path, objects, resume, name="stage", **options)
+        self.checkpoint = StageCheckpoint(path, objects, resume, name="stage", validators=self.validators, **options)
         self.checkpoint.attach(self.trainer)
         self.trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: self.scheduler.step())
-        self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self.validate)
+        for validator in self.validators:
+            ValidationHandler(1, validator).attach(self.trainer)
         data = TensorDataset(torch.arange(8.0).reshape(8, 1).expand(8, 2) / 8, torch.arange(8))
         self.sampler = EpochSampler(data, seed=5)
         self.trainer.add_event_handler(Events.EPOCH_STARTED, lambda engine: self.sampler.set_epoch(engine.state.epoch))
@@ -59,9 +63,16 @@ class Stage:
     def kill(engine: Engine) -> None:
         raise Killed
 
-    def validate(self, engine: Engine) -> None:
-        torch.rand(3)
-        self.validated.append(engine.state.epoch)
+    def validator(self, number: int) -> Evaluator:
+        """Of three patients."""
+        loader = DataLoader(TensorDataset(torch.zeros(3)))
+        validator = Evaluator(
+            torch.device("cpu"), loader, iteration_update=lambda engine, batch: torch.rand(1), decollate=False
+        )
+        validator.add_event_handler(
+            Events.COMPLETED, lambda engine: self.validated.append((engine.state.epoch, number))
+        )
+        return validator
 
     def step(self, engine: Engine, batch: tuple[torch.Tensor, torch.Tensor]) -> dict[str, torch.Tensor]:
         self.seen += batch[1].tolist()

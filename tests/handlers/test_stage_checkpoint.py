@@ -22,6 +22,8 @@ from monai_nce.handlers import (
     StageCheckpoint,
     StageLog,
     StageProgress,
+    TrainedFor,
+    TrainingFolder,
     WeightsSaver,
     stage_checkpoint,
 )
@@ -51,7 +53,7 @@ def test_a_killed_stage_draws_the_same_and_ends_the_same(tmp_path, whole, kill_a
     Stage(tmp_path, EPOCHS, kill_after=kill_after, minutes=0).run_until_killed()
     resumed = Stage(tmp_path, EPOCHS, resume=True).run()
     assert resumed.seen == whole.seen[2 * kill_after :]
-    assert resumed.validated == whole.validated[kill_after // 4 :]
+    assert resumed.validated == whole.validated[2 * (kill_after // 4) :]
     assert resumed.ends_like(whole)
 
 
@@ -168,12 +170,49 @@ def test_a_signal_ends_the_iteration_saves_and_stops(tmp_path, whole, number, it
     assert resumed.seen == whole.seen[2 * iteration :] and resumed.ends_like(whole)
 
 
-def test_a_signal_in_the_validation_waits_for_its_end(tmp_path, whole):
+@pytest.mark.parametrize("patient", [1, 3])
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("epoch", [2, EPOCHS])
+def test_a_signal_in_a_validation_ends_it_and_it_is_done_again(tmp_path, whole, epoch, number, patient):
+    """Even twice; what was done before it is not done again."""
+
+    def stopped(stage: Stage) -> Stage:
+        def signal_myself(engine: Engine) -> None:
+            if (engine.state.epoch, engine.state.iteration) == (epoch, patient):
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        stage.validators[number].add_event_handler(Events.ITERATION_STARTED, signal_myself)
+        with pytest.raises(SystemExit) as error:
+            stage.run()
+        assert error.value.code == 128 + signal.SIGTERM
+        assert stage.validators[number].state.iteration == patient
+        return stage
+
+    done = 2 * (epoch - 1) + number
+    assert stopped(Stage(tmp_path, EPOCHS)).validated == whole.validated[:done]
+    assert iterations_saved(tmp_path)[-1] == 4 * epoch
+    assert stopped(Stage(tmp_path, EPOCHS, resume=True)).validated == []
+    resumed = Stage(tmp_path, EPOCHS, resume=True).run()
+    assert resumed.validated == whole.validated[done:] and resumed.seen == whole.seen[8 * epoch :]
+    assert resumed.ends_like(whole)
+
+
+def test_a_signal_before_the_validations_leaves_them_to_the_resumed_training(tmp_path, whole):
+    stage = stop(Stage(tmp_path, EPOCHS), 8)
+    with pytest.raises(SystemExit):
+        stage.run()
+    assert stage.validated == whole.validated[:2] and not stage.validators[0].state.iteration
+    resumed = Stage(tmp_path, EPOCHS, resume=True).run()
+    assert resumed.validated == whole.validated[2:] and resumed.ends_like(whole)
+
+
+def test_a_signal_after_the_validations_leaves_nothing_to_be_done_again(tmp_path, whole):
     stage = stop(Stage(tmp_path, EPOCHS), 2, event=Events.EPOCH_COMPLETED)
     with pytest.raises(SystemExit):
         stage.run()
-    assert stage.validated == [1, 2] and iterations_saved(tmp_path)[-1] == 8
-    assert Stage(tmp_path, EPOCHS, resume=True).run().ends_like(whole)
+    assert stage.validated == whole.validated[:4] and iterations_saved(tmp_path)[-1] == 8
+    resumed = Stage(tmp_path, EPOCHS, resume=True).run()
+    assert resumed.validated == whole.validated[4:] and resumed.ends_like(whole)
 
 
 def test_a_signal_after_the_last_save_still_stops_what_follows(tmp_path):
@@ -312,6 +351,13 @@ def test_checkpoints_that_cannot_be_gone_on_from(tmp_path):
     rewrite(tmp_path, objects={**good["objects"], "network": nn.Linear(5, 5).state_dict()})
     with pytest.raises(InputError, match="network was saved from another network"):
         Stage(tmp_path, 2, resume=True).run()
+
+    ct = TrainedFor("NECT", "CECT", 50, 300)
+    rewrite(tmp_path, objects=good["objects"], trained_for=ct.plain())
+    Stage(tmp_path, 1, resume=True, training=TrainingFolder(trained_for=ct)).run()
+    with pytest.raises(InputError, match="window of level 50 and width 300, not .* 50 and width 400: give --window"):
+        other = TrainedFor("NECT", "CECT", 50, 400)
+        Stage(tmp_path, 2, resume=True, training=TrainingFolder(trained_for=other)).run()
 
     for file in CheckpointFolder(tmp_path).files():
         file.write_bytes(b"")

@@ -8,6 +8,7 @@ from torch import nn
 
 from monai_nce.errors import InputError
 from monai_nce.inferers import SliceStackInferer
+from monai_nce.inferers.slice_stack_inferer import run_batches
 from monai_nce.networks import Generator
 
 AFFINE = torch.tensor([[-0.7, 0, 0, 10], [0, 0.8, 0.1, -20], [0, 0, 5, 30], [0, 0, 0, 1]], dtype=torch.float64)
@@ -271,3 +272,19 @@ def test_what_two_stacks_predict_at_the_end_is_averaged():
 def test_a_stride_that_leaves_slices_out(stride):
     with pytest.raises(InputError, match=rf"stride in 1\.\.\.3, the slices of a stack, but got {stride}"):
         SliceStackInferer(stride=stride)
+
+
+def test_workers_have_the_threads_that_the_backend_asks_for():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        seen = list(run_batches(lambda batch: torch.tensor(torch.get_num_threads()), range(6), workers=2, threads=2))
+        assert seen == [2] * 6
+        assert torch.get_num_threads() == 4
+        running = run_batches(lambda batch: torch.zeros(1), range(6), workers=2)
+        next(running)
+        assert torch.get_num_threads() == 1, "the caller's threads would spin beside the workers"
+        running.close()
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)

@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn import functional
 
 from monai_nce.networks import Generator
-from monai_nce.networks.inference_generator import CentredConv2d, FusedConv2d, UpsampledHead, _body, input_means
+from monai_nce.networks.inference_generator import CentredConv2d, FusedConv2d, UpsampledHead
+from monai_nce.networks.input_means import _body
 
 
 def trained(**settings) -> Generator:
@@ -170,22 +171,6 @@ def test_what_is_stored_in_a_short_format_lies_around_zero():
         # before or after the upsampling is not quite the same, and means have eight bits
         limit = 0.2 if name == "head" else 0.05
         assert body.mean(dim=1).abs().max() < limit, name
-
-
-def test_the_body_that_offsets_are_learnt_from():
-    body = _body(64)
-    assert body.shape == (1, 1, 256, 256) and _body(96).shape == (1, 1, 288, 288)
-    assert body.unique().tolist() == pytest.approx([-1.0, -0.2])
-    assert float((body > -0.9).float().mean()) == pytest.approx(torch.pi / 4 * 0.6 * 0.8, abs=1e-3)
-    assert torch.equal(body, body.flip(2)) and torch.equal(body, body.flip(3))
-
-
-def test_means_have_the_names_of_what_they_go_into():
-    means = input_means(trained(channels=(8, 4), hidden_channels=4, num_groups=2))
-    assert sorted(means) == sorted(
-        ["head"] + [f"blocks.{i}{part}" for i in range(2) for part in ("", ".conv_2", ".spade_1.norm", ".spade_2.norm")]
-    )
-    assert all(mean.isfinite().all() and (mean != 0).any() for mean in means.values())
 
 
 def test_gradients_are_not_for_this_network():
