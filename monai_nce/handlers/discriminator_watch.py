@@ -52,14 +52,6 @@ class DiscriminatorWatch:
         """Args: engine: the stage's trainer."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
-    def state_dict(self) -> dict[str, Any]:
-        """The running mean and what was said, for a checkpoint."""
-        return {"mean": self._mean, "seen": self._seen, "said": sorted(self._said)}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Args: state_dict: as :meth:`state_dict` gives it."""
-        self._mean, self._seen, self._said = state_dict["mean"], state_dict["seen"], set(state_dict["said"])
-
     def __call__(self, engine: Engine) -> None:
         state: Any = engine.state
         if getattr(state, "rank", 0) != 0:
@@ -69,7 +61,7 @@ class DiscriminatorWatch:
         self._seen += 1
         # a plain mean at first, then one that forgets
         share = 1 / min(self._seen, self.iterations)
-        self._mean = accuracy if self._mean is None else torch.lerp(self._mean.to(accuracy.device), accuracy, share)
+        self._mean = accuracy if self._mean is None else torch.lerp(self._mean, accuracy, share)
         if self._seen < self.iterations or self._seen % LOOK_EVERY:
             return
         mean = float(self._mean)

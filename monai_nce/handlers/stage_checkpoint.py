@@ -124,10 +124,12 @@ class StageCheckpoint:
             self._catch_up(engine, content)
 
     def _catch_up(self, engine: Engine, content: Mapping[str, Any]) -> None:
-        """Do the validations that the checkpoint lacks."""
-        self.validation.catch_up(content.get("missing_validations", []), engine.state.epoch)
+        """Do the validations that the checkpoint lacks, and save what came of them."""
+        if missing := content.get("missing_validations"):
+            self.validation.catch_up(missing, engine.state.epoch)
+            self._save(engine)
         (stop,) = agree(self.signals.received)
-        if stop:  # the checkpoint is as good as before
+        if stop:
             self._stop(engine, stop)
 
     def _end_iteration(self, engine: Engine) -> None:
@@ -212,8 +214,9 @@ class StageCheckpoint:
                 f"{path}: made with {_words(made_with)} but here are {_words(here)}: other patients, batch size or "
                 "number of processes"
             )
-        if self.training.trained_for is not None:
-            self.training.trained_for.check(content.get("trained_for"), path, "train in a new folder")
+        trained_for, said = self.training.trained_for, content.get("trained_for") or {}
+        if trained_for is not None and (wrong := trained_for.differences(said)):
+            raise InputError(f"{trained_for.words(path, said, wrong)}: train in a new folder")
         for key, value in self.objects.items():
             try:
                 value.load_state_dict(objects[key])

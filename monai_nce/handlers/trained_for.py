@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -18,6 +18,12 @@ __all__ = ["TrainedFor"]
 
 ALIKE = 0.01  # spacings that differ by a smaller share are one
 KEY = "trained_for"
+PAIRS = {"source": "target", "window_level": "window_width"}  # said together
+TEMPLATES = {
+    "source": "{source} to {target}",
+    "window_level": "a window of level {window_level} and width {window_width}",
+    "spacing": "pixels of {spacing} mm",
+}
 
 
 @dataclass(frozen=True)
@@ -55,36 +61,36 @@ class TrainedFor:
         weights._metadata[""][KEY] = self.plain()  # type: ignore[attr-defined]
 
     def check_weights(self, weights: Mapping[str, torch.Tensor], path: str | PathLike[str]) -> None:
-        """As :meth:`check`, with what the file of some weights says; it need not say anything."""
-        self.check(getattr(weights, "_metadata", {}).get("", {}).get(KEY), path, "choose other weights")
-
-    def check(self, said: Mapping[str, Any] | None, path: str | PathLike[str], otherwise: str) -> None:
-        """Refuse what was trained for something else.
+        """Refuse weights that were trained for something else. Those that do not say what for are taken.
 
         Args:
-            said: :meth:`plain` of then; None is taken for the same.
-            path: of the file that says so.
-            otherwise: what to do if the flags that go with the file are not meant.
+            weights: from the file.
+            path: of the file.
 
         Raises:
-            InputError: naming both, and those flags.
+            InputError: naming both, and the flags that go with the weights.
         """
-        for what, names in (
-            ("{} to {}", ("source", "target")),
-            ("a window of level {:g} and width {:g}", ("window_level", "window_width")),
-            ("pixels of {:g} mm", ("spacing",)),
-        ):
-            ours = [getattr(self, name) for name in names]
-            theirs = ours if said is None else [said[name] for name in names]
-            if None not in (*theirs, *ours) and not all(map(_alike, names, theirs, ours)):
-                flags = " ".join(
-                    f"--{name}{'_name' if isinstance(value, str) else ''} {value}"
-                    for name, value in zip(names, theirs, strict=True)
-                )
-                raise InputError(
-                    f"{path}: trained for {what.format(*theirs)}, not for {what.format(*ours)}: give {flags}, or "
-                    f"{otherwise}"
-                )
+        said = getattr(weights, "_metadata", {}).get("", {}).get(KEY, {})
+        if wrong := self.differences(said):
+            # other names for the domains would only hide what the network does
+            flags = " ".join(f"--{name} {said[name]}" for name in wrong if name not in ("source", "target"))
+            raise InputError(f"{self.words(path, said, wrong)}: choose other weights{flags and f', or give {flags}'}")
+
+    def differences(self, said: Mapping[str, Any]) -> list[str]:
+        """What is not the same.
+
+        Args:
+            said: :meth:`plain` of then; what it lacks is taken for the same.
+        """
+        here = self.plain()
+        known = [name for name in here if None not in (here[name], said.get(name))]
+        return [name for name in known if not _alike(name, said[name], here[name])]
+
+    def words(self, path: str | PathLike[str], said: Mapping[str, Any], wrong: Sequence[str]) -> str:
+        """The beginning of a message about ``differences``."""
+        parts = [template for name, template in TEMPLATES.items() if name in wrong or PAIRS.get(name) in wrong]
+        theirs, ours = (" and ".join(parts).format(**values) for values in (said, self.plain()))
+        return f"{path}: trained for {theirs}, not for {ours}"
 
 
 def _alike(name: str, one: Any, other: Any) -> bool:

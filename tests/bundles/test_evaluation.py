@@ -65,7 +65,7 @@ def test_weights_of_another_window_are_refused_and_nothing_is_written(evaluate, 
     torch.save(weights, identity_weights)
     with pytest.raises(RuntimeError) as caught:
         evaluate(window_width=400)
-    message = "trained for a window of level 50 and width 300, not for a window of level 50 and width 400: give --"
+    message = "trained for a window of level 50 and width 300, not for a window of level 50 and width 400: choo"
     assert message in str(find_input_error(caught.value))
     assert not (Path(tiny["output_dir"]) / "metrics.json").exists()
     evaluate()

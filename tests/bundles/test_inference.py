@@ -149,10 +149,10 @@ def test_settings_that_cannot_be_are_refused_in_one_line(infer, checkpoint, tmp_
 @pytest.mark.parametrize(
     ("flag", "said"),
     [
-        ({"checkpoint": "bundles/nce/models/auxiliary.pt"}, "trained for CECT to NECT, not for NECT to CECT: give --"),
+        ({"checkpoint": "bundles/nce/models/auxiliary.pt"}, "trained for CECT to NECT, not for NECT to CECT: choose o"),
         ({"window_width": 400}, "trained for a window of level 50 and width 300, not for a window of level 50 and wid"),
-        ({"spacing": 1.3333}, "trained for pixels of 2.6667 mm, not for pixels of 1.3333 mm: give --spacing 2.6667"),
-        ({"source_name": "T2", "target_name": "PD"}, "trained for NECT to CECT, not for T2 to PD: give --source_name"),
+        ({"spacing": 1.3333}, "trained for pixels of 2.6667 mm, not for pixels of 1.3333 mm: choose oth"),
+        ({"source_name": "T2", "target_name": "PD"}, "trained for NECT to CECT, not for T2 to PD: choose other w"),
     ],
 )
 def test_the_shipped_weights_are_refused_for_what_they_were_not_trained_for(infer, tmp_path, flag, said):

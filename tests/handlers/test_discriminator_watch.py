@@ -57,22 +57,3 @@ def test_chance_of_two_classes(capsys: pytest.CaptureFixture) -> None:
 
 def test_rank_0_alone_warns(capsys: pytest.CaptureFixture) -> None:
     assert warnings_of([1.0] * 400, capsys, rank=1) == []
-
-
-def test_a_resumed_watch_knows_what_it_has_seen_and_said(capsys: pytest.CaptureFixture) -> None:
-    def watch(accuracies: list[float], state: dict[str, Any] | None = None) -> tuple[dict[str, Any], int]:
-        watch = DiscriminatorWatch("stage 1")
-        if state is not None:
-            watch.load_state_dict(state)
-        engine = Engine(lambda engine, accuracy: [{"discriminator_accuracy": torch.tensor(accuracy)}])
-        watch.attach(engine)
-        engine.run(accuracies)
-        return watch.state_dict(), len(capsys.readouterr().err.splitlines())
-
-    at_once, said = watch([1.0] * 150 + [0.9] * 250)
-    assert said == 1
-    before, said = watch([1.0] * 150)
-    assert said == 0
-    after, said = watch([0.9] * 250, before)
-    assert said == 1 and after == at_once
-    assert watch([0.9] * 250, after)[1] == 0

@@ -192,9 +192,11 @@ def test_a_signal_in_a_validation_ends_it_and_it_is_done_again(tmp_path, whole, 
     assert stopped(Stage(tmp_path, EPOCHS)).validated == whole.validated[:done]
     assert iterations_saved(tmp_path)[-1] == 4 * epoch
     assert stopped(Stage(tmp_path, EPOCHS, resume=True)).validated == []
+    assert CheckpointFolder(tmp_path).load()[1]["missing_validations"] == ([0, 1] if number == 0 else [1])
     resumed = Stage(tmp_path, EPOCHS, resume=True).run()
     assert resumed.validated == whole.validated[done:] and resumed.seen == whole.seen[8 * epoch :]
     assert resumed.ends_like(whole)
+    assert Stage(tmp_path, EPOCHS, resume=True).run().validated == []  # even if it was the last one
 
 
 def test_a_signal_before_the_validations_leaves_them_to_the_resumed_training(tmp_path, whole):
@@ -355,7 +357,7 @@ def test_checkpoints_that_cannot_be_gone_on_from(tmp_path):
     ct = TrainedFor("NECT", "CECT", 50, 300)
     rewrite(tmp_path, objects=good["objects"], trained_for=ct.plain())
     Stage(tmp_path, 1, resume=True, training=TrainingFolder(trained_for=ct)).run()
-    with pytest.raises(InputError, match="window of level 50 and width 300, not .* 50 and width 400: give --window"):
+    with pytest.raises(InputError, match="window of level 50 and width 300, not .* 50 and width 400: train in"):
         other = TrainedFor("NECT", "CECT", 50, 400)
         Stage(tmp_path, 2, resume=True, training=TrainingFolder(trained_for=other)).run()
 

@@ -46,30 +46,27 @@ def test_what_is_the_same_is_taken(changed, network, tmp_path):
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        (
-            CT.reversed(),
-            "trained for NECT to CECT, not for CECT to NECT: give --source_name NECT --target_name CECT, or choose "
-            "other weights",
-        ),
-        (
-            TrainedFor("T2", "PD", 50, 300),
-            "trained for NECT to CECT, not for T2 to PD: give --source_name NECT --target_name CECT, or choose other "
-            "weights",
-        ),
+        (CT.reversed(), "trained for NECT to CECT, not for CECT to NECT: choose other weights"),
         (
             dataclasses.replace(CT, window_level=40, window_width=400),
-            "trained for a window of level 50 and width 300, not for a window of level 40 and width 400: give "
-            "--window_level 50 --window_width 300, or choose other weights",
+            "trained for a window of level 50 and width 300, not for a window of level 40 and width 400: choose other "
+            "weights, or give --window_level 50 --window_width 300",
         ),
         (
             dataclasses.replace(CT, window_width=301),
-            "trained for a window of level 50 and width 300, not for a window of level 50 and width 301: give "
-            "--window_level 50 --window_width 300, or choose other weights",
+            "trained for a window of level 50 and width 300, not for a window of level 50 and width 301: choose other "
+            "weights, or give --window_width 300",
         ),
         (
             dataclasses.replace(CT, spacing=2.6667),
-            "trained for pixels of 1.3333 mm, not for pixels of 2.6667 mm: give --spacing 1.3333, or choose other "
-            "weights",
+            "trained for pixels of 1.3333 mm, not for pixels of 2.6667 mm: choose other weights, or give --spacing "
+            "1.3333",
+        ),
+        (
+            TrainedFor("NECT", "PD", 500, 1000, 2.6667),
+            "trained for NECT to CECT and a window of level 50 and width 300 and pixels of 1.3333 mm, not for NECT to "
+            "PD and a window of level 500 and width 1000 and pixels of 2.6667 mm: choose other weights, or give "
+            "--window_level 50 --window_width 300 --spacing 1.3333",
         ),
     ],
 )
@@ -107,6 +104,11 @@ def test_weights_that_do_not_say_are_taken(by, network, tmp_path):
 def test_one_that_was_loaded_can_be_saved_for_something_else(network, tmp_path):
     load_weights(network, saved(network, tmp_path / "model.pt", CT), CT)
     load_weights(network, saved(network, tmp_path / "model.pt", CT.reversed()), CT.reversed())
+
+
+def test_what_a_file_does_not_say_is_taken_for_the_same():
+    assert CT.differences({}) == [] == CT.differences({"source": "NECT", "spacing": None})
+    assert CT.differences({"target": "PD", "window_width": 300}) == ["target"]
 
 
 def test_plain_is_what_json_can_hold():
