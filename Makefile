@@ -62,6 +62,7 @@ test-all: lint  ## lint and every test
 
 lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 
 clean:  ## remove caches, build outputs and runs/demo; keep .venv and other runs

@@ -47,7 +47,7 @@ class BSplineRegistration:
         self.window = WindowHU(window_level, window_width)
         self.seed = seed
         if not hasattr(itk, "ElastixRegistrationMethod"):
-            raise InputError("--method bspline needs elastix; install it with: pip install -e \".[registration]\"")
+            raise InputError('--method bspline needs elastix; install it with: pip install -e ".[registration]"')
 
     def fit(self, pairs: Sequence[tuple[np.ndarray, np.ndarray, Sequence[float]]]) -> None:
         """Nothing is learnt: each pair is optimised by itself."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sized
 
 import numpy as np
-import torch.distributed as dist
 from torch.utils.data import DistributedSampler
 
 from monai_nce.errors import InputError
+from monai_nce.process_group import rank_and_count
 
 __all__ = ["EpochIndex", "EpochSampler"]
 
@@ -51,13 +51,13 @@ class EpochSampler(DistributedSampler):
         self._skipped = 0
 
     def __len__(self) -> int:
-        items, processes = len(self.dataset), _processes()[1]  # type: ignore[arg-type]
+        items, processes = len(self.dataset), rank_and_count()[1]  # type: ignore[arg-type]
         if items < processes:
             raise InputError(f"expected at least one slice stack per process but got {items} for {processes} processes")
         return items // processes
 
     def __iter__(self) -> Iterator[EpochIndex]:
-        rank, processes = _processes()
+        rank, processes = rank_and_count()
         # sorted by raw random bits, which NumPy promises not to change between versions, unlike its permutations
         keys = np.random.PCG64([self.seed, self.epoch]).random_raw(len(self.dataset))  # type: ignore[arg-type]
         order = np.argsort(keys, kind="stable")[: len(self) * processes]
@@ -71,10 +71,3 @@ class EpochSampler(DistributedSampler):
             items: batches seen in the epoch, times the batch size.
         """
         self._skipped = items
-
-
-def _processes() -> tuple[int, int]:
-    """Rank and number of processes."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1

@@ -217,9 +217,7 @@ class DatasetWriter:
     def volume_paths(self) -> dict[str, dict[str, Path]]:
         """Where the volumes of the patients lie by role until the data set is closed, sorted by patient."""
         items = sorted((item for part in self._items.values() for item in part), key=lambda item: item["patient"])
-        return {
-            item["patient"]: {role: self._staging / item[role] for role in ROLES if role in item} for item in items
-        }
+        return {item["patient"]: {role: self._staging / item[role] for role in ROLES if role in item} for item in items}
 
     def sheet(self) -> Path:
         """The path to write the next page of the contact sheet to; it takes its place with the data set."""

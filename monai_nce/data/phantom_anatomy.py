@@ -271,4 +271,3 @@ class Anatomy:
             distance = np.where(inside, distance, 50)
             hu = self.values.nect[organ] + lesion.contrast
             canvas.paint_hu(lesion.label, distance, hu, lesion.enhancement, box)
-

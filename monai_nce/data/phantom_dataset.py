@@ -7,7 +7,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import torch.distributed as dist
 from tqdm import tqdm
 
 from monai_nce.data.datalist import read_datalist_file
@@ -15,6 +14,7 @@ from monai_nce.data.layout import DATALIST, DatasetWriter
 from monai_nce.data.phantom import LABELS, make_phantom_patient
 from monai_nce.data.splits import split_patients
 from monai_nce.errors import InputError
+from monai_nce.process_group import rank_and_count
 
 __all__ = ["GENERATOR_VERSION", "ensure_phantom_dataset", "write_phantom_dataset"]
 
@@ -98,7 +98,7 @@ def ensure_phantom_dataset(
         InputError: if another data set lies there, or a phantom of other parameters.
     """
     folder = Path(dataset_dir)
-    if dist.is_available() and dist.is_initialized() and dist.get_rank() != 0:
+    if rank_and_count()[0] != 0:
         while not (folder / DATALIST).exists():
             time.sleep(LOOK_EVERY_S)
     elif not (folder / DATALIST).exists():

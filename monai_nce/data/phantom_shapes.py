@@ -194,7 +194,12 @@ def smooth_curve(points: Array, step: float) -> Array:
         count = max(1, round(float(np.linalg.norm((end - start)[:3])) / step))
         t = (np.arange(1, count + 1) / count)[:, None]
         pieces.append(
-            0.5 * (2 * start + (end - before) * t + (2 * before - 5 * start + 4 * end - after) * t**2
-                   + (3 * start - 3 * end + after - before) * t**3)
+            0.5
+            * (
+                2 * start
+                + (end - before) * t
+                + (2 * before - 5 * start + 4 * end - after) * t**2
+                + (3 * start - 3 * end + after - before) * t**3
+            )
         )
     return np.vstack(pieces)

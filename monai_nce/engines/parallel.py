@@ -10,6 +10,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from monai_nce.process_group import rank_and_count
+
 from .compiled import compiled
 
 __all__ = ["bare", "end_processes", "mean_over_ranks", "parallel"]
@@ -88,8 +90,9 @@ def mean_over_ranks(values: Mapping[str, torch.Tensor]) -> dict[str, torch.Tenso
         The averages, detached; in a single process the values themselves, detached.
     """
     detached = {name: value.detach() for name, value in values.items()}
-    if not (dist.is_available() and dist.is_initialized()):
+    count = rank_and_count()[1]
+    if count == 1:
         return detached
     together = torch.stack([value.float() for value in detached.values()])
     dist.all_reduce(together)
-    return dict(zip(detached, together / dist.get_world_size(), strict=True))
+    return dict(zip(detached, together / count, strict=True))

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.distributed as dist
+
+from monai_nce.process_group import rank_and_count
 
 __all__ = ["ValidationShare"]
 
@@ -26,8 +27,8 @@ class ValidationShare:
     """
 
     def __init__(self, items: Sequence[Any]) -> None:
-        several = dist.is_available() and dist.is_initialized()
-        own = list(items)[dist.get_rank() :: dist.get_world_size()] if several else list(items)
+        rank, count = rank_and_count()
+        own = list(items)[rank::count]
         self._counts = bool(own)
         self.items = own or list(items[:1])
 

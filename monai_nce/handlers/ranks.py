@@ -10,6 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from monai_nce.process_group import rank_and_count
+
 __all__ = ["agree", "gather", "is_first_rank", "process_count", "share", "share_buffers"]
 
 Thing = TypeVar("Thing")
@@ -19,12 +21,12 @@ _groups: weakref.WeakKeyDictionary[dist.ProcessGroup, dist.ProcessGroup] = weakr
 
 def is_first_rank() -> bool:
     """Whether this process writes and prints; the only process does."""
-    return not _several() or dist.get_rank() == 0
+    return rank_and_count()[0] == 0
 
 
 def process_count() -> int:
     """How many processes share the training."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return rank_and_count()[1]
 
 
 def agree(*values: int) -> list[int]:

@@ -76,9 +76,7 @@ class WeightsLoader:
         trained_for: what they are wanted for; None takes them whatever it was.
     """
 
-    def __init__(
-        self, network: nn.Module, path: str | PathLike[str], trained_for: TrainedFor | None = None
-    ) -> None:
+    def __init__(self, network: nn.Module, path: str | PathLike[str], trained_for: TrainedFor | None = None) -> None:
         self.network = network
         self.path = path
         self.trained_for = trained_for

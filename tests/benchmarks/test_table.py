@@ -78,7 +78,7 @@ def test_order_and_the_papers_columns():
 
 
 def test_the_papers_own_order_is_as_in_its_text():
-    """"our models outperform the baselines for all metrics except MSE when k is 0.05" (section 4.4.2)."""
+    """ "our models outperform the baselines for all metrics except MSE when k is 0.05" (section 4.4.2)."""
     for k, methods in {None: PAPER_CT, **PAPER_IXI}.items():
         for metric_index, better in ((0, min), (1, max)):
             best = better(methods, key=lambda name: methods[name][metric_index])

@@ -36,7 +36,6 @@ def overlays_of(method: str) -> tuple[str, ...]:
     return () if method == "separate" else LAID_OVER.get(method, (method,))
 
 
-
 def workflow(bundle: Path, overrides: dict, method: str, *overlays: str, run_id: str = "training") -> ConfigWorkflow:
     configs = [str(bundle / "configs" / f"{name}.json") for name in ("train", *overlays_of(method), *overlays)]
     made = ConfigWorkflow(config_file=configs, workflow_type="train", logging_file=False, run_id=run_id, **overrides)

@@ -29,9 +29,9 @@ def test_every_stage_trains_in_the_configured_precision_and_validates_in_fp32(bu
         for module in get(name).modules():
             if isinstance(module, nn.Conv2d):
                 module.register_forward_hook(
-                    lambda m, x, y: types.setdefault(
-                        "training" if torch.is_grad_enabled() else "other", set()
-                    ).add(y.dtype)
+                    lambda m, x, y: types.setdefault("training" if torch.is_grad_enabled() else "other", set()).add(
+                        y.dtype
+                    )
                 )
     for stage in STAGES[scheme]:
         types.clear()

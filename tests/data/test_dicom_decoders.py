@@ -135,9 +135,7 @@ def test_every_plugin_is_one_that_the_extra_installs(tmp_path: Path) -> None:
         decoder_of(tmp_path, UID("1.2.840.10008.1.2.4.100"))
 
 
-def test_a_missing_decoder_is_named(
-    write_coded: Coded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_decoder_is_named(write_coded: Coded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_coded(tmp_path, JPEGLossless)
     monkeypatch.setattr(get_decoder(JPEGLossless), "_available", {})
     with pytest.raises(InputError, match=r"no decoder for JPEG Lossless.*pip install monai-nce\[dicom\]"):

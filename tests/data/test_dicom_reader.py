@@ -175,9 +175,7 @@ def test_bad_series_are_refused(edit: Any, message: str, write_series: Series, t
 
 
 @pytest.mark.parametrize("degrees", [1, -20, 30])
-def test_a_gantry_tilt_is_kept_as_a_shear(
-    degrees: float, write_series: Series, hu: np.ndarray, tmp_path: Path
-) -> None:
+def test_a_gantry_tilt_is_kept_as_a_shear(degrees: float, write_series: Series, hu: np.ndarray, tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=rf"a gantry tilt of {abs(degrees)}\.0°; the affine keeps it"):
         volume, affine = read_dicom(write_series(tmp_path, tilt(degrees)))
     np.testing.assert_array_equal(volume, hu)

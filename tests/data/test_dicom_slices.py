@@ -79,9 +79,7 @@ def write_enhanced(hu: np.ndarray) -> Write:
         dataset.PerFrameFunctionalGroupsSequence = [
             item(
                 PlanePositionSequence=[item(ImagePositionPatient=[-10, -20, 30 + 2.5 * k])],
-                PixelValueTransformationSequence=[
-                    item(RescaleSlope=1, RescaleIntercept=-1024 - k, RescaleType="HU")
-                ],
+                PixelValueTransformationSequence=[item(RescaleSlope=1, RescaleIntercept=-1024 - k, RescaleType="HU")],
                 FrameContentSequence=[item(DimensionIndexValues=[k + 1])],
             )
             for k in ORDER

@@ -77,9 +77,7 @@ def test_series_that_share_a_folder(tmp_path: Path, write_series: Callable[..., 
     ]
 
 
-def test_contrast_is_warned_of_and_a_synthetic_image_refused(
-    tmp_path: Path, write_series: Callable[..., Path]
-) -> None:
+def test_contrast_is_warned_of_and_a_synthetic_image_refused(tmp_path: Path, write_series: Callable[..., Path]) -> None:
     def described(text: str, synthetic: str = "NO") -> Callable[[int, Any], None]:
         def edit(index: int, dataset: Any) -> None:
             dataset.SeriesDescription, dataset.SyntheticData = text, synthetic

@@ -68,9 +68,7 @@ def test_workers_leave_the_garbage_of_their_parent_alone() -> None:
     gc.disable()
     try:
         Fatal()
-        loader = DataLoader(
-            Collecting(), num_workers=1, multiprocessing_context="fork", worker_init_fn=outlast_signals
-        )
+        loader = DataLoader(Collecting(), num_workers=1, multiprocessing_context="fork", worker_init_fn=outlast_signals)
         assert [int(value) for value in loader] == [0, 1, 2, 3]
     finally:
         gc.enable()

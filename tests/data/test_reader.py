@@ -187,7 +187,6 @@ def test_find_volumes(write_series: Series, tmp_path: Path) -> None:
     write_series(dicom / "2")
     write_series(dicom / "1")
 
-
     def paths(path: Path) -> list[Path]:
         return [volume.path for volume in find_volumes(path)]
 

@@ -67,9 +67,10 @@ def test_a_gantry_tilt_is_carried_through(degrees: float) -> None:
     affine[1:3, 1] = -0.8 * np.cos(np.radians(degrees)), 0.8 * np.sin(np.radians(degrees))
 
     def values(grid: Grid) -> np.ndarray:
-        x, y, z = np.einsum("ij,jxyz->ixyz", grid.affine[:3, :3], np.indices(grid.shape)) + grid.affine[
-            :3, 3, None, None, None
-        ]
+        x, y, z = (
+            np.einsum("ij,jxyz->ixyz", grid.affine[:3, :3], np.indices(grid.shape))
+            + grid.affine[:3, 3, None, None, None]
+        )
         return x - 2 * y + 3 * z
 
     tilted = Grid((100, 80, 12), affine)

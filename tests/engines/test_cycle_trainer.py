@@ -152,9 +152,7 @@ def test_which_networks_each_loss_reaches(kit, batch, kept, reached, precision):
         domain = next(key for key in ("source", "target") if torch.equal(target, batch[key]))
         return share(f"cycle, {domain}") * made.rec(pred, target)
 
-    make_trainer(
-        made, batch, adversarial_loss=adversarial, cycle_loss=cycle, precision=Precision(precision)
-    ).run()
+    make_trainer(made, batch, adversarial_loss=adversarial, cycle_loss=cycle, precision=Precision(precision)).run()
     assert len(met) == 8 and met >= {kept} - {"nothing"}
     gradients = {name: [p.grad for p in getattr(made, name).parameters()] for name in NETWORKS}
     assert {name for name in NETWORKS if any(g is not None and g.any() for g in gradients[name])} == reached

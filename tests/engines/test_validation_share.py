@@ -29,9 +29,7 @@ def errors(share: ValidationShare) -> list[float]:
         torch.device("cpu"),
         torch.utils.data.DataLoader(share.items, batch_size=1),
         torch.nn.Identity(),
-        key_val_metric={
-            "val_mse": MeanSquaredError(output_transform=share.counted(from_engine(["pred", "label"])))
-        },
+        key_val_metric={"val_mse": MeanSquaredError(output_transform=share.counted(from_engine(["pred", "label"])))},
     )
     evaluator.run()
     return evaluator.state.metric_details["val_mse"].flatten().tolist()

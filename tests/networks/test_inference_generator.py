@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional
 
 from monai_nce.networks import Generator
-from monai_nce.networks.inference_generator import CentredConv2d, FusedConv2d, UpsampledHead
-from monai_nce.networks.input_means import _body
+from monai_nce.networks.inference_generator import CentredConv2d, FusedConv2d, InferenceGenerator, UpsampledHead
+from monai_nce.networks.input_means import _body, input_means
 
 
 def trained(**settings) -> Generator:
@@ -39,6 +39,19 @@ def test_computes_what_the_generator_computes(channels, residual):
         x = torch.rand(2, 3, height, width) * 2 - 1
         with torch.no_grad():
             torch.testing.assert_close(net.for_inference()(x), net(x), atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_means_give_the_same_function_if_each_group_has_one(seed):
+    torch.manual_seed(seed)
+    net = trained(channels=(8, 6, 4), hidden_channels=6, num_groups=2)
+    means = {name: torch.randn_like(mean) * 3 for name, mean in input_means(net).items()}
+    for name, mean in means.items():
+        if name.endswith(".norm"):
+            mean.copy_(mean.unflatten(0, (2, -1)).mean(dim=1, keepdim=True).expand(2, len(mean) // 2).flatten())
+    x = torch.rand(2, 3, 16, 24) * 2 - 1
+    with torch.no_grad():
+        torch.testing.assert_close(InferenceGenerator(net, torch.float32, means)(x), net(x), atol=5e-5, rtol=0)
 
 
 @given(
