@@ -6,15 +6,7 @@ from torch import nn
 
 from benchmarks.training import matmul_peak, measure_compile, measure_training
 from monai_nce.data import write_phantom_dataset
-
-TINY = {
-    "in_plane_size": 64,
-    "batch_size": 2,
-    "network_def#channels": [8, 8],
-    "network_def#hidden_channels": 8,
-    "discriminator_def#channels": [8, 8],
-    "classifier_def#channels": [4, 4, 8, 8, 8],
-}
+from tests.tiny import TINY
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from monai.bundle import ConfigWorkflow
 
 from monai_nce.data import write_phantom_dataset
+from tests.tiny import TINY
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -34,12 +35,7 @@ def tiny(tiny_dataset: Path, tmp_path: Path) -> dict:
     return {
         "dataset_dir": str(tiny_dataset),
         "output_dir": str(tmp_path / "out"),
-        "in_plane_size": 64,
-        "batch_size": 2,
-        "network_def#channels": [8, 8],
-        "network_def#hidden_channels": 8,
-        "discriminator_def#channels": [8, 8],
-        "classifier_def#channels": [4, 4, 8, 8, 8],
+        **TINY,
         "classify#trainer#max_epochs": 1,
         "stage1#trainer#max_epochs": 1,
         "train#trainer#max_epochs": 1,
