@@ -18,12 +18,12 @@ from nibabel.orientations import io_orientation
 
 from data_prep.geometry import Grid
 from data_prep.phases import enhanced_order
+from monai_nce.data.slice_stack_dataset import ALIKE
 from monai_nce.data.volumes import FoundVolume
 
 __all__ = ["Place", "hours_apart", "is_axial", "rank_pairs", "same_study", "shared_slices", "shift_mm"]
 
 FIELD = 0.25  # how far from the middle the points lie, as a share of the image
-ALIKE = 0.01  # spacings that differ by a smaller share are one
 HALF = 0.5  # of a slice: as far as linear resampling reaches beyond the middle of the outermost
 
 

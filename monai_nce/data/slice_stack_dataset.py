@@ -19,6 +19,8 @@ from monai_nce.transforms import stack_positions
 
 __all__ = ["SliceStackDataset"]
 
+ALIKE = 0.01  # spacings that differ by a smaller share are one
+
 
 class SliceStackDataset(Dataset):
     """Every slice stack of every patient, edges replicated (paper §3.3; decisions 17 and 18).
@@ -91,7 +93,7 @@ class SliceStackDataset(Dataset):
         """Of the pixels in plane, in mm; None where it is not the same to 1 % in all volumes and along both axes."""
         spacings = [spacing for volume in self._volumes.values() for spacing in volume.spacing]
         middle = statistics.median(spacings)
-        return round(middle, 4) if all(abs(spacing / middle - 1) < 0.01 for spacing in spacings) else None
+        return round(middle, 4) if all(abs(spacing / middle - 1) < ALIKE for spacing in spacings) else None
 
     def __len__(self) -> int:
         return len(self._index[self.keys[0]])

@@ -112,20 +112,20 @@ class StageCheckpoint:
         # what starts an epoch's iterator draws a number: from its own generator, since a resumed epoch starts another
         loader.generator = torch.Generator().manual_seed(loader.sampler.seed)
         self.training.take()
-        content = self._load(engine) if self.resume and share(bool(self.folder.files())) else None
-        if content is None:
+        missing = self._load(engine) if self.resume and share(bool(self.folder.files())) else None
+        if missing is None:
             self.folder.begin()
             self.training.begin()
             if self.log is not None:
                 self.log.go_on(0)
         self._saved_at = time.monotonic()
         self.signals.install()
-        if content is not None:
-            self._catch_up(engine, content)
+        if missing is not None:
+            self._catch_up(engine, missing)
 
-    def _catch_up(self, engine: Engine, content: Mapping[str, Any]) -> None:
+    def _catch_up(self, engine: Engine, missing: Sequence[int]) -> None:
         """Do the validations that the checkpoint lacks, and save what came of them."""
-        if missing := content.get("missing_validations"):
+        if missing:
             self.validation.catch_up(missing, engine.state.epoch)
             self._save(engine)
         (stop,) = agree(self.signals.received)
@@ -196,8 +196,8 @@ class StageCheckpoint:
             raise failure
         self._saved_at = time.monotonic()
 
-    def _load(self, engine: Engine) -> Mapping[str, Any] | None:
-        """Go on from the newest checkpoint, and give its content; None where it is another training's."""
+    def _load(self, engine: Engine) -> Sequence[int] | None:
+        """Go on from the newest checkpoint, and tell which validations it lacks; None: it is another training's."""
         path, content = self._read()
         if not self.training.has(content.get("training", "")):
             if is_first_rank():
@@ -227,7 +227,7 @@ class StageCheckpoint:
         if scaler is not None and content["scaler"]:
             scaler.load_state_dict(content["scaler"])
         self._go_on(engine, content, path)
-        return content
+        return content.get("missing_validations", [])
 
     def _read(self) -> tuple[Path, Any]:
         """The newest whole checkpoint, the same on every process."""

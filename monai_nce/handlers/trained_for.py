@@ -12,17 +12,17 @@ from typing import Any
 
 import torch
 
+from monai_nce.data.slice_stack_dataset import ALIKE
 from monai_nce.errors import InputError
 
 __all__ = ["TrainedFor"]
 
-ALIKE = 0.01  # spacings that differ by a smaller share are one
 KEY = "trained_for"
-PAIRS = {"source": "target", "window_level": "window_width"}  # said together
-TEMPLATES = {
-    "source": "{source} to {target}",
-    "window_level": "a window of level {window_level} and width {window_width}",
-    "spacing": "pixels of {spacing} mm",
+DOMAINS = ("source", "target")
+WORDS = {
+    DOMAINS: "{source} to {target}",
+    ("window_level", "window_width"): "a window of level {window_level} and width {window_width}",
+    ("spacing",): "pixels of {spacing} mm",
 }
 
 
@@ -73,7 +73,7 @@ class TrainedFor:
         said = getattr(weights, "_metadata", {}).get("", {}).get(KEY, {})
         if wrong := self.differences(said):
             # other names for the domains would only hide what the network does
-            flags = " ".join(f"--{name} {said[name]}" for name in wrong if name not in ("source", "target"))
+            flags = " ".join(f"--{name} {said[name]}" for name in wrong if name not in DOMAINS)
             raise InputError(f"{self.words(path, said, wrong)}: choose other weights{flags and f', or give {flags}'}")
 
     def differences(self, said: Mapping[str, Any]) -> list[str]:
@@ -88,7 +88,7 @@ class TrainedFor:
 
     def words(self, path: str | PathLike[str], said: Mapping[str, Any], wrong: Sequence[str]) -> str:
         """The beginning of a message about ``differences``."""
-        parts = [template for name, template in TEMPLATES.items() if name in wrong or PAIRS.get(name) in wrong]
+        parts = [part for names, part in WORDS.items() if not set(names).isdisjoint(wrong)]
         theirs, ours = (" and ".join(parts).format(**values) for values in (said, self.plain()))
         return f"{path}: trained for {theirs}, not for {ours}"
 
