@@ -9,9 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["PackedConv2d", "can_pack", "pack_convolutions"]
+__all__ = ["PackedConv2d", "PackedEightBitConv2d", "can_pack", "has_eight_bits", "pack_convolutions"]
 
 MOST_SIZES = 16
+GEOMETRY = ([1, 1], [0, 0], [1, 1])  # stride, padding and dilation of a convolution of bytes
 
 
 class PackedConv2d(nn.Module):
@@ -63,6 +64,42 @@ class PackedConv2d(nn.Module):
         return y if slope is None else functional.leaky_relu(y, slope, inplace=True)
 
 
+class PackedEightBitConv2d(nn.Module):
+    """:class:`~monai_nce.networks.eight_bits.EightBitConv2d` by oneDNN, its weights laid out as in the other class.
+
+    Args:
+        convolution: on a CPU that :func:`has_eight_bits`.
+
+    Shape:
+        - as of the convolution
+    """
+
+    def __init__(self, convolution: nn.Module) -> None:
+        super().__init__()
+        self.weight, self.scale = convolution.get_buffer("weight"), convolution.get_buffer("scale")
+        self.zero_points = torch.zeros(len(self.scale), dtype=torch.int32)
+        self.weight_for = lru_cache(MOST_SIZES)(self._weight_for)
+
+    def _weight_for(self, shape: torch.Size) -> torch.Tensor:
+        return torch.ops.onednn.qconv_prepack(self.weight, self.scale, 1.0, 0, *GEOMETRY, 1, list(shape))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight = self.weight_for(x.shape)
+        scales = (weight, self.scale, self.zero_points, None, *GEOMETRY, 1, 1.0, 0, torch.float32)
+        return torch.ops.onednn.qconv2d_pointwise(x, 1.0, 0, *scales, "none", [], "")
+
+
+def has_eight_bits() -> bool:
+    """Whether this build of PyTorch and this processor compute convolutions of bytes fast and without overflow."""
+    can: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return (
+        # older processors add products of bytes in 16 bits, which overflow
+        any(can.get(name) for name in ("amx_int8", "avx512_vnni", "avx_vnni"))
+        and torch.backends.mkldnn.is_available()
+        and all(hasattr(torch.ops.onednn, name) for name in ("qconv_prepack", "qconv2d_pointwise"))
+    )
+
+
 def can_pack(convolution: nn.Module) -> bool:
     """Whether a module is a convolution that :class:`PackedConv2d` can stand for, in this build of PyTorch."""
     return (
@@ -87,7 +124,7 @@ def _processor_has(dtype: torch.dtype) -> bool:
 
 
 def pack_convolutions(network: nn.Module) -> nn.Module:
-    """Put a :class:`PackedConv2d` in place of every convolution that one can stand for.
+    """Put a packed convolution in place of every convolution that one can stand for.
 
     Args:
         network: changed in place; for inference alone, since the packed weights take no gradient.
@@ -97,6 +134,8 @@ def pack_convolutions(network: nn.Module) -> nn.Module:
     """
     if can_pack(network):
         return PackedConv2d(network)  # type: ignore[arg-type]
+    if getattr(getattr(network, "weight", None), "dtype", None) == torch.int8 and has_eight_bits():
+        return PackedEightBitConv2d(network)
     for name, child in network.named_children():
         setattr(network, name, pack_convolutions(child))
     return network

@@ -18,11 +18,12 @@ from monai_nce.precision import DTYPES, best_precision
 from .onnx_export import exported_network, network_key
 from .onnxruntime_backend import OnnxRuntimeBackend
 from .openvino_backend import OpenVinoBackend
-from .torch_backend import TorchBackend
+from .torch_backend import EIGHT_BITS, TorchBackend, can_use_eight_bits
 
 __all__ = ["BACKENDS", "Backend", "Runtime"]
 
 BACKENDS = ("torch", "onnxruntime", "openvino")
+PRECISIONS = (*DTYPES, EIGHT_BITS)
 EXPORTERS = ("onnx", "onnxscript")
 
 
@@ -47,8 +48,8 @@ class Runtime:
     Args:
         backend: ``torch``, ``onnxruntime`` or ``openvino``; ``auto`` takes OpenVINO on a CPU where it is installed (the
             extra ``openvino``), else PyTorch.
-        precision: ``fp32``, ``bf16`` or ``fp16`` (GPUs alone); ``auto`` takes the short format that the device is fast
-            in, if any.
+        precision: ``fp32``, ``bf16``, ``fp16`` (GPUs alone) or ``int8`` (PyTorch on CPUs alone: half of gamma and beta
+            in 8 bits, all else in the short format that the device is fast in); ``auto`` takes the fastest.
         checkpoint: file of the weights, for the folder and the name of the ONNX file; None, or a folder that cannot be
             written to, puts it in the user's cache folder.
         tolerance: mean absolute difference of intensities that is accepted; 2 over the window's width in HU is 1 HU.
@@ -64,7 +65,7 @@ class Runtime:
         checkpoint: str | PathLike[str] | None = None,
         tolerance: float = 1 / 150,
     ) -> None:
-        for name, value, known in (("backend", backend, BACKENDS), ("precision", precision, tuple(DTYPES))):
+        for name, value, known in (("backend", backend, BACKENDS), ("precision", precision, PRECISIONS)):
             if value not in ("auto", *known):
                 raise InputError(f"{name}: expected auto, {', '.join(known)} but got {value!r}")
         self.backend = backend
@@ -88,49 +89,61 @@ class Runtime:
 
         Raises:
             InputError: when the backend asked for is not installed, cannot run on this device or in this precision, or
-                computes something else than the network. ``auto`` then falls back to PyTorch, with a warning.
+                computes something else than the network. ``auto`` then tries the next, at last PyTorch, with a warning.
         """
         if not isinstance(network, nn.Module):
             raise TypeError(f"expected a network, a torch.nn.Module, but got {type(network).__name__}")
         bare = getattr(network, "module", network)
         state = (batch_size, id(bare), *((value.data_ptr(), value._version) for value in bare.state_dict().values()))
         if self._ready is None or state != self._state:
-            chosen = self._choose(stacks.device.type)
+            choices = self._choices(bare, stacks.device)
             # the weights were touched, which loading them again does too
             key = (network_key(bare), stacks.device, batch_size)
             if self._ready is None or key != self._key:
-                self._ready, self._key = self._make(bare, stacks, batch_size, *chosen), key
+                self._ready, self._key = self._make(bare, stacks, batch_size, choices), key
             self._state = state
         return self._ready
 
-    def _make(self, network: nn.Module, stacks: torch.Tensor, batch_size: int, backend: str, precision: str) -> Backend:
+    def _make(
+        self, network: nn.Module, stacks: torch.Tensor, batch_size: int, choices: list[tuple[str, str]]
+    ) -> Backend:
+        (backend, precision), *rest = choices
         try:
             ready = self._checked(network, stacks, batch_size, backend, precision)
         except InputError as error:
-            if self.backend != "auto" or backend == "torch":
+            if not rest:
                 raise
-            warnings.warn(f"{error}; PyTorch takes over", stacklevel=4)
-            backend = "torch"
-            ready = self._checked(network, stacks, batch_size, backend, precision)
+            warnings.warn(f"{error}; {' in '.join(rest[0])} takes over", stacklevel=2)
+            return self._make(network, stacks, batch_size, rest)
         print(f"forward passes by {backend} in {precision}", flush=True)
         return ready
 
-    def _choose(self, device: str) -> tuple[str, str]:
-        backend, precision = self.backend, self.precision
-        if backend == "auto":
-            backend = "openvino" if device == "cpu" and _installed("openvino", *EXPORTERS) else "torch"
-        if precision == "auto":
-            precision = "fp32" if backend == "onnxruntime" else best_precision(device)
+    def _choices(self, network: nn.Module, where: torch.device) -> list[tuple[str, str]]:
+        """Backends with number formats that fit what was asked for, in the order to try them in."""
+        if self.backend != "auto":
+            return [(self.backend, precision) for precision in self._precisions(self.backend, network, where)]
+        choices = [("torch", precision) for precision in self._precisions("torch", network, where)]
+        if where.type == "cpu" and self.precision != EIGHT_BITS and _installed("openvino", *EXPORTERS):
+            choices = [*(("openvino", p) for p in self._precisions("openvino", network, where)), *choices]
+        return choices
+
+    def _precisions(self, backend: str, network: nn.Module, where: torch.device) -> list[str]:
+        """Number formats to try with a backend, the fastest first."""
+        device = where.type
         if backend != "torch":
             if device != "cpu":
                 raise InputError(f"backend: {backend} runs on a CPU here but the device is {device}; take torch")
             if not _installed(backend, *EXPORTERS):
                 raise InputError(f"backend: {backend} is not installed: pip install 'monai-nce[{backend}]'")
-        allowed = ("fp32",) if backend == "onnxruntime" else tuple(DTYPES) if device == "cuda" else ("fp32", "bf16")
-        if precision not in allowed:
+        eight_bits = [EIGHT_BITS] if backend == "torch" and can_use_eight_bits(network, where) else []
+        if self.precision == "auto":
+            return [*eight_bits, "fp32" if backend == "onnxruntime" else best_precision(device)]
+        allowed = ["fp32"] if backend == "onnxruntime" else list(DTYPES) if device == "cuda" else ["fp32", "bf16"]
+        allowed += eight_bits
+        if self.precision not in allowed:
             known = ", ".join(allowed)
-            raise InputError(f"precision: expected {known} with {backend} on {device} but got {precision!r}")
-        return backend, precision
+            raise InputError(f"precision: expected {known} with {backend} on {device} but got {self.precision!r}")
+        return [self.precision]
 
     def _checked(
         self, network: nn.Module, stacks: torch.Tensor, batch_size: int, backend: str, precision: str

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import inspect
 
 import torch
 from torch import nn
 
-from monai_nce.precision import DTYPES
+from monai_nce.precision import DTYPES, best_precision
 
-from .packed_convolution import pack_convolutions
+from .packed_convolution import has_eight_bits, pack_convolutions
 
-__all__ = ["TorchBackend", "cpu_workers"]
+__all__ = ["EIGHT_BITS", "TorchBackend", "can_use_eight_bits", "cpu_workers"]
+
+EIGHT_BITS = "int8"
 
 MOST_WORKERS = 4  # each holds the features of a batch
 
@@ -25,6 +28,17 @@ def cpu_workers(threads: int) -> int:
     return next(workers for workers in range(min(threads, MOST_WORKERS), 0, -1) if threads % workers == 0)
 
 
+def can_use_eight_bits(network: nn.Module, device: torch.device) -> bool:
+    """Whether a network can rearrange itself to compute partly in 8 bits, and the device gains from that."""
+    rearrange = getattr(network, "for_inference", None)
+    return (
+        device.type == "cpu"
+        and rearrange is not None
+        and "eight_bits" in inspect.signature(rearrange).parameters
+        and has_eight_bits()
+    )
+
+
 class TorchBackend:
     """A network as PyTorch runs it.
 
@@ -35,16 +49,21 @@ class TorchBackend:
     Args:
         network: copied, left as it is.
         device: the network's.
-        precision: ``fp32``, ``bf16`` or ``fp16``.
+        precision: ``fp32``, ``bf16``, ``fp16``; or ``int8``, where :func:`can_use_eight_bits`: what is not done in 8
+            bits is in the format that the device is fast in.
 
     Shape:
         - stacks and output: ``(B, C, H, W)``, float32
     """
 
     def __init__(self, network: nn.Module, device: torch.device, precision: str = "fp32") -> None:
-        dtype = DTYPES[precision]
+        eight_bits = precision == EIGHT_BITS
+        dtype = DTYPES[best_precision(device.type) if eight_bits else precision]
         rearrange = getattr(network, "for_inference", None)
-        ready = copy.deepcopy(network).to(dtype) if rearrange is None else rearrange(dtype)
+        if rearrange is None:
+            ready = copy.deepcopy(network).to(dtype)
+        else:
+            ready = rearrange(dtype, eight_bits=True) if eight_bits else rearrange(dtype)
         self.input_dtype = dtype if rearrange is None else torch.float32
         ready = ready.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network: nn.Module = ready.eval().requires_grad_(False)

@@ -11,55 +11,17 @@ from torch import nn
 from torch.nn import functional
 
 from .air import AIR, Box, SkipAir, body_box
+from .eight_bits import EightBitPair
+from .fused_conv import FusedConv2d
 from .spade import SPADE, SPADEResidualBlock
 
 if TYPE_CHECKING:
     from .generator import Generator
 
-__all__ = ["CentredConv2d", "FusedConv2d", "InferenceGenerator", "UpsampledHead", "round_to_bf16"]
+__all__ = ["CentredConv2d", "InferenceGenerator", "UpsampledHead", "round_to_bf16"]
 
 # bilinear upsampling by two: what an output pixel of even and of odd position takes from its neighbours
 UPSAMPLING = ({-1: 0.25, 0: 0.75}, {0: 0.75, 1: 0.25})
-
-
-class FusedConv2d(nn.Conv2d):
-    """A convolution that keeps the size, a summand and a leaky ReLU behind it, all of which a backend can do at once.
-
-    Args:
-        weight: ``(out_channels, in_channels, K, K)``, K odd.
-        bias: ``(out_channels,)`` or None.
-        dtype: of the weights.
-        negative_slope: of the leaky ReLU; None has none.
-    """
-
-    def __init__(
-        self,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None,
-        dtype: torch.dtype,
-        negative_slope: float | None = None,
-    ) -> None:
-        out_channels, in_channels, size, _ = weight.shape
-        super().__init__(in_channels, out_channels, size, padding=size // 2, bias=bias is not None, device="meta")
-        self.weight = nn.Parameter(weight.detach().to(dtype, copy=True))
-        self.bias = None if bias is None else nn.Parameter(bias.detach().to(dtype, copy=True))
-        self.negative_slope = negative_slope
-
-    def forward(self, x: torch.Tensor, summand: torch.Tensor | None = None, padded: bool = True) -> torch.Tensor:
-        """
-        Args:
-            x: input.
-            summand: added to the convolution's result, and overwritten.
-            padded: with zeros; else the result is smaller.
-
-        Shape:
-            - x: ``(B, in_channels, H, W)``
-            - summand and output: ``(B, out_channels, H, W)``, or H - K + 1 and W - K + 1
-        """
-        y = functional.conv2d(x, self.weight, self.bias, padding=self.padding if padded else 0)
-        if summand is not None:
-            y = y.add_(summand)
-        return y if self.negative_slope is None else functional.leaky_relu(y, self.negative_slope, inplace=True)
 
 
 class CentredConv2d(nn.Module):
@@ -128,9 +90,16 @@ def round_to_bf16(values: torch.Tensor) -> torch.Tensor:
 
 
 class InferenceSPADE(nn.Module):
-    """:class:`SPADE` and the leaky ReLU behind it; convolutions in ``dtype``, what lies between them in fp32."""
+    """:class:`SPADE` and the leaky ReLU behind it; convolutions in ``dtype``, what lies between them in fp32.
 
-    def __init__(self, spade: SPADE, dtype: torch.dtype, negative_slope: float) -> None:
+    Args:
+        spade: left as it is.
+        dtype: of the convolutions.
+        negative_slope: of the leaky ReLU behind it.
+        eight_bits: compute gamma and beta by :class:`EightBitPair` where that pays.
+    """
+
+    def __init__(self, spade: SPADE, dtype: torch.dtype, negative_slope: float, eight_bits: bool) -> None:
         super().__init__()
         convolution, activation = spade.hidden
         assert isinstance(convolution, nn.Conv2d) and isinstance(activation, nn.LeakyReLU)
@@ -138,13 +107,14 @@ class InferenceSPADE(nn.Module):
         hidden = FusedConv2d(convolution.weight, convolution.bias, dtype, activation.negative_slope)
         gamma_beta = FusedConv2d(spade.gamma_beta.weight, spade.gamma_beta.bias, dtype)
         air = hidden.weight.new_full((hidden.in_channels,), AIR)
-        self.gamma_beta = SkipAir(hidden, gamma_beta, air=air)
+        pair = EightBitPair(convolution, spade.gamma_beta, activation.negative_slope) if eight_bits else None
+        self.gamma_beta = SkipAir(hidden, gamma_beta, air=air, inside=pair)
         self.negative_slope = negative_slope
 
     def forward(self, x: torch.Tensor, image: torch.Tensor, body: Box | None) -> torch.Tensor:
         y = self.norm(x.float())
-        for box, gamma_beta in self.gamma_beta(image, body):
-            part = y if box is None else y[box.slices]
+        for where, gamma_beta in self.gamma_beta(image, body):
+            part = y[where]
             gamma, beta = gamma_beta.chunk(2, dim=1)
             part.addcmul_(part, gamma.float()).add_(beta.float())  # in place, as memory is what this waits for
         return functional.leaky_relu(y, self.negative_slope, inplace=True)
@@ -161,6 +131,7 @@ class InferenceBlock(nn.Module):
         means: of the inputs of ``conv_2`` and the two norms, by name.
         slices: channels of the image.
         dtype: of the convolutions.
+        eight_bits: as :class:`InferenceSPADE` takes it.
     """
 
     def __init__(
@@ -171,15 +142,16 @@ class InferenceBlock(nn.Module):
         means: dict[str, torch.Tensor],
         slices: int,
         dtype: torch.dtype,
+        eight_bits: bool,
     ) -> None:
         super().__init__()
         slope = block.activation.negative_slope
         bias_1, bias_2 = (-means[f"{name}.norm"] for name in ("spade_1", "spade_2"))  # which the norm takes out again
         self.conv_1 = CentredConv2d(block.conv_1, offset, slices, dtype, bias_1)
-        self.spade_1 = InferenceSPADE(block.spade_1, dtype, slope)
+        self.spade_1 = InferenceSPADE(block.spade_1, dtype, slope, eight_bits)
         self.register_buffer("middle", means["conv_2"][:, None, None].clone())
         self.conv_2 = CentredConv2d(block.conv_2, means["conv_2"], slices, dtype, bias_2)
-        self.spade_2 = InferenceSPADE(block.spade_2, dtype, slope)
+        self.spade_2 = InferenceSPADE(block.spade_2, dtype, slope, eight_bits)
         self.shortcut: CentredConv2d | None = None
         self.offset = functional.pad(offset, (0, len(output_offset) - len(offset)))
         if isinstance(block.shortcut, nn.Conv2d):
@@ -187,7 +159,7 @@ class InferenceBlock(nn.Module):
             self.offset = output_offset
 
     def forward(self, features: torch.Tensor, image: torch.Tensor, body: Box | None) -> torch.Tensor:
-        guide = functional.pad(image, (0, 0, 0, 0, 0, 2), value=1.0)
+        guide = functional.pad(image.to(features.dtype), (0, 0, 0, 0, 0, 2), value=1.0)
         y = self.spade_1(self.conv_1(features, guide), image, body).sub_(self.middle).to(features.dtype)
         y = self.spade_2(self.conv_2(y, guide), image, body)
         if self.shortcut is not None:
@@ -280,14 +252,18 @@ class InferenceGenerator(nn.Module):
         dtype: of the convolutions.
         means: of what goes into the generator's modules, by name, as :func:`input_means` gives them. Any numbers do,
             as long as they are the same within each group of a norm.
+        eight_bits: compute gamma and beta by :class:`EightBitPair` where that pays; on a CPU only.
 
     Shape:
         - x and output: ``(B, slices, H, W)``, float32
     """
 
-    def __init__(self, generator: Generator, dtype: torch.dtype, means: dict[str, torch.Tensor]) -> None:
+    def __init__(
+        self, generator: Generator, dtype: torch.dtype, means: dict[str, torch.Tensor], eight_bits: bool = False
+    ) -> None:
         super().__init__()
         self.dtype = dtype
+        self.image_dtype = torch.float32 if eight_bits else dtype
         self.residual = generator.residual
         self.stem = FusedConv2d(generator.stem.weight, generator.stem.bias, dtype)
         self.blocks = nn.ModuleList()
@@ -297,7 +273,7 @@ class InferenceGenerator(nn.Module):
             assert isinstance(block, SPADEResidualBlock)
             own = {key.removeprefix(f"{name}."): value for key, value in means.items() if key.startswith(f"{name}.")}
             output_offset = means[following][: block.conv_2.out_channels]  # the image's channels follow
-            ready = InferenceBlock(block, offset, output_offset, own, generator.slices, dtype)
+            ready = InferenceBlock(block, offset, output_offset, own, generator.slices, dtype, eight_bits)
             self.blocks.append(ready)
             offset = ready.offset
         self.head = UpsampledHead(generator.head, offset)
@@ -313,8 +289,8 @@ class InferenceGenerator(nn.Module):
             box = body_box(images[1])
             for level in range(len(bodies)):
                 bodies[level], box = box, box.coarser()
-        images = [image.to(self.dtype) for image in images[1:]]
-        y = self.stem(images[-1])
+        images = [image.to(self.image_dtype) for image in images[1:]]
+        y = self.stem(images[-1].to(self.dtype))
         for level, block in enumerate(self.blocks):
             if level:
                 y = functional.interpolate(y.to(self.dtype), scale_factor=2.0, mode="bilinear", align_corners=False)

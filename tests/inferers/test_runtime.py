@@ -114,7 +114,7 @@ def test_a_scan_gives_the_same_whichever_scan_came_before(backend, network, stac
 
 def test_auto_takes_pytorch_where_openvino_computes_something_else(network, stacks, monkeypatch):
     monkeypatch.setattr(runtime, "OpenVinoBackend", lambda *settings: Wrong(network, 1.0))
-    with pytest.warns(UserWarning, match="openvino.* is off by .*PyTorch takes over"):
+    with pytest.warns(UserWarning, match="openvino.* is off by .*torch in .* takes over"):
         ready = Runtime().prepare(network, stacks)
     assert (ready(stacks) - fp32(network, stacks)).abs().mean() < 1 / HU
 
@@ -128,7 +128,7 @@ class LooksAtItsInput(nn.Module):
 
 def test_auto_takes_pytorch_for_a_network_that_cannot_be_exported(stacks, tmp_path):
     network, checkpoint = LooksAtItsInput(), tmp_path / "model.pt"
-    with pytest.warns(UserWarning, match="LooksAtItsInput cannot be exported to ONNX: .*; PyTorch takes over"):
+    with pytest.warns(UserWarning, match="LooksAtItsInput cannot be exported to ONNX: .*; torch in fp32 takes over"):
         ready = Runtime("auto", "fp32", checkpoint).prepare(network, stacks)
     assert isinstance(ready, TorchBackend)
     with pytest.raises(InputError, match="LooksAtItsInput cannot be exported to ONNX"):
@@ -151,12 +151,15 @@ def test_auto_takes_what_is_installed(network, stacks, monkeypatch, capsys):
     ("backend", "precision", "message"),
     [
         ("tensorrt", "auto", "backend: expected auto, torch, onnxruntime, openvino but got 'tensorrt'"),
-        ("torch", "int8", "precision: expected auto, fp32, bf16, fp16 but got 'int8'"),
+        ("torch", "int4", "precision: expected auto, fp32, bf16, fp16, int8 but got 'int4'"),
+        ("openvino", "int8", "precision: expected fp32, bf16 with openvino on cpu but got 'int8'"),
         ("onnxruntime", "bf16", "precision: expected fp32 with onnxruntime on cpu but got 'bf16'"),
         ("torch", "fp16", "precision: expected fp32, bf16 with torch on cpu but got 'fp16'"),
+        ("torch", "int8", "precision: expected fp32, bf16 with torch on cpu but got 'int8'"),
     ],
 )
-def test_what_cannot_be_is_refused(backend, precision, message, network, stacks):
+def test_what_cannot_be_is_refused(backend, precision, message, network, stacks, monkeypatch):
+    monkeypatch.setattr(runtime, "can_use_eight_bits", lambda network, device: False)
     with pytest.raises(InputError, match=message):
         Runtime(backend, precision).prepare(network, stacks)
 
@@ -164,6 +167,31 @@ def test_what_cannot_be_is_refused(backend, precision, message, network, stacks)
 def test_cpu_backends_are_refused_for_a_network_elsewhere(network, stacks):
     with pytest.raises(InputError, match="openvino runs on a CPU here but the device is meta"):
         Runtime("openvino").prepare(network.to("meta"), stacks.to("meta"))
+
+
+@pytest.mark.parametrize(
+    ("fit", "best", "taken"), [(True, "bf16", "int8"), (False, "bf16", "bf16"), (False, "fp32", "fp32")]
+)
+def test_pytorch_takes_the_fastest_number_format(fit, best, taken, network, stacks, monkeypatch, capsys):
+    monkeypatch.setattr(runtime, "can_use_eight_bits", lambda network, device: fit)
+    monkeypatch.setattr(runtime, "best_precision", lambda device: best)
+    Runtime("torch").prepare(network, stacks)
+    assert f"forward passes by torch in {taken}" in capsys.readouterr().out
+
+
+def test_auto_takes_the_next_number_format_where_the_fastest_computes_something_else(
+    network, stacks, monkeypatch, capsys
+):
+    monkeypatch.setattr(runtime, "can_use_eight_bits", lambda network, device: True)
+    monkeypatch.setattr(runtime, "best_precision", lambda device: "fp32")
+    monkeypatch.setattr(
+        runtime, "TorchBackend", lambda net, device, precision: Wrong(net, 1.0 if precision == "int8" else 0.0)
+    )
+    with pytest.warns(UserWarning, match="torch in int8 is off by .*; torch in fp32 takes over"):
+        Runtime("torch").prepare(network, stacks)
+    assert "by torch in fp32" in capsys.readouterr().out
+    with pytest.raises(InputError, match="torch in int8 is off by"):
+        Runtime(precision="int8").prepare(network, stacks)  # what OpenVINO has no part in
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])

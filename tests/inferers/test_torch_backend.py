@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from monai_nce.inferers import Runtime
-from monai_nce.inferers.torch_backend import TorchBackend, cpu_workers
+from monai_nce.inferers import Runtime, packed_convolution, torch_backend
+from monai_nce.inferers.torch_backend import TorchBackend, can_use_eight_bits, cpu_workers
+from monai_nce.networks import Generator
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,64 @@ def test_a_network_that_cannot_rearrange_itself_runs_in_bf16_as_a_whole(stacks):
     ready = Runtime("torch", "bf16").prepare(Plain(), stacks)
     assert ready(stacks).dtype == torch.float32
     assert seen[-1] == torch.bfloat16
+
+
+needs_eight_bits = pytest.mark.skipif(
+    not packed_convolution.has_eight_bits(), reason="needs a processor with VNNI or AMX"
+)
+
+
+@pytest.fixture(scope="module")
+def wide() -> Generator:
+    """Wide enough at its finest level for 8 bits to pay."""
+    torch.manual_seed(0)
+    return Generator(channels=(16, 32), hidden_channels=64, num_groups=4).eval()
+
+
+@pytest.fixture(scope="module")
+def bodies() -> torch.Tensor:
+    """Two stacks of 256 x 256 pixels, one of them with a body at an edge."""
+    x = torch.full((2, 3, 256, 256), -1.0)
+    x[:, :, 40:220, 30:200] = torch.rand(2, 3, 180, 170, generator=torch.Generator().manual_seed(0))
+    x[1, :, 100:150] = 0.3
+    return x
+
+
+@needs_eight_bits
+@pytest.mark.parametrize("rest", ["bf16", "fp32"])
+def test_eight_bits_are_used_where_they_pay_and_are_as_near_as_bf16(rest, wide, bodies, monkeypatch):
+    monkeypatch.setattr(torch_backend, "best_precision", lambda device: rest)
+    counted = []
+    monkeypatch.setattr(
+        packed_convolution.PackedEightBitConv2d,
+        "forward",
+        lambda self, x, forward=packed_convolution.PackedEightBitConv2d.forward: (
+            counted.append(tuple(x.shape)),
+            forward(self, x),
+        )[1],
+    )
+    with torch.no_grad():
+        expected = wide(bodies)
+    errors = {}
+    for precision in (rest, "int8"):
+        backend = TorchBackend(wide, torch.device("cpu"), precision)
+        errors[precision] = float((backend(bodies) - expected).square().mean().sqrt())
+        assert bool(counted) is (precision == "int8")
+    assert {shape[:2] for shape in counted} == {(1, 64)}
+    assert errors["int8"] < (1.1 * errors["bf16"] if rest == "bf16" else 1e-3)
+    assert errors["int8"] != errors[rest]
+
+
+def test_eight_bits_are_for_networks_that_know_of_them_and_for_cpus(wide, monkeypatch):
+    monkeypatch.setattr(torch_backend, "has_eight_bits", lambda: True)
+
+    class Other(nn.Conv2d):
+        def for_inference(self, dtype: torch.dtype) -> nn.Module:
+            return self
+
+    cpu = torch.device("cpu")
+    assert can_use_eight_bits(wide, cpu)
+    assert not can_use_eight_bits(wide, torch.device("cuda"))
+    assert not can_use_eight_bits(nn.Conv2d(1, 1, 1), cpu) and not can_use_eight_bits(Other(1, 1, 1), cpu)
+    monkeypatch.setattr(torch_backend, "has_eight_bits", lambda: False)
+    assert not can_use_eight_bits(wide, cpu)

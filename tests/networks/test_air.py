@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import nn
 
 from monai_nce.networks import Generator, air
 from monai_nce.networks.air import Box, SkipAir, body_box
-from monai_nce.networks.inference_generator import FusedConv2d
+from monai_nce.networks.fused_conv import FusedConv2d
 
 
 @pytest.fixture
@@ -30,8 +30,11 @@ def test_boxes_by_hand():
     assert box.coarser() == Box(1, 4, 0, 4)
     assert box.grown(2, size) == Box(1, 9, 0, 9)
     assert box.missing(2, size) == (2, 0, 0, 1)
-    assert box.around(size) == [Box(0, 3, 0, 20), Box(8, 9, 0, 20), Box(3, 8, 7, 20)]
-    assert Box(0, 9, 0, 20).around(size) == []
+    whole = Box(0, 9, 0, 20)
+    assert whole.less(box) == [Box(0, 3, 0, 20), Box(8, 9, 0, 20), Box(3, 8, 7, 20)]
+    assert whole.less(whole) == []
+    assert box.within(2, size) == Box(3, 7, 2, 7)
+    assert box.within(5, size) == Box(5, 5, 5, 7) and Box(3, 8, 7, 7).within(9, size).pixels() == 0
     assert torch.zeros(2, 3, *size)[box.slices].shape == (2, 3, 5, 7) and box.pixels() == 35
 
 
@@ -79,16 +82,65 @@ def test_nothing_changes_wherever_the_body_lies(drawn, seed):
         patch.setattr(air, "LEAST_SAVED", 1)
         expected = nn.Sequential(*layers)(guide)
         ((everywhere, got),) = skipping(guide)
-        assert everywhere is None
+        assert got.shape == expected[everywhere].shape == expected.shape
         torch.testing.assert_close(got, expected, atol=0, rtol=0)
         found = body_box(guide[:, :2])
         for _ in range(2):  # the second time air is known
-            together = torch.full_like(expected, torch.nan)
-            for box, part in skipping(guide, found):
-                where = together[box.slices] if box else together
-                assert where.isnan().all()  # no pixel comes twice
-                where.copy_(part)
-            torch.testing.assert_close(together, expected, atol=1e-13, rtol=0)
+            torch.testing.assert_close(together(skipping(guide, found), expected), expected, atol=1e-13, rtol=0)
+
+
+def together(parts, like: torch.Tensor) -> torch.Tensor:
+    whole = torch.full_like(like, torch.nan)
+    for where, part in parts:
+        assert whole[where].isnan().all()  # no pixel comes twice
+        whole[where] = part
+    return whole
+
+
+class Inside(nn.Module):
+    """All layers at once, away from the edges; and how often for what."""
+
+    def __init__(self, layers) -> None:
+        super().__init__()
+        self.layers, self.sizes = layers, []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(tuple(x.shape))
+        for layer in self.layers:
+            x = layer(x, padded=False)
+        return x
+
+
+@given(drawn=bodies(), seed=st.integers(0, 1000))
+def test_what_is_computed_at_once_inside_and_what_along_the_edges_fit_together(drawn, seed):
+    size, body = drawn
+    assume(min(size) > 4)  # there is an inside
+    layers, pixel, guide = layers_and_guide(size, body, seed)
+    skipping = SkipAir(*layers, air=pixel, inside=Inside(layers))
+    with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(air, "LEAST_SAVED", -1e9)  # whatever it costs
+        expected = nn.Sequential(*layers)(guide)
+        got = together(skipping(guide, body_box(guide[:, :2])), expected)
+        torch.testing.assert_close(got, expected, atol=1e-13, rtol=0)
+        assert len(skipping.inside.sizes) == len(guide)
+
+
+def test_inside_is_used_image_by_image_where_its_edges_cost_little(monkeypatch):
+    layers, pixel, guide = layers_and_guide((40, 48), (10, 20, 8, 20), 0)
+    skipping = SkipAir(*layers, air=pixel, inside=Inside(layers))
+    sizes = skipping.inside.sizes
+    with torch.no_grad():
+        list(skipping(guide, Box(10, 20, 8, 20)))
+        assert sizes == []  # all of it is little
+        monkeypatch.setattr(air, "LEAST_SAVED", 1)
+        list(skipping(guide, Box(10, 20, 8, 20)))
+        assert sizes == [(1, 4 - 1, 18, 20)] * 2  # two pixels to each side see the body, two more are seen
+        list(skipping(guide, Box(10, 20, 0, 20)))
+        assert len(sizes) == 4, "at one edge"
+        list(skipping(guide[:, :, :12, :12], Box(0, 12, 0, 12)))
+        assert len(sizes) == 4, "of 12 by 12 pixels more than half are along the edges"
+        list(skipping(guide, None))
+        assert len(sizes) == 4, "a network that is exported or on a GPU"
 
 
 def test_less_is_computed_and_air_once_for_a_size(whatever_it_saves):
@@ -103,15 +155,15 @@ def test_less_is_computed_and_air_once_for_a_size(whatever_it_saves):
         assert sizes == [(2, 4, 16, 24), (1, 4, 40, 48), (2, 4, 16, 24)]
         list(skipping(guide[:, :, :32], Box(10, 20, 0, 20)))
         assert sizes[3:] == [(2, 4, 16, 24), (1, 4, 32, 48)]
-        list(skipping(guide, Box(0, 40, 0, 44)))
+        list(skipping(guide, Box(0, 40, 0, 46)))
         assert sizes[5:] == [(2, 4, 40, 48)]  # all of it is near
 
 
 @pytest.mark.parametrize(("images", "skips"), [(5, False), (6, True)])
 def test_what_saves_little_is_computed(images, skips, monkeypatch):
     layers, pixel, guide = layers_and_guide((40, 48), (10, 20, 0, 20), 0)
-    # 40 x 48 pixels less 18 x 24, and 180 multiplications for each
-    monkeypatch.setattr(air, "LEAST_SAVED", (40 * 48 - 18 * 24) * 180 * 6)
+    # 40 x 48 pixels less 14 x 22, and 180 multiplications for each
+    monkeypatch.setattr(air, "LEAST_SAVED", (40 * 48 - 14 * 22) * 180 * 6)
     skipping = SkipAir(*layers, air=pixel)
     sizes = []
     layers[0].register_forward_pre_hook(lambda module, inputs: sizes.append(tuple(inputs[0].shape[2:])))

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from monai_nce.networks import Generator
-from monai_nce.networks.inference_generator import CentredConv2d, FusedConv2d, InferenceGenerator, UpsampledHead
+from monai_nce.networks.inference_generator import CentredConv2d, InferenceGenerator, UpsampledHead
 from monai_nce.networks.input_means import _body, input_means
 
 
@@ -74,16 +74,6 @@ def test_the_head_on_the_coarse_grid_is_the_head_on_the_fine_one(height, width, 
         torch.testing.assert_close(
             UpsampledHead(head, offset)(features - offset[:, None, None], image), expected, atol=1e-12, rtol=0
         )
-
-
-def test_a_fused_convolution_by_hand():
-    weight = torch.zeros(1, 1, 3, 3)
-    weight[0, 0, 1, 1] = 2.0
-    convolution = FusedConv2d(weight, torch.tensor([1.0]), torch.float32, negative_slope=0.1)
-    x = torch.tensor([[[[1.0, -3.0]]]])
-    with torch.no_grad():
-        torch.testing.assert_close(convolution(x), torch.tensor([[[[3.0, -0.5]]]]))
-        torch.testing.assert_close(convolution(x, torch.tensor([[[[-4.0, 7.0]]]])), torch.tensor([[[[-0.1, 2.0]]]]))
 
 
 def with_ones(image: torch.Tensor) -> torch.Tensor:

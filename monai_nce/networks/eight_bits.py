@@ -1,0 +1,128 @@
+"""Two convolutions of an image with a leaky ReLU between them, of which what costs most is done in 8 bits."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .fused_conv import FusedConv2d
+
+__all__ = ["EightBitConv2d", "EightBitPair", "largest_at_edges", "rounded_filters"]
+
+LEVELS = 256  # of an unsigned byte
+LARGEST_WEIGHT = 127
+DIRECTIONS = 16  # of the edges that a range is made for
+
+
+class EightBitConv2d(nn.Module):
+    """A convolution of bytes by whole numbers of 8 bits, unpadded; sums are exact and come in float32.
+
+    Args:
+        weight: ``(out_channels, in_channels, K, K)``, int8.
+        scale: ``(out_channels,)``, what a sum is multiplied with.
+
+    Shape:
+        - x: ``(B, in_channels, H, W)``, uint8
+        - output: ``(B, out_channels, H - K + 1, W - K + 1)``, float32
+    """
+
+    weight: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, weight: torch.Tensor, scale: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.register_buffer("scale", scale)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        # a sum of bytes fits into 24 bits only for few channels, so it is made in float64
+        return (functional.conv2d(x.double(), self.weight.double()) * self.scale[:, None, None]).float()
+
+
+class EightBitPair(nn.Module):
+    """``second(leaky_relu(first(image)))`` away from the image's edges, half of it in 8 bits.
+
+    A leaky ReLU of slope ``a`` is a linear function and a fold: ``(1 + a) / 2 u + (1 - a) / 2 |u|``. What the linear
+    part leads to is one larger convolution of the image, in float32. The fold alone is rounded, to bytes: its range is
+    a third of the leaky ReLU's, and as large a part of rounding errors is left.
+
+    Args:
+        first: 3x3 convolution of the image.
+        second: 3x3 convolution of what the first gives.
+        negative_slope: of the leaky ReLU.
+
+    Shape:
+        - image: ``(B, first.in_channels, H, W)``, float32, in [-1, 1]
+        - output: ``(B, second.out_channels, H - 4, W - 4)``, float32
+    """
+
+    def __init__(self, first: nn.Conv2d, second: nn.Conv2d, negative_slope: float) -> None:
+        super().__init__()
+        weight_1, weight_2 = first.weight.detach().double(), second.weight.detach().double()
+        bias_1, bias_2 = (
+            torch.zeros(layer.out_channels, dtype=torch.float64) if layer.bias is None else layer.bias.detach().double()
+            for layer in (first, second)
+        )
+        step = (largest_at_edges(weight_1) + bias_1.abs()).clamp(min=1e-12) / LEVELS
+        fold = weight_2 * ((1 - negative_slope) / 2) * step[:, None, None]
+        scale = fold.abs().amax(dim=(1, 2, 3)).clamp(min=1e-30) / LARGEST_WEIGHT
+        whole = rounded_filters(fold / scale[:, None, None, None])
+        linear = weight_2 * ((1 + negative_slope) / 2)
+        bias = bias_2 + torch.einsum("ochw,c->o", linear, bias_1)
+        bias += whole.sum(dim=(1, 2, 3)) * scale / 2  # bytes are rounded down: on average half a step is missing
+        self.fold = FusedConv2d(
+            (weight_1 / step[:, None, None, None]).float(), (bias_1 / step).float(), torch.float32, negative_slope=-1.0
+        )
+        self.rounded = EightBitConv2d(whole.to(torch.int8), scale.float())
+        self.linear = FusedConv2d(_composed(weight_1, linear).float(), bias.float(), torch.float32)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        fold = self.fold(image, padded=False)
+        # by way of 16 bits, as that way PyTorch is four times as fast
+        levels = fold.to(torch.int16).clamp_(max=LEVELS - 1).to(torch.uint8)
+        return self.linear(image, self.rounded(levels), padded=False)
+
+
+def _composed(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Weights of the one convolution that two unpadded ones, the second of the first's result, amount to."""
+    turned = functional.conv2d(first.transpose(0, 1), second.flip(2, 3), padding=second.shape[-1] - 1)
+    return turned.transpose(0, 1)
+
+
+def largest_at_edges(weight: torch.Tensor) -> torch.Tensor:
+    """How large a convolution without bias gets where a straight edge from -1 to 1, of any direction, crosses a slice.
+
+    Each slice may have the edge that is the worst for it. Detail that is finer than that can lead to more.
+
+    Args:
+        weight: ``(out_channels, slices, K, K)``.
+
+    Returns:
+        ``(out_channels,)``
+    """
+    position = torch.arange(weight.shape[-1], dtype=weight.dtype) - (weight.shape[-1] - 1) / 2
+    angles = torch.arange(DIRECTIONS, dtype=weight.dtype) * (2 * math.pi / DIRECTIONS)
+    across = angles.cos()[:, None, None] * position[:, None] + angles.sin()[:, None, None] * position
+    places = torch.arange(-weight.shape[-1] / 2, weight.shape[-1] / 2, 0.5, dtype=weight.dtype) + 0.01
+    edges = (across - places[:, None, None, None]).sign().flatten(0, 1)
+    return torch.einsum("ocij,eij->eoc", weight, edges).amax(dim=0).sum(dim=1)
+
+
+def rounded_filters(weight: torch.Tensor) -> torch.Tensor:
+    """Weights rounded to whole numbers, so that the sum of each filter is off by half at most.
+
+    Rounding each to the nearest would leave an error of the sum, which even areas of an image see. Here the ones whose
+    rounding is the nearest to a tie go the other way.
+
+    Args:
+        weight: ``(out_channels, in_channels, K, K)``, within ±127.
+    """
+    nearest = weight.round()
+    error = (weight - nearest).flatten(2)
+    missing = error.sum(dim=2, keepdim=True).round()  # steps that the sum lacks
+    rank = (error * missing.sign()).argsort(dim=2, descending=True).argsort(dim=2)
+    moved = nearest.flatten(2) + torch.where(rank < missing.abs(), missing.sign(), 0)
+    return moved.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT).view_as(weight)
