@@ -18,6 +18,7 @@ from benchmarks.timing import busy_cores, faster, in_turns, spread
 from monai_nce.allocator import keep_freed_memory
 from monai_nce.engines.compiled import missing_for_compile
 from monai_nce.inferers import Runtime
+from monai_nce.inferers.packed_convolution import has_eight_bits
 from monai_nce.inferers.slice_stack_inferer import run_batches
 from monai_nce.networks.air import body_box
 
@@ -26,7 +27,14 @@ __all__ = ["differences", "eager", "gflop", "measure_forwards", "names", "passes
 HU = 150.0  # of an intensity, in the paper's window
 EAGER = "eager fp32"
 COMPILED = "torch.compile bf16"
-CANDIDATES = (("torch", "fp32"), ("torch", "bf16"), ("onnxruntime", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"))
+CANDIDATES = (
+    ("torch", "fp32"),
+    ("torch", "bf16"),
+    ("torch", "int8"),
+    ("onnxruntime", "fp32"),
+    ("openvino", "fp32"),
+    ("openvino", "bf16"),
+)
 Passes = Callable[[Sequence[torch.Tensor]], list[torch.Tensor]]
 
 
@@ -93,7 +101,10 @@ def passes(
 def names(device: torch.device, compile_too: bool) -> list[str]:
     """Everything that can run a network here; eager PyTorch first."""
     on_cpu = device.type == "cpu"
-    found = [EAGER, *(f"{backend} {precision}" for backend, precision in CANDIDATES if backend == "torch" or on_cpu)]
+    found = [EAGER]
+    for backend, precision in CANDIDATES:
+        if (on_cpu or backend == "torch") and (precision != "int8" or on_cpu and has_eight_bits()):
+            found.append(f"{backend} {precision}")
     return [*found, COMPILED] if compile_too and not missing_for_compile(device.type) else found
 
 

@@ -21,12 +21,12 @@ from benchmarks.forwards import HU, differences
 from benchmarks.timing import faster, in_turns, spread
 from monai_nce.data import evaluation_pairs, inference_items, make_phantom_patient, read_ct, write_nifti_hu
 from monai_nce.inferers import Runtime, SliceStackInferer
-from monai_nce.inferers.slice_stack_inferer import run_batches
+from monai_nce.inferers.slice_stack_inferer import even_batches, run_batches
 from monai_nce.transforms import WindowHU, slice_stacks, stack_centres
 
 __all__ = ["measure_strides", "measure_volume", "phantom_volume"]
 
-BATCH = 4
+BATCH = 8  # as in inference.json
 SEVERAL = 3  # volumes
 STRIDES = (1, 3)
 
@@ -55,7 +55,6 @@ def _inference(image: Path, folder: Path, network: nn.Module, **overrides: Any) 
         run_id="inferring",
         input=str(image),
         output_dir=str(folder),
-        batch_size=BATCH,
         **{"inferer#progress": False, "handlers#0#_disabled_": True},
         **overrides,
     )
@@ -130,7 +129,9 @@ def measure_volume(
     for stride in STRIDES:
         settings = {"checkpoint": str(checkpoint), "stride": stride, "backend": backend, "precision": precision}
         stacks = slice_stacks(intensity[0], centres=stack_centres(depth, stride=stride))
-        candidates[f"forwards, stride {stride}"] = partial(forwards, stacks.split(BATCH))
+        candidates[f"forwards, stride {stride}"] = partial(
+            forwards, [torch.stack(list(batch)) for batch in even_batches(list(stacks), BATCH, ready.workers)]
+        )
         candidates[f"file to file, stride {stride}"] = _inference(image, folder / "one", network, **settings)
         off[f"stride {stride}"] = _differences_of_volumes(network, intensity, stride, runtime)
         candidates[f"each of {SEVERAL}, stride {stride}"] = _inference(several, folder / "all", network, **settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import torch
@@ -17,7 +18,7 @@ from monai_nce.transforms import StackMean, slice_stacks, stack_centres, stack_p
 
 from .runtime import Backend, Runtime
 
-__all__ = ["SliceStackInferer", "run_batches"]
+__all__ = ["SliceStackInferer", "even_batches", "run_batches"]
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ class SliceStackInferer(Inferer):
 
     Args:
         slices: slices of a stack, odd.
-        batch_size: stacks per forward pass.
+        batch_size: stacks per forward pass at most; a backend's workers get an equal number of passes.
         stride: slices from one stack to the next. 1 predicts each slice ``slices`` times and averages; ``slices``
             predicts each once, which is as many times less work.
         size_divisor: what in-plane sizes must be divisible by; None asks the network for its ``size_factor``, and
@@ -130,17 +131,35 @@ class SliceStackInferer(Inferer):
             prediction = (forward(stacks) if backend is None else backend(stacks)).float()
             return prediction[:, :, top : top + height, left : left + width]
 
-        centres = stack_centres(depth, self.slices, self.stride)
-        batches = [centres[i : i + self.batch_size] for i in range(0, len(centres), self.batch_size)]
-        if backend is None:
-            predictions = run_batches(predict, batches, 1)
-        else:
-            predictions = run_batches(predict, batches, backend.workers, backend.threads)
+        workers, threads = (1, 1) if backend is None else (backend.workers, backend.threads)
+        batches = even_batches(stack_centres(depth, self.slices, self.stride), self.batch_size, workers)
+        predictions = run_batches(predict, batches, workers, threads)
         mean = StackMean(depth)
         bar = tqdm(batches, desc="slices", unit="batch", leave=False, disable=not self.progress)
         for batch, prediction in zip(bar, predictions, strict=True):
             mean.add(prediction, batch)
         return mean.volume()
+
+
+def even_batches(items: Sequence[T], most: int, workers: int = 1) -> list[Sequence[T]]:
+    """Batches of nearly equal size, as many as all workers share equally, so that none waits for another at the end.
+
+    Args:
+        items: to be divided, in their order.
+        most: items of a batch.
+        workers: that take batches.
+
+    Returns:
+        The batches.
+
+    Example:
+        >>> even_batches([1, 2, 3, 4, 5], most=4, workers=2)
+        [[1, 2, 3], [4, 5]]
+    """
+    rounds = -(-len(items) // (most * workers))
+    count = min(rounds * workers, len(items))
+    starts = [-(-len(items) * i // count) for i in range(count + 1)]
+    return [items[start:end] for start, end in pairwise(starts)]
 
 
 def run_batches(

@@ -13,7 +13,7 @@ from .fused_conv import FusedConv2d
 __all__ = ["EightBitConv2d", "EightBitPair", "largest_at_edges", "rounded_filters"]
 
 LEVELS = 256  # of an unsigned byte
-LARGEST_WEIGHT = 127
+LARGEST_WEIGHT = 126  # before it is rounded up
 DIRECTIONS = 16  # of the edges that a range is made for
 
 
@@ -61,9 +61,9 @@ class EightBitPair(nn.Module):
 
     def __init__(self, first: nn.Conv2d, second: nn.Conv2d, negative_slope: float) -> None:
         super().__init__()
-        weight_1, weight_2 = first.weight.detach().double(), second.weight.detach().double()
+        weight_1, weight_2 = first.weight.detach().float(), second.weight.detach().float()
         bias_1, bias_2 = (
-            torch.zeros(layer.out_channels, dtype=torch.float64) if layer.bias is None else layer.bias.detach().double()
+            torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach().float()
             for layer in (first, second)
         )
         step = (largest_at_edges(weight_1) + bias_1.abs()).clamp(min=1e-12) / LEVELS
@@ -73,11 +73,9 @@ class EightBitPair(nn.Module):
         linear = weight_2 * ((1 + negative_slope) / 2)
         bias = bias_2 + torch.einsum("ochw,c->o", linear, bias_1)
         bias += whole.sum(dim=(1, 2, 3)) * scale / 2  # bytes are rounded down: on average half a step is missing
-        self.fold = FusedConv2d(
-            (weight_1 / step[:, None, None, None]).float(), (bias_1 / step).float(), torch.float32, negative_slope=-1.0
-        )
-        self.rounded = EightBitConv2d(whole.to(torch.int8), scale.float())
-        self.linear = FusedConv2d(_composed(weight_1, linear).float(), bias.float(), torch.float32)
+        self.fold = FusedConv2d(weight_1 / step[:, None, None, None], bias_1 / step, torch.float32, negative_slope=-1.0)
+        self.rounded = EightBitConv2d(whole.to(torch.int8), scale)
+        self.linear = FusedConv2d(_composed(weight_1, linear), bias, torch.float32)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         fold = self.fold(image, padded=False)
@@ -112,17 +110,12 @@ def largest_at_edges(weight: torch.Tensor) -> torch.Tensor:
 
 
 def rounded_filters(weight: torch.Tensor) -> torch.Tensor:
-    """Weights rounded to whole numbers, so that the sum of each filter is off by half at most.
+    """Weights rounded to whole numbers, so that the sum of each filter is off by half at most, and no weight by one.
 
-    Rounding each to the nearest would leave an error of the sum, which even areas of an image see. Here the ones whose
-    rounding is the nearest to a tie go the other way.
+    Rounding each to the nearest would leave an error of the sum, which even areas of an image see.
 
     Args:
-        weight: ``(out_channels, in_channels, K, K)``, within ±127.
+        weight: ``(out_channels, in_channels, K, K)``
     """
-    nearest = weight.round()
-    error = (weight - nearest).flatten(2)
-    missing = error.sum(dim=2, keepdim=True).round()  # steps that the sum lacks
-    rank = (error * missing.sign()).argsort(dim=2, descending=True).argsort(dim=2)
-    moved = nearest.flatten(2) + torch.where(rank < missing.abs(), missing.sign(), 0)
-    return moved.clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT).view_as(weight)
+    sums = functional.pad(weight.flatten(2).cumsum(dim=2).round(), (1, 0))
+    return sums.diff(dim=2).view_as(weight)

@@ -3,12 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from monai.data import MetaTensor
 from torch import nn
 
 from monai_nce.errors import InputError
 from monai_nce.inferers import SliceStackInferer
-from monai_nce.inferers.slice_stack_inferer import run_batches
+from monai_nce.inferers.slice_stack_inferer import even_batches, run_batches
 from monai_nce.networks import Generator
 
 AFFINE = torch.tensor([[-0.7, 0, 0, 10], [0, 0.8, 0.1, -20], [0, 0, 5, 30], [0, 0, 0, 1]], dtype=torch.float64)
@@ -97,7 +99,7 @@ def test_a_network_that_sees_its_neighbours():
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "batches"), [(1, [1] * 7), (2, [2, 2, 2, 1]), (3, [3, 3, 1]), (7, [7]), (99, [7])]
+    ("batch_size", "batches"), [(1, [1] * 7), (2, [2, 2, 2, 1]), (3, [3, 2, 2]), (7, [7]), (99, [7])]
 )
 def test_the_batch_size_changes_nothing_but_the_batches(batch_size, batches):
     x = volumes(1, 1, 6, 5, 7)
@@ -109,6 +111,16 @@ def test_the_batch_size_changes_nothing_but_the_batches(batch_size, batches):
     y = SliceStackInferer(batch_size=batch_size)(x, network)
     assert [len(batch) for batch in probe.seen] == batches
     torch.testing.assert_close(y, SliceStackInferer()(x, network), atol=1e-6, rtol=1e-6)
+
+
+@given(count=st.integers(1, 200), most=st.integers(1, 20), workers=st.integers(1, 5))
+def test_workers_share_the_batches_equally(count, most, workers):
+    batches = even_batches(range(count), most, workers)
+    assert [i for batch in batches for i in batch] == list(range(count))
+    sizes = [len(batch) for batch in batches]
+    assert min(sizes) >= 1 and max(sizes) <= min(most, min(sizes) + 1)
+    assert len(batches) % workers == 0 or sizes == [1] * count
+    assert len(batches) - workers < -(-count // most)  # no more than needed for that
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8])

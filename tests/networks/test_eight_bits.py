@@ -66,17 +66,16 @@ def test_the_largest_of_an_edge_by_hand():
     assert largest_at_edges(weight).tolist() == [9.0, 8.0, 4.0, 17.0]
 
 
-@given(st.integers(0, 10_000), st.floats(0.01, 127))
+@given(st.integers(0, 10_000), st.floats(0.01, 126))
 def test_filters_keep_their_sums(seed, largest):
-    weight = (torch.rand(3, 4, 3, 3, generator=torch.Generator().manual_seed(seed)) * 2 - 1) * (largest - 1e-3)
-    weight[0, 0] = weight[0, 0].sign() * weight[0, 0].abs().max()  # all the same
+    weight = (torch.rand(3, 4, 3, 3, generator=torch.Generator().manual_seed(seed)) * 2 - 1) * largest
     rounded = rounded_filters(weight)
     assert torch.equal(rounded, rounded.round()) and rounded.abs().max() <= 127
-    assert (rounded - weight).abs().max() < 1.0001
+    assert (rounded - weight).abs().max() < 1.001
     assert (rounded - weight).sum(dim=(2, 3)).abs().max() <= 0.501
 
 
 def test_filters_rounded_by_hand():
-    weight = torch.tensor([0.4, 0.4, 0.3, 0, 0, 0, 0, 0, 0]).view(1, 1, 3, 3)
-    assert rounded_filters(weight).sum() == 1 and rounded_filters(weight).flatten()[2] == 0
-    assert torch.equal(rounded_filters(-weight), -rounded_filters(weight))
+    weight = torch.tensor([0.4, 0.4, 0.4, 0.4, -2.0, 0, 0, 0, 0.3]).view(1, 1, 3, 3)
+    # sums so far 0.4, 0.8, 1.2, 1.6, -0.4, ..., -0.1
+    assert rounded_filters(weight).flatten().tolist() == [0, 1, 0, 1, -2, 0, 0, 0, 0]
