@@ -17,16 +17,18 @@ from benchmarks.apart import Apart
 from benchmarks.timing import busy_cores, faster, in_turns, spread
 from monai_nce.allocator import keep_freed_memory
 from monai_nce.engines.compiled import missing_for_compile
-from monai_nce.inferers import Runtime
+from monai_nce.inferers import Runtime, torch_backend
 from monai_nce.inferers.packed_convolution import has_eight_bits
 from monai_nce.inferers.slice_stack_inferer import run_batches
 from monai_nce.networks.air import body_box
+from monai_nce.precision import best_precision
 
 __all__ = ["differences", "eager", "gflop", "measure_forwards", "names", "passes", "spade_peer"]
 
 HU = 150.0  # of an intensity, in the paper's window
 EAGER = "eager fp32"
 COMPILED = "torch.compile bf16"
+WITHOUT_BF16 = "torch int8 without bf16"
 CANDIDATES = (
     ("torch", "fp32"),
     ("torch", "bf16"),
@@ -83,7 +85,9 @@ def passes(
         run = compiled(network)
     else:
         keep_freed_memory()
-        kind, precision = name.split()
+        if name == WITHOUT_BF16:  # in this process alone
+            torch_backend.best_precision = lambda device_type: "fp32"
+        kind, precision, *_ = name.split()
         backend = Runtime(kind, precision, checkpoint).prepare(network, stacks, work.shape[1])
 
         def run(batches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -105,6 +109,8 @@ def names(device: torch.device, compile_too: bool) -> list[str]:
     for backend, precision in CANDIDATES:
         if (on_cpu or backend == "torch") and (precision != "int8" or on_cpu and has_eight_bits()):
             found.append(f"{backend} {precision}")
+    if "torch int8" in found and best_precision(device.type) == "bf16":
+        found.append(WITHOUT_BF16)  # what older processors have
     return [*found, COMPILED] if compile_too and not missing_for_compile(device.type) else found
 
 

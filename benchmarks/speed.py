@@ -19,7 +19,7 @@ import torch
 
 from benchmarks.brief_training import phantom_stacks, trained_briefly
 from benchmarks.cell import CONFIGS
-from benchmarks.forwards import gflop, measure_forwards, spade_peer
+from benchmarks.forwards import WITHOUT_BF16, gflop, measure_forwards, spade_peer
 from benchmarks.hardware import host
 from benchmarks.loading import measure_loader, measure_memory, sparse_patients
 from benchmarks.timing import in_turns, spread
@@ -172,7 +172,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 def _fastest(measured: dict[str, Any]) -> str:
     """Of the backends that inference offers, such as ``openvino bf16``."""
     rows = measured["paper 256"]["backends"]
-    offered = [name for name in rows if name.partition(" ")[0] in BACKENDS]
+    offered = [name for name in rows if name.partition(" ")[0] in BACKENDS and name != WITHOUT_BF16]
     return min(offered, key=lambda name: rows[name]["seconds"]["median"])
 
 

@@ -18,7 +18,7 @@ from monai_nce.precision import DTYPES, best_precision
 from .onnx_export import exported_network, network_key
 from .onnxruntime_backend import OnnxRuntimeBackend
 from .openvino_backend import OpenVinoBackend
-from .torch_backend import EIGHT_BITS, TorchBackend, can_use_eight_bits
+from .torch_backend import EIGHT_BITS, TorchBackend, can_use_eight_bits, gains_from_eight_bits
 
 __all__ = ["BACKENDS", "Backend", "Runtime"]
 
@@ -135,11 +135,12 @@ class Runtime:
                 raise InputError(f"backend: {backend} runs on a CPU here but the device is {device}; take torch")
             if not _installed(backend, *EXPORTERS):
                 raise InputError(f"backend: {backend} is not installed: pip install 'monai-nce[{backend}]'")
-        eight_bits = [EIGHT_BITS] if backend == "torch" and can_use_eight_bits(network, where) else []
         if self.precision == "auto":
-            return [*eight_bits, "fp32" if backend == "onnxruntime" else best_precision(device)]
+            first = [EIGHT_BITS] if backend == "torch" and gains_from_eight_bits(network, where) else []
+            return [*first, "fp32" if backend == "onnxruntime" else best_precision(device)]
         allowed = ["fp32"] if backend == "onnxruntime" else list(DTYPES) if device == "cuda" else ["fp32", "bf16"]
-        allowed += eight_bits
+        if backend == "torch" and can_use_eight_bits(network, where):
+            allowed.append(EIGHT_BITS)
         if self.precision not in allowed:
             known = ", ".join(allowed)
             raise InputError(f"precision: expected {known} with {backend} on {device} but got {self.precision!r}")

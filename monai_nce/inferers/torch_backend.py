@@ -12,7 +12,7 @@ from monai_nce.precision import DTYPES, best_precision
 
 from .packed_convolution import has_eight_bits, pack_convolutions
 
-__all__ = ["EIGHT_BITS", "TorchBackend", "can_use_eight_bits", "cpu_workers"]
+__all__ = ["EIGHT_BITS", "TorchBackend", "can_use_eight_bits", "cpu_workers", "gains_from_eight_bits"]
 
 EIGHT_BITS = "int8"
 
@@ -29,7 +29,7 @@ def cpu_workers(threads: int) -> int:
 
 
 def can_use_eight_bits(network: nn.Module, device: torch.device) -> bool:
-    """Whether a network can rearrange itself to compute partly in 8 bits, and the device gains from that."""
+    """Whether a network can rearrange itself to compute partly in 8 bits, and the device computes in them."""
     rearrange = getattr(network, "for_inference", None)
     return (
         device.type == "cpu"
@@ -37,6 +37,15 @@ def can_use_eight_bits(network: nn.Module, device: torch.device) -> bool:
         and "eight_bits" in inspect.signature(rearrange).parameters
         and has_eight_bits()
     )
+
+
+def gains_from_eight_bits(network: nn.Module, device: torch.device) -> bool:
+    """Whether 8 bits are faster here than the short format that the device is fast in.
+
+    AMX does convolutions in bf16 so fast that those in fp32, which eight bits need beside them, would take longer.
+    """
+    can: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return can_use_eight_bits(network, device) and not can.get("amx_bf16", False)
 
 
 class TorchBackend:

@@ -173,7 +173,7 @@ def test_cpu_backends_are_refused_for_a_network_elsewhere(network, stacks):
     ("fit", "best", "taken"), [(True, "bf16", "int8"), (False, "bf16", "bf16"), (False, "fp32", "fp32")]
 )
 def test_pytorch_takes_the_fastest_number_format(fit, best, taken, network, stacks, monkeypatch, capsys):
-    monkeypatch.setattr(runtime, "can_use_eight_bits", lambda network, device: fit)
+    monkeypatch.setattr(runtime, "gains_from_eight_bits", lambda network, device: fit)
     monkeypatch.setattr(runtime, "best_precision", lambda device: best)
     Runtime("torch").prepare(network, stacks)
     assert f"forward passes by torch in {taken}" in capsys.readouterr().out
@@ -182,7 +182,8 @@ def test_pytorch_takes_the_fastest_number_format(fit, best, taken, network, stac
 def test_auto_takes_the_next_number_format_where_the_fastest_computes_something_else(
     network, stacks, monkeypatch, capsys
 ):
-    monkeypatch.setattr(runtime, "can_use_eight_bits", lambda network, device: True)
+    for name in ("can_use_eight_bits", "gains_from_eight_bits"):
+        monkeypatch.setattr(runtime, name, lambda network, device: True)
     monkeypatch.setattr(runtime, "best_precision", lambda device: "fp32")
     monkeypatch.setattr(
         runtime, "TorchBackend", lambda net, device, precision: Wrong(net, 1.0 if precision == "int8" else 0.0)

@@ -5,7 +5,12 @@ import torch
 from torch import nn
 
 from monai_nce.inferers import Runtime, packed_convolution, torch_backend
-from monai_nce.inferers.torch_backend import TorchBackend, can_use_eight_bits, cpu_workers
+from monai_nce.inferers.torch_backend import (
+    TorchBackend,
+    can_use_eight_bits,
+    cpu_workers,
+    gains_from_eight_bits,
+)
 from monai_nce.networks import Generator
 
 
@@ -99,3 +104,18 @@ def test_eight_bits_are_for_networks_that_know_of_them_and_for_cpus(wide, monkey
     assert not can_use_eight_bits(nn.Conv2d(1, 1, 1), cpu) and not can_use_eight_bits(Other(1, 1, 1), cpu)
     monkeypatch.setattr(torch_backend, "has_eight_bits", lambda: False)
     assert not can_use_eight_bits(wide, cpu)
+
+
+@pytest.mark.parametrize(
+    ("processor", "usable", "faster"),
+    [
+        ({"avx512_vnni": True, "avx512_bf16": True}, True, True),
+        ({"avx_vnni": True}, True, True),
+        ({"avx512_vnni": True, "amx_int8": True, "amx_bf16": True}, True, False),
+        ({"avx512_f": True}, False, False),
+    ],
+)
+def test_eight_bits_are_the_choice_where_bf16_is_not_faster_still(processor, usable, faster, wide, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor)
+    cpu = torch.device("cpu")
+    assert (can_use_eight_bits(wide, cpu), gains_from_eight_bits(wide, cpu)) == (usable, faster)
