@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from monai_nce.errors import InputError
+
 __all__ = ["PerceptualLoss"]
 
 
@@ -22,12 +24,21 @@ class PerceptualLoss(nn.Module):
     Args:
         network: has ``features(x, count) -> list of maps``, as :class:`monai_nce.networks.DomainClassifier`.
         layer_weights: the w_i of Eq. 4, one per map; §4.1: 1/32, 1/16, 1/8, 1/4.
+
+    Raises:
+        InputError: for more weights than the network has maps, if its ``feature_count`` says how many.
+        ValueError: without weights.
     """
 
     def __init__(self, network: nn.Module, layer_weights: Sequence[float] = (1 / 32, 1 / 16, 1 / 8, 1 / 4)) -> None:
         super().__init__()
         if not layer_weights:
             raise ValueError("expected at least one layer weight but got none")
+        maps = getattr(network, "feature_count", None)
+        if maps is not None and len(layer_weights) > maps:
+            raise InputError(
+                f"layer_weights: expected at most {maps}, one per feature map, but got {len(layer_weights)}"
+            )
         self.network = network
         self.layer_weights = tuple(layer_weights)
 

@@ -58,6 +58,11 @@ class DomainClassifier(nn.Module):
             features = width
         self.head = nn.Sequential(*head, nn.Linear(features, num_classes))
 
+    @property
+    def feature_count(self) -> int:
+        """How many maps :meth:`features` can give."""
+        return len(self.blocks)
+
     def features(self, x: torch.Tensor, count: int = 4) -> list[torch.Tensor]:
         """Outputs of the first ``count`` max-pools, the phi_i of Eq. 4: ``(B, C_i, H / 2**i, W / 2**i)`` each."""
         maps = []

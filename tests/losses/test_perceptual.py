@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from monai_nce.errors import InputError
 from monai_nce.losses import PerceptualLoss
 from monai_nce.networks import DomainClassifier
 
@@ -150,6 +151,13 @@ def test_half_the_batch_each():
 def test_no_weights():
     with pytest.raises(ValueError, match="at least one layer weight"):
         PerceptualLoss(Known(), ())
+
+
+def test_more_weights_than_the_classifier_has_maps_show_before_any_training():
+    classifier = DomainClassifier(channels=(4, 4, 8, 8, 8), head_channels=(), pooled_size=1)
+    PerceptualLoss(classifier, [1.0] * 5)
+    with pytest.raises(InputError, match="layer_weights: expected at most 5, one per feature map, but got 6"):
+        PerceptualLoss(classifier, [1.0] * 6)
 
 
 def test_fewer_maps_than_weights():
