@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -36,13 +36,9 @@ class PackedConv2d(nn.Module):
         self.steps = convolution.stride, convolution.dilation
         self.groups = convolution.groups
         self.weight = convolution.weight.detach().to_mkldnn()
-        self.weight_for = lru_cache(MOST_SIZES)(self._weight_for)
+        self.weight_for = lru_cache(MOST_SIZES)(partial(_laid_out, self.weight, *self.steps, self.groups))
         self.bias = None if convolution.bias is None else convolution.bias.detach()
         self.negative_slope: float | None = getattr(convolution, "negative_slope", None)
-
-    def _weight_for(self, shape: torch.Size, padding: tuple[int, ...]) -> torch.Tensor:
-        reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
-        return reorder(self.weight, padding, *self.steps, self.groups, shape)
 
     def forward(self, x: torch.Tensor, summand: torch.Tensor | None = None, padded: bool = True) -> torch.Tensor:
         """
@@ -52,7 +48,7 @@ class PackedConv2d(nn.Module):
             padded: as the convolution is; else not at all.
         """
         padding = self.padding if padded else (0, 0)
-        slope, weight, geometry = self.negative_slope, self.weight_for(x.shape, padding), (padding, *self.steps)
+        slope, weight, geometry = self.negative_slope, self.weight_for(padding, x.shape), (padding, *self.steps)
         if summand is None:
             activation = ("none", []) if slope is None else ("leaky_relu", [slope])
             return torch.ops.mkldnn._convolution_pointwise(
@@ -77,27 +73,47 @@ class PackedEightBitConv2d(nn.Module):
     def __init__(self, convolution: nn.Module) -> None:
         super().__init__()
         self.weight, self.scale = convolution.get_buffer("weight"), convolution.get_buffer("scale")
-        self.zero_points = torch.zeros(len(self.scale), dtype=torch.int32)
-        self.weight_for = lru_cache(MOST_SIZES)(self._weight_for)
-
-    def _weight_for(self, shape: torch.Size) -> torch.Tensor:
-        return torch.ops.onednn.qconv_prepack(self.weight, self.scale, 1.0, 0, *GEOMETRY, 1, list(shape))
+        self.weight_for = lru_cache(MOST_SIZES)(partial(_laid_out_bytes, self.weight, self.scale))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        weight = self.weight_for(x.shape)
-        scales = (weight, self.scale, self.zero_points, None, *GEOMETRY, 1, 1.0, 0, torch.float32)
-        return torch.ops.onednn.qconv2d_pointwise(x, 1.0, 0, *scales, "none", [], "")
+        return _convolved(x, self.weight_for(x.shape), self.scale)
+
+
+# functions and no methods: a cache of a method would keep its object, and with it a network, from being freed
+def _laid_out(
+    weight: torch.Tensor,
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+    padding: tuple[int, ...],
+    shape: torch.Size,
+) -> torch.Tensor:
+    reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
+    return reorder(weight, padding, stride, dilation, groups, shape)
+
+
+def _laid_out_bytes(weight: torch.Tensor, scale: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    return torch.ops.onednn.qconv_prepack(weight, scale, 1.0, 0, *GEOMETRY, 1, list(shape))
+
+
+def _convolved(x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    zero_points = torch.zeros(len(scale), dtype=torch.int32)
+    settings: Any = (zero_points, None, *GEOMETRY, 1, 1.0, 0, torch.float32, "none", [], "")
+    return torch.ops.onednn.qconv2d_pointwise(x, 1.0, 0, weight, scale, *settings)
 
 
 def has_eight_bits() -> bool:
     """Whether this build of PyTorch and this processor compute convolutions of bytes fast and without overflow."""
     can: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return (
-        # older processors add products of bytes in 16 bits, which overflow
-        any(can.get(name) for name in ("amx_int8", "avx512_vnni", "avx_vnni"))
-        and torch.backends.mkldnn.is_available()
-        and all(hasattr(torch.ops.onednn, name) for name in ("qconv_prepack", "qconv2d_pointwise"))
-    )
+    # older processors add products of bytes in 16 bits
+    if not any(can.get(name) for name in ("amx_int8", "avx512_vnni", "avx_vnni")):
+        return False
+    try:  # the operations are not public ones
+        weight, scale = torch.full((1, 1, 3, 3), 127, dtype=torch.int8), torch.ones(1)
+        x = torch.full((1, 1, 3, 3), 255, dtype=torch.uint8)
+        return float(_convolved(x, _laid_out_bytes(weight, scale, x.shape), scale)) == 9 * 127 * 255
+    except (AttributeError, RuntimeError, TypeError):
+        return False
 
 
 def can_pack(convolution: nn.Module) -> bool:

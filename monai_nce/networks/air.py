@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -114,7 +113,7 @@ class SkipAir(nn.Module):
         self.margins = [weight.shape[-1] // 2 for weight in weights]  # what an output pixel sees to each side
         self.multiplications = sum(weight.numel() for weight in weights)  # for a pixel
         self.register_buffer("air", air[:, None, None].clone())
-        self.of_air = lru_cache(1)(self._of_air)
+        self._of_air: tuple[torch.Size, torch.Tensor] | None = None
 
     def forward(self, guide: torch.Tensor, body: Box | None = None) -> Iterator[tuple[Index, torch.Tensor]]:
         """
@@ -166,7 +165,10 @@ class SkipAir(nn.Module):
             y = layer(functional.pad(y, beyond) if any(beyond) else y, padded=False)
         return y
 
-    def _of_air(self, size: torch.Size) -> torch.Tensor:
+    def of_air(self, size: torch.Size) -> torch.Tensor:
         """What the layers make of an image of air, ``(1, out_channels, H, W)``, in float32 where that is longer."""
-        result = self.layers(self.air.expand(1, -1, *size).contiguous(memory_format=torch.channels_last))
-        return result.to(torch.promote_types(result.dtype, torch.float32))
+        known = self._of_air
+        if known is None or known[0] != size:
+            result = self.layers(self.air.expand(1, -1, *size).contiguous(memory_format=torch.channels_last))
+            self._of_air = known = size, result.to(torch.promote_types(result.dtype, torch.float32))
+        return known[1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -69,19 +68,21 @@ class CentredConv2d(nn.Module):
         self.features = FusedConv2d(weight, features_bias, dtype)
         self.guide = FusedConv2d(torch.cat([image, coarse[:, None], fine[:, None]], dim=1), guide_bias, dtype)
         self.sees_image = convolution.in_channels > channels
-        self.of_ones = lru_cache(1)(self._of_ones)
+        self._of_ones: tuple[tuple[torch.Size, torch.device], torch.Tensor] | None = None
 
     def forward(self, features: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
         if self.sees_image or torch.compiler.is_compiling():
             return self.features(features, self.guide(guide))
         # a copy, as the convolution may overwrite it
-        summand = self.of_ones(guide.shape[1:], guide.dtype, guide.device).expand(len(guide), -1, -1, -1)
+        summand = self.of_ones(guide).expand(len(guide), -1, -1, -1)
         return self.features(features, summand.clone(memory_format=torch.channels_last))
 
-    def _of_ones(self, shape: torch.Size, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    def of_ones(self, guide: torch.Tensor) -> torch.Tensor:
         """What a guide gives whose image is not looked at, the same for all images of a size."""
-        guide = torch.ones(1, *shape, dtype=dtype, device=device)
-        return self.guide(guide.contiguous(memory_format=torch.channels_last))
+        known, key = self._of_ones, (guide.shape[2:], guide.device)
+        if known is None or known[0] != key:
+            self._of_ones = known = key, self.guide(torch.ones_like(guide[:1], memory_format=torch.channels_last))
+        return known[1]
 
 
 def round_to_bf16(values: torch.Tensor) -> torch.Tensor:

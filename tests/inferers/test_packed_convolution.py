@@ -160,8 +160,20 @@ def test_a_pair_in_eight_bits_is_packed_as_a_whole():
         ({"avx512_f": True}, False),
     ],
 )
+@needs_eight_bits
 def test_only_processors_that_add_bytes_in_32_bits_are_used(processor, fit, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor)
     assert has_eight_bits() is fit
     convolution = EightBitConv2d(torch.ones(1, 1, 3, 3, dtype=torch.int8), torch.ones(1))
     assert (pack_convolutions(convolution) is convolution) is not fit
+
+
+@pytest.mark.parametrize("error", [AttributeError, RuntimeError, TypeError])
+def test_a_build_whose_operations_are_others_has_none(error, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_vnni": True})
+
+    def other(*arguments):
+        raise error
+
+    monkeypatch.setattr(packed_convolution, "_laid_out_bytes", other)
+    assert not has_eight_bits()

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch import nn
@@ -119,3 +122,16 @@ def test_eight_bits_are_the_choice_where_bf16_is_not_faster_still(processor, usa
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor)
     cpu = torch.device("cpu")
     assert (can_use_eight_bits(wide, cpu), gains_from_eight_bits(wide, cpu)) == (usable, faster)
+
+
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("int8", marks=needs_eight_bits)])
+def test_a_backend_that_is_dropped_is_freed_at_once(precision, wide, bodies):
+    backend = TorchBackend(wide, torch.device("cpu"), precision)
+    backend(bodies)
+    convolutions = [weakref.ref(module) for module in backend.network.modules() if not list(module.children())]
+    gc.disable()  # which would find cycles sooner or later
+    try:
+        del backend
+        assert not [found for found in (convolution() for convolution in convolutions) if found is not None]
+    finally:
+        gc.enable()

@@ -54,7 +54,6 @@ def test_what_goes_beyond_the_range_is_cut_off_and_does_not_wrap():
     with torch.no_grad():
         expected = layers(x)
         assert (pair(x) - expected).abs().max() < 0.5 * expected.std()
-        assert torch.isfinite(pair(1000 * x)).all()
 
 
 def test_the_largest_of_an_edge_by_hand():
