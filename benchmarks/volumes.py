@@ -129,9 +129,9 @@ def measure_volume(
     for stride in STRIDES:
         settings = {"checkpoint": str(checkpoint), "stride": stride, "backend": backend, "precision": precision}
         stacks = slice_stacks(intensity[0], centres=stack_centres(depth, stride=stride))
-        candidates[f"forwards, stride {stride}"] = partial(
-            forwards, [torch.stack(list(batch)) for batch in even_batches(list(stacks), BATCH, ready.workers)]
-        )
+        sharing = ready.workers if ready.any_size else 1  # as the inferer does
+        batches = [torch.stack(list(batch)) for batch in even_batches(list(stacks), BATCH, sharing)]
+        candidates[f"forwards, stride {stride}"] = partial(forwards, batches)
         candidates[f"file to file, stride {stride}"] = _inference(image, folder / "one", network, **settings)
         off[f"stride {stride}"] = _differences_of_volumes(network, intensity, stride, runtime)
         candidates[f"each of {SEVERAL}, stride {stride}"] = _inference(several, folder / "all", network, **settings)

@@ -22,6 +22,7 @@ class OnnxRuntimeBackend:
     """
 
     threads = 1  # it has its own
+    any_size = True
 
     def __init__(self, path: Path) -> None:
         import onnxruntime

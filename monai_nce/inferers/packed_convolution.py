@@ -109,9 +109,9 @@ def has_eight_bits() -> bool:
     if not any(can.get(name) for name in ("amx_int8", "avx512_vnni", "avx_vnni")):
         return False
     try:  # the operations are not public ones
-        weight, scale = torch.full((1, 1, 3, 3), 127, dtype=torch.int8), torch.ones(1)
-        x = torch.full((1, 1, 3, 3), 255, dtype=torch.uint8)
-        return float(_convolved(x, _laid_out_bytes(weight, scale, x.shape), scale)) == 9 * 127 * 255
+        weight, scale = torch.full((64, 4, 3, 3), 127, dtype=torch.int8), torch.ones(64)
+        x = torch.full((1, 4, 3, 3), 255, dtype=torch.uint8).to(memory_format=torch.channels_last)
+        return bool((_convolved(x, _laid_out_bytes(weight, scale, x.shape), scale) == 4 * 9 * 127 * 255).all())
     except (AttributeError, RuntimeError, TypeError):
         return False
 

@@ -32,6 +32,7 @@ class Backend(Protocol):
 
     workers: int
     threads: int
+    any_size: bool  # whether it takes batches of any size without filling them up
 
     def __call__(self, stacks: torch.Tensor) -> torch.Tensor:
         """Synthetic stacks, float32, for stacks ``(B, C, H, W)``; both on the network's device."""
@@ -136,8 +137,10 @@ class Runtime:
             if not _installed(backend, *EXPORTERS):
                 raise InputError(f"backend: {backend} is not installed: pip install 'monai-nce[{backend}]'")
         if self.precision == "auto":
-            first = [EIGHT_BITS] if backend == "torch" and gains_from_eight_bits(network, where) else []
-            return [*first, "fp32" if backend == "onnxruntime" else best_precision(device)]
+            if backend != "torch":
+                return ["fp32" if backend == "onnxruntime" else best_precision(device)]
+            first = [EIGHT_BITS] if gains_from_eight_bits(network, where) else []
+            return list(dict.fromkeys([*first, best_precision(device), "fp32"]))
         allowed = ["fp32"] if backend == "onnxruntime" else list(DTYPES) if device == "cuda" else ["fp32", "bf16"]
         if backend == "torch" and can_use_eight_bits(network, where):
             allowed.append(EIGHT_BITS)
@@ -151,8 +154,13 @@ class Runtime:
     ) -> Backend:
         """The backend, compared with the network on ``stacks``."""
         if backend == "torch":
-            ready: Backend = TorchBackend(network, stacks.device, precision)
-            wrong = self._difference(network, ready, stacks)
+            try:
+                ready: Backend = TorchBackend(network, stacks.device, precision)
+                wrong = self._difference(network, ready, stacks)
+            except Exception as error:  # of many kinds: the operations on bytes are not public ones
+                if precision != EIGHT_BITS:
+                    raise
+                raise InputError(f"{backend} in {precision} cannot run it: {error}") from error
         else:
             for fresh in (False, True):
                 path = exported_network(network, stacks, self.checkpoint, again=fresh)

@@ -33,7 +33,7 @@ class SliceStackInferer(Inferer):
 
     Args:
         slices: slices of a stack, odd.
-        batch_size: stacks per forward pass at most; a backend's workers get an equal number of passes.
+        batch_size: stacks per forward pass at most; the passes are nearly equal, and so is the workers' number of them.
         stride: slices from one stack to the next. 1 predicts each slice ``slices`` times and averages; ``slices``
             predicts each once, which is as many times less work.
         size_divisor: what in-plane sizes must be divisible by; None asks the network for its ``size_factor``, and
@@ -132,7 +132,9 @@ class SliceStackInferer(Inferer):
             return prediction[:, :, top : top + height, left : left + width]
 
         workers, threads = (1, 1) if backend is None else (backend.workers, backend.threads)
-        batches = even_batches(stack_centres(depth, self.slices, self.stride), self.batch_size, workers)
+        # a backend that fills batches up would only compute more
+        sharing = workers if backend is not None and backend.any_size else 1
+        batches = even_batches(stack_centres(depth, self.slices, self.stride), self.batch_size, sharing)
         predictions = run_batches(predict, batches, workers, threads)
         mean = StackMean(depth)
         bar = tqdm(batches, desc="slices", unit="batch", leave=False, disable=not self.progress)
@@ -145,7 +147,7 @@ def even_batches(items: Sequence[T], most: int, workers: int = 1) -> list[Sequen
     """Batches of nearly equal size, as many as all workers share equally, so that none waits for another at the end.
 
     Args:
-        items: to be divided, in their order.
+        items: to be divided, in their order; at least one.
         most: items of a batch.
         workers: that take batches.
 

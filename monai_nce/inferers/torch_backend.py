@@ -65,6 +65,8 @@ class TorchBackend:
         - stacks and output: ``(B, C, H, W)``, float32
     """
 
+    any_size = True
+
     def __init__(self, network: nn.Module, device: torch.device, precision: str = "fp32") -> None:
         eight_bits = precision == EIGHT_BITS
         dtype = DTYPES[best_precision(device.type) if eight_bits else precision]

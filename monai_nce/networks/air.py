@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["Box", "SkipAir", "body_box"]
+__all__ = ["Box", "SkipAir", "body_boxes", "box_around"]
 
 AIR = -1.0  # what a window makes of air, and what images are padded with
 STEP = 4  # pixels; a backend has to get ready for each size that comes
 LEAST_SAVED = 50_000_000  # multiplications; to leave out less takes longer than to compute it
+LEAST_SAVED_INSIDE = 20_000_000  # likewise, in one image
 
 Index = tuple[slice, ...]
 
@@ -74,18 +75,25 @@ class Box(NamedTuple):
         return (self.bottom - self.top) * (self.right - self.left)
 
 
-def body_box(images: torch.Tensor) -> Box:
-    """A box outside of which all images are air, not empty, with corners on every ``STEP``-th pixel or the edge.
+def body_boxes(images: torch.Tensor) -> list[Box]:
+    """For each image a box outside of which it is air, with corners on every ``STEP``-th pixel or the edge.
 
     Shape:
         - images: ``(B, C, H, W)``
     """
-    seen = (images != AIR).flatten(0, 1).any(dim=0)
+    seen = (images != AIR).any(dim=1)
     corners = []
-    for axis in (0, 1):
-        used = seen.any(dim=1 - axis).nonzero().flatten().tolist() or [0]
-        corners += [used[0] // STEP * STEP, min(-(-(used[-1] + 1) // STEP) * STEP, seen.shape[axis])]
-    return Box(*corners)
+    for axis in (1, 2):
+        size = seen.shape[axis]
+        used = [line.nonzero().flatten().tolist() or [0, -1] for line in seen.any(dim=3 - axis)]
+        corners.append([(u[0] // STEP * STEP, min(-(-(u[-1] + 1) // STEP) * STEP, size)) for u in used])
+    return [Box(*rows, *columns) for rows, columns in zip(*corners, strict=True)]
+
+
+def box_around(boxes: Sequence[Box]) -> Box:
+    """The box that all of them lie in; empty ones do not count."""
+    tops, bottoms, lefts, rights = zip(*([box for box in boxes if box.pixels()] or boxes), strict=True)
+    return Box(min(tops), max(bottoms), min(lefts), max(rights))
 
 
 class SkipAir(nn.Module):
@@ -96,7 +104,8 @@ class SkipAir(nn.Module):
     Args:
         layers: of 2 n + 1 by 2 n + 1 pixels, padded by n zeros, or unpadded by ``layer(x, padded=False)``.
         air: ``(C,)``, a pixel of air as they get it, in their format.
-        inside: computes all layers at once, unpadded, in about half of the time; its input may be in a finer format.
+        inside: computes all layers at once for one image, unpadded, in about three quarters of the time; its input may
+            be in a finer format.
 
     Shape:
         - guide: ``(B, C, H, W)``
@@ -115,30 +124,37 @@ class SkipAir(nn.Module):
         self.register_buffer("air", air[:, None, None].clone())
         self._of_air: tuple[torch.Size, torch.Tensor] | None = None
 
-    def forward(self, guide: torch.Tensor, body: Box | None = None) -> Iterator[tuple[Index, torch.Tensor]]:
+    def forward(self, guide: torch.Tensor, bodies: Sequence[Box] | None = None) -> Iterator[tuple[Index, torch.Tensor]]:
         """
         Args:
             guide: input of the layers.
-            body: outside of which the guide is air; None computes everything by the layers.
+            bodies: outside of which the images are air; None computes everything by the layers.
 
         Yields:
             Where in the output, all of which is yielded in parts, and what is there; that of air for a batch of one.
         """
+        size = guide.shape[2:]
+        whole = Box(0, size[0], 0, size[1])
+        if bodies is None:
+            yield (slice(None),), self.layers(guide.to(self.air.dtype))
+        elif self.inside is not None and self._inside_pays(whole, size):
+            # one by one: what lies between the layers stays in the cache, and no image depends on the others
+            for i, body in enumerate(bodies):
+                for where, part in self._parts(guide[i : i + 1], body, self.inside):
+                    yield (slice(i, i + 1), *where[1:]), part
+        else:
+            yield from self._parts(guide, box_around(bodies), None)
+
+    def _parts(self, guide: torch.Tensor, body: Box, inside: nn.Module | None) -> Iterator[tuple[Index, torch.Tensor]]:
         size, margin = guide.shape[2:], sum(self.margins)
         whole = Box(0, size[0], 0, size[1])
-        near = whole if body is None else body.grown(margin, size)  # what sees the body
-        if not self._is_much(len(guide) * (whole.pixels() - near.pixels())):
+        near = body.grown(margin, size)  # what sees the body
+        if len(guide) * (whole.pixels() - near.pixels()) * self.multiplications < LEAST_SAVED:
             near = whole
-        inner = near.within(margin, size)
-        # what is left of it along the image's edges comes in small pieces, which take longer than their pixels do
-        if (
-            self.inside is not None
-            and body is not None
-            and self._is_much(len(guide) * (inner.pixels() / 4 - (near.pixels() - inner.pixels())))
-        ):
+        if inside is not None and self._inside_pays(near, size):
+            inner = near.within(margin, size)
             seen = guide[inner.grown(margin, size).slices].contiguous(memory_format=torch.channels_last)
-            for i in range(len(seen)):  # one by one, as what lies between the layers then stays in the cache
-                yield (slice(i, i + 1), *inner.slices[1:]), self.inside(seen[i : i + 1])
+            yield inner.slices, inside(seen)
             for box in near.less(inner):
                 yield box.slices, self._computed(guide, box)
         elif near == whole:
@@ -150,8 +166,11 @@ class SkipAir(nn.Module):
             for box in whole.less(near):
                 yield box.slices, air[box.slices]
 
-    def _is_much(self, pixels: float) -> bool:
-        return pixels * self.multiplications >= LEAST_SAVED
+    def _inside_pays(self, near: Box, size: torch.Size) -> bool:
+        """Whether it does for one image; what is left along its edges comes in small pieces, which take longer."""
+        inner = near.within(sum(self.margins), size)
+        saved = inner.pixels() / 4 - (near.pixels() - inner.pixels())
+        return saved * self.multiplications >= LEAST_SAVED_INSIDE
 
     def _computed(self, guide: torch.Tensor, box: Box) -> torch.Tensor:
         """The output in a box by the layers."""

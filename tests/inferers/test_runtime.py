@@ -70,6 +70,7 @@ class Wrong:
     """A backend that adds to what the network gives."""
 
     workers = threads = 1
+    any_size = True
 
     def __init__(self, network: nn.Module, offset: float) -> None:
         self.network, self.offset = network, offset
@@ -184,15 +185,34 @@ def test_auto_takes_the_next_number_format_where_the_fastest_computes_something_
 ):
     for name in ("can_use_eight_bits", "gains_from_eight_bits"):
         monkeypatch.setattr(runtime, name, lambda network, device: True)
-    monkeypatch.setattr(runtime, "best_precision", lambda device: "fp32")
+    monkeypatch.setattr(runtime, "best_precision", lambda device: "bf16")
     monkeypatch.setattr(
-        runtime, "TorchBackend", lambda net, device, precision: Wrong(net, 1.0 if precision == "int8" else 0.0)
+        runtime, "TorchBackend", lambda net, device, precision: Wrong(net, 0.0 if precision == "fp32" else 1.0)
     )
-    with pytest.warns(UserWarning, match="torch in int8 is off by .*; torch in fp32 takes over"):
+    with (
+        pytest.warns(UserWarning, match="torch in int8 is off by .*; torch in bf16 takes over"),
+        pytest.warns(UserWarning, match="torch in bf16 is off by .*; torch in fp32 takes over"),
+    ):
         Runtime("torch").prepare(network, stacks)
     assert "by torch in fp32" in capsys.readouterr().out
     with pytest.raises(InputError, match="torch in int8 is off by"):
         Runtime(precision="int8").prepare(network, stacks)  # what OpenVINO has no part in
+
+
+def test_auto_takes_the_next_number_format_where_the_operations_on_bytes_fail(network, stacks, monkeypatch, capsys):
+    for name in ("can_use_eight_bits", "gains_from_eight_bits"):
+        monkeypatch.setattr(runtime, name, lambda network, device: True)
+    monkeypatch.setattr(runtime, "best_precision", lambda device: "fp32")
+
+    def failing(net, device, precision):
+        if precision == "int8":
+            raise RuntimeError("could not create a primitive descriptor")
+        return Wrong(net, 0.0)
+
+    monkeypatch.setattr(runtime, "TorchBackend", failing)
+    with pytest.warns(UserWarning, match="torch in int8 cannot run it: could not create.*; torch in fp32 takes over"):
+        Runtime("torch").prepare(network, stacks)
+    assert "by torch in fp32" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])

@@ -70,6 +70,32 @@ def bodies() -> torch.Tensor:
 
 
 @needs_eight_bits
+def test_a_stack_gives_the_same_whatever_it_is_computed_with(wide, bodies):
+    torch.manual_seed(0)
+    small = torch.full((2, 3, 256, 256), -1.0)
+    small[0, :, 100:150, 100:150] = torch.rand(3, 50, 50)  # the other is air
+    images = torch.cat([bodies, small])
+    backend = TorchBackend(wide, torch.device("cpu"), "int8")
+    together = backend(images)
+    for order in ([0], [1], [2], [3], [2, 0], [3, 1, 2]):
+        torch.testing.assert_close(backend(images[order]), together[order], atol=0, rtol=0)
+
+
+@needs_eight_bits
+def test_the_first_stack_is_checked_in_eight_bits_if_any_is(wide, bodies, monkeypatch):
+    shapes = []
+    convolve = packed_convolution._convolved
+    monkeypatch.setattr(
+        packed_convolution, "_convolved", lambda x, *rest: shapes.append(tuple(x.shape)) or convolve(x, *rest)
+    )
+    ready = Runtime("torch", "int8").prepare(wide, bodies[:1], 8)
+    checked = len([shape for shape in shapes if shape[1] == 64])
+    shapes.clear()
+    ready(bodies[:1].expand(8, -1, -1, -1))
+    assert len(shapes) == 8 * checked > 0
+
+
+@needs_eight_bits
 @pytest.mark.parametrize("rest", ["bf16", "fp32"])
 def test_eight_bits_are_used_where_they_pay_and_are_as_near_as_bf16(rest, wide, bodies, monkeypatch):
     monkeypatch.setattr(torch_backend, "best_precision", lambda device: rest)
@@ -119,7 +145,9 @@ def test_eight_bits_are_for_networks_that_know_of_them_and_for_cpus(wide, monkey
     ],
 )
 def test_eight_bits_are_the_choice_where_bf16_is_not_faster_still(processor, usable, faster, wide, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor, raising=False)
+    monkeypatch.setattr(packed_convolution, "_convolved", lambda x, weight, scale: torch.tensor(4 * 9 * 127 * 255.0))
+    monkeypatch.setattr(packed_convolution, "_laid_out_bytes", lambda weight, scale, shape: weight)
     cpu = torch.device("cpu")
     assert (can_use_eight_bits(wide, cpu), gains_from_eight_bits(wide, cpu)) == (usable, faster)
 
