@@ -20,7 +20,7 @@ from monai_nce.engines.compiled import missing_for_compile
 from monai_nce.inferers import Runtime, torch_backend
 from monai_nce.inferers.packed_convolution import has_eight_bits
 from monai_nce.inferers.slice_stack_inferer import run_batches
-from monai_nce.networks.air import body_boxes, box_around
+from monai_nce.networks.air import body_box
 from monai_nce.precision import best_precision
 
 __all__ = ["differences", "eager", "gflop", "measure_forwards", "names", "passes", "spade_peer"]
@@ -169,7 +169,7 @@ def measure_forwards(
             with busy_cores(1):
                 busy = turns(max(rounds // 2, 2))
         outputs = {name: torch.from_numpy(candidate(True)) for name, candidate in candidates.items()}
-    body, result = box_around(body_boxes(work.flatten(0, 1))), {}
+    body, result = body_box(work.flatten(0, 1)), {}
     for name, values in quiet.items():
         result[name] = {
             "seconds": spread(values),

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["Box", "SkipAir", "body_boxes", "box_around"]
+__all__ = ["Box", "SkipAir", "body_box"]
 
 AIR = -1.0  # what a window makes of air, and what images are padded with
 STEP = 4  # pixels; a backend has to get ready for each size that comes
 LEAST_SAVED = 50_000_000  # multiplications; to leave out less takes longer than to compute it
-LEAST_SAVED_INSIDE = 20_000_000  # likewise, in one image
+LEAST_SAVED_INSIDE = 40_000_000  # likewise, in one image; what is left along its edges comes in small, slow pieces
 
 Index = tuple[slice, ...]
 
@@ -75,25 +75,18 @@ class Box(NamedTuple):
         return (self.bottom - self.top) * (self.right - self.left)
 
 
-def body_boxes(images: torch.Tensor) -> list[Box]:
-    """For each image a box outside of which it is air, with corners on every ``STEP``-th pixel or the edge.
+def body_box(images: torch.Tensor) -> Box:
+    """A box outside of which all images are air, not empty, with corners on every ``STEP``-th pixel or the edge.
 
     Shape:
         - images: ``(B, C, H, W)``
     """
-    seen = (images != AIR).any(dim=1)
+    seen = (images != AIR).flatten(0, 1).any(dim=0)
     corners = []
-    for axis in (1, 2):
-        size = seen.shape[axis]
-        used = [line.nonzero().flatten().tolist() or [0, -1] for line in seen.any(dim=3 - axis)]
-        corners.append([(u[0] // STEP * STEP, min(-(-(u[-1] + 1) // STEP) * STEP, size)) for u in used])
-    return [Box(*rows, *columns) for rows, columns in zip(*corners, strict=True)]
-
-
-def box_around(boxes: Sequence[Box]) -> Box:
-    """The box that all of them lie in; empty ones do not count."""
-    tops, bottoms, lefts, rights = zip(*([box for box in boxes if box.pixels()] or boxes), strict=True)
-    return Box(min(tops), max(bottoms), min(lefts), max(rights))
+    for axis in (0, 1):
+        used = seen.any(dim=1 - axis).nonzero().flatten().tolist() or [0]
+        corners += [used[0] // STEP * STEP, min(-(-(used[-1] + 1) // STEP) * STEP, seen.shape[axis])]
+    return Box(*corners)
 
 
 class SkipAir(nn.Module):
@@ -124,38 +117,26 @@ class SkipAir(nn.Module):
         self.register_buffer("air", air[:, None, None].clone())
         self._of_air: tuple[torch.Size, torch.Tensor] | None = None
 
-    def forward(self, guide: torch.Tensor, bodies: Sequence[Box] | None = None) -> Iterator[tuple[Index, torch.Tensor]]:
+    def forward(self, guide: torch.Tensor, body: Box | None = None) -> Iterator[tuple[Index, torch.Tensor]]:
         """
         Args:
             guide: input of the layers.
-            bodies: outside of which the images are air; None computes everything by the layers.
+            body: outside of which the guide is air; None computes everything by the layers.
 
         Yields:
             Where in the output, all of which is yielded in parts, and what is there; that of air for a batch of one.
         """
-        size = guide.shape[2:]
-        whole = Box(0, size[0], 0, size[1])
-        if bodies is None:
-            yield (slice(None),), self.layers(guide.to(self.air.dtype))
-        elif self.inside is not None and self._inside_pays(whole, size):
-            # one by one: what lies between the layers stays in the cache, and no image depends on the others
-            for i, body in enumerate(bodies):
-                for where, part in self._parts(guide[i : i + 1], body, self.inside):
-                    yield (slice(i, i + 1), *where[1:]), part
-        else:
-            yield from self._parts(guide, box_around(bodies), None)
-
-    def _parts(self, guide: torch.Tensor, body: Box, inside: nn.Module | None) -> Iterator[tuple[Index, torch.Tensor]]:
         size, margin = guide.shape[2:], sum(self.margins)
         whole = Box(0, size[0], 0, size[1])
-        near = body.grown(margin, size)  # what sees the body
+        near = whole if body is None else body.grown(margin, size)  # what sees the body
         if len(guide) * (whole.pixels() - near.pixels()) * self.multiplications < LEAST_SAVED:
             near = whole
-        if inside is not None and self._inside_pays(near, size):
-            inner = near.within(margin, size)
+        inner = near.within(margin, size)
+        if self.inside is not None and body is not None and self._inside_pays(size):
             seen = guide[inner.grown(margin, size).slices].contiguous(memory_format=torch.channels_last)
-            yield inner.slices, inside(seen)
-            for box in near.less(inner):
+            for i in range(len(seen) if inner.pixels() else 0):  # one by one: so what lies between stays in the cache
+                yield (slice(i, i + 1), *inner.slices[1:]), self.inside(seen[i : i + 1])
+            for box in near.less(inner) if inner.pixels() else [near]:
                 yield box.slices, self._computed(guide, box)
         elif near == whole:
             yield (slice(None),), self.layers(guide.to(self.air.dtype))
@@ -166,11 +147,10 @@ class SkipAir(nn.Module):
             for box in whole.less(near):
                 yield box.slices, air[box.slices]
 
-    def _inside_pays(self, near: Box, size: torch.Size) -> bool:
-        """Whether it does for one image; what is left along its edges comes in small pieces, which take longer."""
-        inner = near.within(sum(self.margins), size)
-        saved = inner.pixels() / 4 - (near.pixels() - inner.pixels())
-        return saved * self.multiplications >= LEAST_SAVED_INSIDE
+    def _inside_pays(self, size: torch.Size) -> bool:
+        """Whether it does for an image of this height and width, so that a result does not depend on other images."""
+        inner = Box(0, size[0], 0, size[1]).within(sum(self.margins), size)
+        return inner.pixels() / 4 * self.multiplications >= LEAST_SAVED_INSIDE
 
     def _computed(self, guide: torch.Tensor, box: Box) -> torch.Tensor:
         """The output in a box by the layers."""
@@ -185,9 +165,17 @@ class SkipAir(nn.Module):
         return y
 
     def of_air(self, size: torch.Size) -> torch.Tensor:
-        """What the layers make of an image of air, ``(1, out_channels, H, W)``, in float32 where that is longer."""
+        """What comes of an image of air, ``(1, out_channels, H, W)``, in float32 where that is longer.
+
+        Each pixel is computed as it would be near a body, so that it is the same whether that is near or not.
+        """
         known = self._of_air
         if known is None or known[0] != size:
-            result = self.layers(self.air.expand(1, -1, *size).contiguous(memory_format=torch.channels_last))
-            self._of_air = known = size, result.to(torch.promote_types(result.dtype, torch.float32))
+            guide = self.air.expand(1, -1, *size).contiguous(memory_format=torch.channels_last)
+            result = self.layers(guide)
+            result = result.to(torch.promote_types(result.dtype, torch.float32))
+            if self.inside is not None and self._inside_pays(size):
+                inner = Box(0, size[0], 0, size[1]).within(sum(self.margins), size)
+                result[inner.slices] = self.inside(guide.float())
+            self._of_air = known = size, result
         return known[1]

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .air import AIR, Box, SkipAir, body_boxes
+from .air import AIR, Box, SkipAir, body_box
 from .eight_bits import EightBitPair
 from .fused_conv import FusedConv2d
 from .spade import SPADE, SPADEResidualBlock
@@ -112,9 +112,9 @@ class InferenceSPADE(nn.Module):
         self.gamma_beta = SkipAir(hidden, gamma_beta, air=air, inside=pair)
         self.negative_slope = negative_slope
 
-    def forward(self, x: torch.Tensor, image: torch.Tensor, bodies: list[Box] | None) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, image: torch.Tensor, body: Box | None) -> torch.Tensor:
         y = self.norm(x.float())
-        for where, gamma_beta in self.gamma_beta(image, bodies):
+        for where, gamma_beta in self.gamma_beta(image, body):
             part = y[where]
             gamma, beta = gamma_beta.chunk(2, dim=1)
             part.addcmul_(part, gamma.float()).add_(beta.float())  # in place, as memory is what this waits for
@@ -159,10 +159,10 @@ class InferenceBlock(nn.Module):
             self.shortcut = CentredConv2d(block.shortcut, offset, slices, dtype, -output_offset)
             self.offset = output_offset
 
-    def forward(self, features: torch.Tensor, image: torch.Tensor, bodies: list[Box] | None) -> torch.Tensor:
+    def forward(self, features: torch.Tensor, image: torch.Tensor, body: Box | None) -> torch.Tensor:
         guide = functional.pad(image.to(features.dtype), (0, 0, 0, 0, 0, 2), value=1.0)
-        y = self.spade_1(self.conv_1(features, guide), image, bodies).sub_(self.middle).to(features.dtype)
-        y = self.spade_2(self.conv_2(y, guide), image, bodies)
+        y = self.spade_1(self.conv_1(features, guide), image, body).sub_(self.middle).to(features.dtype)
+        y = self.spade_2(self.conv_2(y, guide), image, body)
         if self.shortcut is not None:
             return y.add_(self.shortcut(features, guide))
         return y.add_(torch.cat([features, guide], dim=1)[:, : y.shape[1]])
@@ -285,11 +285,11 @@ class InferenceGenerator(nn.Module):
         for _ in self.blocks:
             # means of 2 x 2 pixels, as average pooling gives them in more time
             images.append(functional.interpolate(images[-1], scale_factor=0.5, mode="bilinear", align_corners=False))
-        bodies: list[list[Box] | None] = [None] * len(self.blocks)
+        bodies: list[Box | None] = [None] * len(self.blocks)
         if x.device.type == "cpu" and not torch.compiler.is_compiling():  # a GPU would be waited for
-            boxes = body_boxes(images[1])
+            box = body_box(images[1])
             for level in range(len(bodies)):
-                bodies[level], boxes = boxes, [box.coarser() for box in boxes]
+                bodies[level], box = box, box.coarser()
         images = [image.to(self.image_dtype) for image in images[1:]]
         y = self.stem(images[-1].to(self.dtype))
         for level, block in enumerate(self.blocks):

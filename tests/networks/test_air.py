@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from monai_nce.networks import Generator, air
-from monai_nce.networks.air import Box, SkipAir, body_boxes, box_around
+from monai_nce.networks.air import Box, SkipAir, body_box
 from monai_nce.networks.fused_conv import FusedConv2d
 
 
@@ -16,14 +16,13 @@ def whatever_it_saves(monkeypatch):
     monkeypatch.setattr(air, "LEAST_SAVED", 1)
 
 
-def test_the_boxes_of_bodies():
-    images = torch.full((3, 3, 16, 18), -1.0)
+def test_the_box_of_a_body():
+    images = torch.full((2, 3, 16, 18), -1.0)
     images[0, 1, 9, 5] = 0.0
     images[1, 2, 10, 8] = -0.999
-    assert body_boxes(images) == [Box(8, 12, 4, 8), Box(8, 12, 8, 12), Box(0, 0, 0, 0)]  # every fourth pixel
-    assert body_boxes(images[:2, :, :11, :10]) == [Box(8, 11, 4, 8), Box(8, 11, 8, 10)]  # or the edge
-    assert box_around(body_boxes(images)) == Box(8, 12, 4, 12)
-    assert box_around(body_boxes(images[2:])).pixels() == 0
+    assert body_box(images) == Box(top=8, bottom=12, left=4, right=12)  # every fourth pixel
+    assert body_box(images[:, :, :11, :10]) == Box(top=8, bottom=11, left=4, right=10)  # or the edge
+    assert body_box(torch.full((1, 3, 3, 8), -1.0)) == Box(0, 3, 0, 4)  # something has to be computed
 
 
 def test_boxes_by_hand():
@@ -44,7 +43,7 @@ def test_a_coarser_box_holds_the_body_of_a_coarser_image(height, width, seed):
     random = torch.Generator().manual_seed(seed)
     images = torch.full((1, 1, 2 * height, 2 * width), -1.0)
     images[0, 0][torch.rand(2 * height, 2 * width, generator=random) < 2 / (height * width)] = 0.5
-    box, coarse = body_boxes(images)[0].coarser(), nn.functional.avg_pool2d(images, 2)
+    box, coarse = body_box(images).coarser(), nn.functional.avg_pool2d(images, 2)
     coarse[:, :, box.top : box.bottom, box.left : box.right] = -1
     assert (coarse == -1).all()
 
@@ -85,7 +84,7 @@ def test_nothing_changes_wherever_the_body_lies(drawn, seed):
         ((everywhere, got),) = skipping(guide)
         assert got.shape == expected[everywhere].shape == expected.shape
         torch.testing.assert_close(got, expected, atol=0, rtol=0)
-        found = body_boxes(guide[:, :2])
+        found = body_box(guide[:, :2])
         for _ in range(2):  # the second time air is known
             torch.testing.assert_close(together(skipping(guide, found), expected), expected, atol=1e-13, rtol=0)
 
@@ -107,6 +106,7 @@ class Inside(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.sizes.append(tuple(x.shape))
+        x = x.double()
         for layer in self.layers:
             x = layer(x, padded=False)
         return x
@@ -122,29 +122,30 @@ def test_what_is_computed_at_once_inside_and_what_along_the_edges_fit_together(d
         patch.setattr(air, "LEAST_SAVED", 1)
         patch.setattr(air, "LEAST_SAVED_INSIDE", -1e9)  # whatever it costs
         expected = nn.Sequential(*layers)(guide)
-        got = together(skipping(guide, body_boxes(guide[:, :2])), expected)
+        got = together(skipping(guide, body_box(guide[:, :2])), expected)
         torch.testing.assert_close(got, expected, atol=1e-13, rtol=0)
-        assert len(skipping.inside.sizes) == len(guide)
+        assert skipping.inside.sizes
 
 
-def test_inside_is_used_image_by_image_where_its_edges_cost_little(monkeypatch):
+def test_inside_is_used_image_by_image_for_sizes_where_it_pays(monkeypatch):
     layers, pixel, guide = layers_and_guide((40, 48), (10, 20, 8, 20), 0)
-    skipping = SkipAir(*layers, air=pixel, inside=Inside(layers))
+    skipping = SkipAir(*layers, air=pixel, inside=Inside(layers).double())
     sizes = skipping.inside.sizes
     with torch.no_grad():
-        list(skipping(guide, [Box(10, 20, 8, 20)] * 2))
+        list(skipping(guide, Box(10, 20, 8, 20)))
         assert sizes == []  # all of it is little
         monkeypatch.setattr(air, "LEAST_SAVED", 1)
         monkeypatch.setattr(air, "LEAST_SAVED_INSIDE", 1)
-        list(skipping(guide, [Box(10, 20, 8, 20), Box(12, 20, 8, 20)]))
-        # two pixels to each side see the body, two more are seen
-        assert sizes == [(1, 3, 18, 20), (1, 3, 16, 20)]
-        list(skipping(guide, [Box(10, 20, 0, 20), Box(0, 0, 0, 0)]))
-        assert sizes[2:] == [(1, 3, 18, 24)], "at one edge, and nothing but air"
-        list(skipping(guide[:, :, :12, :12], [Box(0, 12, 0, 12)] * 2))
-        assert len(sizes) == 3, "of 12 by 12 pixels more than half are along the edges"
+        list(skipping(guide, Box(10, 20, 8, 20)))
+        # two pixels to each side see the body, two more are seen; then air, once for a size
+        assert sizes == [(1, 3, 18, 20), (1, 3, 18, 20), (1, 3, 40, 48)]
+        list(skipping(guide, Box(10, 20, 0, 20)))
+        assert sizes[3:] == [(1, 3, 18, 24)] * 2, "at one edge"
+        monkeypatch.setattr(air, "LEAST_SAVED_INSIDE", 8 * 8 / 4 * 180 + 1)
+        list(skipping(guide[:, :, :12, :12], Box(0, 12, 0, 12)))
+        assert len(sizes) == 5, "of 12 by 12 pixels 8 by 8 are inside"
         list(skipping(guide))
-        assert len(sizes) == 3, "a network that is exported or on a GPU"
+        assert len(sizes) == 5, "a network that is exported or on a GPU"
 
 
 def test_less_is_computed_and_air_once_for_a_size(whatever_it_saves):
@@ -154,12 +155,12 @@ def test_less_is_computed_and_air_once_for_a_size(whatever_it_saves):
     layers[1].register_forward_pre_hook(lambda module, inputs: sizes.append(tuple(inputs[0].shape)))
     with torch.no_grad():
         for _ in range(2):
-            list(skipping(guide, [Box(10, 20, 0, 20)]))
+            list(skipping(guide, Box(10, 20, 0, 20)))
         # three pixels more to each side that is no edge, and a zero beyond one that is
         assert sizes == [(2, 4, 16, 24), (1, 4, 40, 48), (2, 4, 16, 24)]
-        list(skipping(guide[:, :, :32], [Box(10, 20, 0, 20)]))
+        list(skipping(guide[:, :, :32], Box(10, 20, 0, 20)))
         assert sizes[3:] == [(2, 4, 16, 24), (1, 4, 32, 48)]
-        list(skipping(guide, [Box(0, 40, 0, 46)]))
+        list(skipping(guide, Box(0, 40, 0, 46)))
         assert sizes[5:] == [(2, 4, 40, 48)]  # all of it is near
 
 
@@ -172,7 +173,7 @@ def test_what_saves_little_is_computed(images, skips, monkeypatch):
     sizes = []
     layers[0].register_forward_pre_hook(lambda module, inputs: sizes.append(tuple(inputs[0].shape[2:])))
     with torch.no_grad():
-        list(skipping(guide[:1].expand(images, -1, -1, -1), [Box(10, 20, 0, 20)]))
+        list(skipping(guide[:1].expand(images, -1, -1, -1), Box(10, 20, 0, 20)))
     assert sizes[0] == ((18, 25) if skips else (40, 48))
 
 
