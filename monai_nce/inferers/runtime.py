@@ -114,7 +114,7 @@ class Runtime:
         except InputError as error:
             if not rest:
                 raise
-            warnings.warn(f"{error}; {' in '.join(rest[0])} takes over", stacklevel=2)
+            warnings.warn(f"{error}; {' in '.join(rest[0])} takes over", stacklevel=4)
             return self._make(network, stacks, batch_size, rest)
         print(f"forward passes by {backend} in {precision}", flush=True)
         return ready

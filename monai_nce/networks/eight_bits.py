@@ -18,7 +18,7 @@ DIRECTIONS = 16  # of the edges that a range is made for
 
 
 class EightBitConv2d(nn.Module):
-    """A convolution of bytes by whole numbers of 8 bits, unpadded; sums are exact and come in float32.
+    """A convolution of bytes by whole numbers of 8 bits, unpadded; summed exactly, then rounded to float32.
 
     Args:
         weight: ``(out_channels, in_channels, K, K)``, int8.
@@ -46,8 +46,8 @@ class EightBitPair(nn.Module):
     """``second(leaky_relu(first(image)))`` away from the image's edges, half of it in 8 bits.
 
     A leaky ReLU of slope ``a`` is a linear function and a fold: ``(1 + a) / 2 u + (1 - a) / 2 |u|``. What the linear
-    part leads to is one larger convolution of the image, in float32. The fold alone is rounded, to bytes: its range is
-    a third of the leaky ReLU's, and as large a part of rounding errors is left.
+    part leads to is one larger convolution of the image, in float32. The fold alone is rounded, to bytes: for a slope
+    of 0.2 its range is a third of the leaky ReLU's, and as large a part of rounding errors is left.
 
     Args:
         first: 3x3 convolution of the image.

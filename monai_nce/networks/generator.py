@@ -123,6 +123,6 @@ class Generator(nn.Module):
 
         Args:
             dtype: float32, bfloat16 or float16.
-            eight_bits: compute gamma and beta partly in 8 bits, for CPUs that are faster at it.
+            eight_bits: compute gamma and beta partly in 8 bits, for CPUs that are faster at it; of images in [-1, 1].
         """
         return InferenceGenerator(self, dtype, input_means(self), eight_bits)

@@ -246,7 +246,7 @@ class InferenceGenerator(nn.Module):
     Convolutions are in ``dtype``; norms, sums and the last layer are in fp32, and so are input and output, for near 1
     bf16 has steps of 0.6 HU in the paper's window. What is stored in a short format lies around zero, where that is
     finest: means learnt from a simple image of a body are taken off the features, and convolutions put back what that
-    changes.
+    changes. What images of air lead to is kept, so weights must not change after the first pass.
 
     Args:
         generator: a :class:`Generator`; left as it is.
