@@ -73,10 +73,11 @@ class PackedEightBitConv2d(nn.Module):
     def __init__(self, convolution: nn.Module) -> None:
         super().__init__()
         self.weight, self.scale = convolution.get_buffer("weight"), convolution.get_buffer("scale")
+        self.zero_points = torch.zeros(len(self.scale), dtype=torch.int32)
         self.weight_for = lru_cache(MOST_SIZES)(partial(_laid_out_bytes, self.weight, self.scale))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return _convolved(x, self.weight_for(x.shape), self.scale)
+        return _convolved(x, self.weight_for(x.shape), self.scale, self.zero_points)
 
 
 # functions and no methods: a cache of a method would keep its object, and with it a network, from being freed
@@ -96,8 +97,7 @@ def _laid_out_bytes(weight: torch.Tensor, scale: torch.Tensor, shape: torch.Size
     return torch.ops.onednn.qconv_prepack(weight, scale, 1.0, 0, *GEOMETRY, 1, list(shape))
 
 
-def _convolved(x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    zero_points = torch.zeros(len(scale), dtype=torch.int32)
+def _convolved(x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor, zero_points: torch.Tensor) -> torch.Tensor:
     settings: Any = (zero_points, None, *GEOMETRY, 1, 1.0, 0, torch.float32, "none", [], "")
     return torch.ops.onednn.qconv2d_pointwise(x, 1.0, 0, weight, scale, *settings)
 
@@ -110,8 +110,10 @@ def has_eight_bits() -> bool:
         return False
     try:  # the operations are not public ones
         weight, scale = torch.full((64, 4, 3, 3), 127, dtype=torch.int8), torch.ones(64)
+        zero_points = torch.zeros(64, dtype=torch.int32)
         x = torch.full((1, 4, 3, 3), 255, dtype=torch.uint8).to(memory_format=torch.channels_last)
-        return bool((_convolved(x, _laid_out_bytes(weight, scale, x.shape), scale) == 4 * 9 * 127 * 255).all())
+        y = _convolved(x, _laid_out_bytes(weight, scale, x.shape), scale, zero_points)
+        return bool((y == 4 * 9 * 127 * 255).all())
     except (AttributeError, RuntimeError, TypeError):
         return False
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from .fused_conv import FusedConv2d
 
-__all__ = ["EightBitConv2d", "EightBitPair", "largest_at_edges", "rounded_filters"]
+__all__ = ["EightBitConv2d", "EightBitFeatures", "EightBitPair", "largest_at_edges", "rounded_filters"]
 
 LEVELS = 256  # of an unsigned byte
 LARGEST_WEIGHT = 126  # before it is rounded up
@@ -40,6 +40,52 @@ class EightBitConv2d(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         # a sum of bytes fits into 24 bits only for few channels, so it is made in float64
         return (functional.conv2d(x.double(), self.weight.double()) * self.scale[:, None, None]).float()
+
+
+class EightBitFeatures(nn.Module):
+    """A convolution that keeps the size, of features rounded to 8 bits: to 256 levels between an image's extremes.
+
+    Some channels reach farther than others and would leave those few of the levels, and so with weights. Each channel
+    is divided by a factor, and its weights are multiplied with it, that shares out the difference among the two.
+
+    Args:
+        weight: ``(out_channels, in_channels, K, K)``, K odd.
+        bias: ``(out_channels,)`` or None.
+        reach: ``(in_channels,)``, how far the channels reach, roughly and in any unit.
+
+    Shape:
+        - x: ``(B, in_channels, H, W)``
+        - summand: ``(B, out_channels, H, W)``, added to the result
+        - output: ``(B, out_channels, H, W)``, float32
+    """
+
+    factor: torch.Tensor
+    of_one: torch.Tensor
+    bias: torch.Tensor
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, reach: torch.Tensor) -> None:
+        super().__init__()
+        weight = weight.detach().float()
+        factor = (reach.float().clamp(min=1e-6) / weight.abs().amax(dim=(0, 2, 3)).clamp(min=1e-6)).sqrt()
+        weight = weight * factor[:, None, None]
+        scale = weight.abs().amax(dim=(1, 2, 3)).clamp(min=1e-30) / LARGEST_WEIGHT
+        whole = rounded_filters(weight / scale[:, None, None, None])
+        self.margin = weight.shape[-1] // 2
+        self.rounded = EightBitConv2d(whole.to(torch.int8), scale)
+        self.register_buffer("factor", (1 / factor)[:, None, None])
+        self.register_buffer("of_one", (whole.sum(dim=(1, 2, 3)) * scale)[:, None, None])
+        self.register_buffer("bias", torch.zeros_like(scale) if bias is None else bias.detach().float())
+
+    def forward(self, x: torch.Tensor, summand: torch.Tensor | None = None) -> torch.Tensor:
+        y = functional.pad(x.float() * self.factor, (self.margin,) * 4)
+        # torch.aminmax would take twenty times as long
+        low, high = y.amin(dim=(1, 2, 3), keepdim=True), y.amax(dim=(1, 2, 3), keepdim=True)
+        step = ((high - low) / (LEVELS - 1)).clamp_(min=1e-30)
+        zero = (low / -step).round_()
+        y = y.mul_(1 / step).add_(zero + 0.5)
+        levels = y.to(torch.int16).clamp_(max=LEVELS - 1).to(torch.uint8)  # rounded down
+        y = self.rounded(levels).mul_(step).add_(self.bias[:, None, None] - zero * step * self.of_one)
+        return y if summand is None else y.add_(summand)
 
 
 class EightBitPair(nn.Module):

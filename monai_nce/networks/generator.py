@@ -11,7 +11,7 @@ from torch.nn import functional
 from monai_nce.errors import InputError
 
 from .inference_generator import InferenceGenerator
-from .input_means import input_means
+from .input_statistics import input_statistics
 from .spade import SPADEResidualBlock
 
 __all__ = ["Generator"]
@@ -123,6 +123,7 @@ class Generator(nn.Module):
 
         Args:
             dtype: float32, bfloat16 or float16.
-            eight_bits: compute gamma and beta partly in 8 bits, for CPUs that are faster at it; of images in [-1, 1].
+            eight_bits: compute partly in 8 bits, for CPUs that are faster at it; of images in [-1, 1].
         """
-        return InferenceGenerator(self, dtype, input_means(self), eight_bits)
+        means, reaches = input_statistics(self)
+        return InferenceGenerator(self, dtype, means, reaches if eight_bits else None)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from .air import AIR, Box, SkipAir, body_box
-from .eight_bits import EightBitPair
+from .air import AIR, Box, Index, SkipAir, body_box
+from .eight_bits import EightBitFeatures, EightBitPair, largest_at_edges
 from .fused_conv import FusedConv2d
 from .spade import SPADE, SPADEResidualBlock
 
@@ -21,6 +22,8 @@ __all__ = ["CentredConv2d", "InferenceGenerator", "UpsampledHead", "round_to_bf1
 
 # bilinear upsampling by two: what an output pixel of even and of odd position takes from its neighbours
 UPSAMPLING = ({-1: 0.25, 0: 0.75}, {0: 0.75, 1: 0.25})
+COARSE = 16  # times coarser than the image: a grid whose features may be rounded to 8 bits
+LEAST_WEIGHTS = 250_000  # of a convolution; a smaller one is as fast in 16 bits
 
 
 class CentredConv2d(nn.Module):
@@ -36,6 +39,7 @@ class CentredConv2d(nn.Module):
         slices: channels of the image.
         dtype: of the weights.
         bias: ``(out_channels,)``, to be added.
+        reach: of the features, to compute with them in 8 bits, as :class:`EightBitFeatures` takes it; or None.
 
     Shape:
         - features: ``(B, channels, H, W)``
@@ -50,6 +54,7 @@ class CentredConv2d(nn.Module):
         slices: int,
         dtype: torch.dtype,
         bias: torch.Tensor | None = None,
+        reach: torch.Tensor | None = None,
     ) -> None:
         super().__init__()
         channels, middle = len(offset), convolution.kernel_size[0] // 2
@@ -65,7 +70,11 @@ class CentredConv2d(nn.Module):
         fine = constant - coarse
         fine[:, middle, middle] += (total - features_bias) - (inside + guide_bias)
         image = functional.pad(image, (0, 0, 0, 0, 0, slices - image.shape[1]))
-        self.features = FusedConv2d(weight, features_bias, dtype)
+        self.features: nn.Module
+        if reach is None:
+            self.features = FusedConv2d(weight, features_bias, dtype)
+        else:
+            self.features = EightBitFeatures(weight, features_bias, reach)
         self.guide = FusedConv2d(torch.cat([image, coarse[:, None], fine[:, None]], dim=1), guide_bias, dtype)
         self.sees_image = convolution.in_channels > channels
         self._of_ones: tuple[tuple[torch.Size, torch.device], torch.Tensor] | None = None
@@ -98,18 +107,27 @@ class InferenceSPADE(nn.Module):
         dtype: of the convolutions.
         negative_slope: of the leaky ReLU behind it.
         eight_bits: compute gamma and beta by :class:`EightBitPair` where that pays.
+        coarse: by :class:`EightBitFeatures` instead, the whole image, as there is not much of it.
     """
 
-    def __init__(self, spade: SPADE, dtype: torch.dtype, negative_slope: float, eight_bits: bool) -> None:
+    def __init__(
+        self, spade: SPADE, dtype: torch.dtype, negative_slope: float, eight_bits: bool = False, coarse: bool = False
+    ) -> None:
         super().__init__()
         convolution, activation = spade.hidden
         assert isinstance(convolution, nn.Conv2d) and isinstance(activation, nn.LeakyReLU)
         self.norm = copy.deepcopy(spade.norm)
-        hidden = FusedConv2d(convolution.weight, convolution.bias, dtype, activation.negative_slope)
-        gamma_beta = FusedConv2d(spade.gamma_beta.weight, spade.gamma_beta.bias, dtype)
-        air = hidden.weight.new_full((hidden.in_channels,), AIR)
-        pair = EightBitPair(convolution, spade.gamma_beta, activation.negative_slope) if eight_bits else None
-        self.gamma_beta = SkipAir(hidden, gamma_beta, air=air, inside=pair)
+        first, second, slope = convolution, spade.gamma_beta, activation.negative_slope
+        self.gamma_beta: nn.Module
+        if coarse and second.weight.numel() >= LEAST_WEIGHTS:
+            hidden = FusedConv2d(first.weight, first.bias, torch.float32, slope)
+            reach = largest_at_edges(first.weight.detach())
+            self.gamma_beta = WholeImage(hidden, EightBitFeatures(second.weight, second.bias, reach))
+        else:
+            hidden = FusedConv2d(first.weight, first.bias, dtype, slope)
+            air = hidden.weight.new_full((first.in_channels,), AIR)
+            pair = EightBitPair(first, second, slope) if eight_bits else None
+            self.gamma_beta = SkipAir(hidden, FusedConv2d(second.weight, second.bias, dtype), air=air, inside=pair)
         self.negative_slope = negative_slope
 
     def forward(self, x: torch.Tensor, image: torch.Tensor, body: Box | None) -> torch.Tensor:
@@ -119,6 +137,13 @@ class InferenceSPADE(nn.Module):
             gamma, beta = gamma_beta.chunk(2, dim=1)
             part.addcmul_(part, gamma.float()).add_(beta.float())  # in place, as memory is what this waits for
         return functional.leaky_relu(y, self.negative_slope, inplace=True)
+
+
+class WholeImage(nn.Sequential):
+    """Layers that give their result as :class:`SkipAir` does, but leave nothing out."""
+
+    def forward(self, guide: torch.Tensor, body: Box | None = None) -> Iterator[tuple[Index, torch.Tensor]]:
+        yield (slice(None),), super().forward(guide)
 
 
 class InferenceBlock(nn.Module):
@@ -132,7 +157,8 @@ class InferenceBlock(nn.Module):
         means: of the inputs of ``conv_2`` and the two norms, by name.
         slices: channels of the image.
         dtype: of the convolutions.
-        eight_bits: as :class:`InferenceSPADE` takes it.
+        reaches: of the inputs of ``conv_1`` and ``conv_2``, to compute partly in 8 bits; or None.
+        coarser: how many times coarser than the image the block's grid is.
     """
 
     def __init__(
@@ -143,16 +169,24 @@ class InferenceBlock(nn.Module):
         means: dict[str, torch.Tensor],
         slices: int,
         dtype: torch.dtype,
-        eight_bits: bool,
+        reaches: tuple[torch.Tensor, torch.Tensor] | None,
+        coarser: int,
     ) -> None:
         super().__init__()
-        slope = block.activation.negative_slope
+        slope, eight_bits = block.activation.negative_slope, reaches is not None
+        coarse = eight_bits and coarser >= COARSE
+        reach_1, reach_2 = reaches or (None, None)
+        # the features that the first convolution gets come from a grid twice as coarse
+        if 2 * coarser < COARSE or block.conv_1.weight.numel() < LEAST_WEIGHTS:
+            reach_1 = None
+        if coarser < COARSE or block.conv_2.weight.numel() < LEAST_WEIGHTS:
+            reach_2 = None
         bias_1, bias_2 = (-means[f"{name}.norm"] for name in ("spade_1", "spade_2"))  # which the norm takes out again
-        self.conv_1 = CentredConv2d(block.conv_1, offset, slices, dtype, bias_1)
-        self.spade_1 = InferenceSPADE(block.spade_1, dtype, slope, eight_bits)
+        self.conv_1 = CentredConv2d(block.conv_1, offset, slices, dtype, bias_1, reach_1)
+        self.spade_1 = InferenceSPADE(block.spade_1, dtype, slope, eight_bits, coarse)
         self.register_buffer("middle", means["conv_2"][:, None, None].clone())
-        self.conv_2 = CentredConv2d(block.conv_2, means["conv_2"], slices, dtype, bias_2)
-        self.spade_2 = InferenceSPADE(block.spade_2, dtype, slope, eight_bits)
+        self.conv_2 = CentredConv2d(block.conv_2, means["conv_2"], slices, dtype, bias_2, reach_2)
+        self.spade_2 = InferenceSPADE(block.spade_2, dtype, slope, eight_bits, coarse)
         self.shortcut: CentredConv2d | None = None
         self.offset = functional.pad(offset, (0, len(output_offset) - len(offset)))
         if isinstance(block.shortcut, nn.Conv2d):
@@ -251,20 +285,24 @@ class InferenceGenerator(nn.Module):
     Args:
         generator: a :class:`Generator`; left as it is.
         dtype: of the convolutions.
-        means: of what goes into the generator's modules, by name, as :func:`input_means` gives them. Any numbers do,
-            as long as they are the same within each group of a norm.
-        eight_bits: compute gamma and beta by :class:`EightBitPair` where that pays; on a CPU only.
+        means: of what goes into the generator's modules, by name, as :func:`input_statistics` gives them. Any numbers
+            do, as long as they are the same within each group of a norm.
+        reaches: likewise, to compute partly in 8 bits, on a CPU only; None does not.
 
     Shape:
         - x and output: ``(B, slices, H, W)``, float32
     """
 
     def __init__(
-        self, generator: Generator, dtype: torch.dtype, means: dict[str, torch.Tensor], eight_bits: bool = False
+        self,
+        generator: Generator,
+        dtype: torch.dtype,
+        means: dict[str, torch.Tensor],
+        reaches: dict[str, torch.Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.dtype = dtype
-        self.image_dtype = torch.float32 if eight_bits else dtype
+        self.image_dtype = dtype if reaches is None else torch.float32
         self.residual = generator.residual
         self.stem = FusedConv2d(generator.stem.weight, generator.stem.bias, dtype)
         self.blocks = nn.ModuleList()
@@ -274,7 +312,9 @@ class InferenceGenerator(nn.Module):
             assert isinstance(block, SPADEResidualBlock)
             own = {key.removeprefix(f"{name}."): value for key, value in means.items() if key.startswith(f"{name}.")}
             output_offset = means[following][: block.conv_2.out_channels]  # the image's channels follow
-            ready = InferenceBlock(block, offset, output_offset, own, generator.slices, dtype, eight_bits)
+            of_block = None if reaches is None else (reaches[name][: len(offset)], reaches[f"{name}.conv_2"])
+            coarser = 2 ** (len(names) - len(self.blocks))
+            ready = InferenceBlock(block, offset, output_offset, own, generator.slices, dtype, of_block, coarser)
             self.blocks.append(ready)
             offset = ready.offset
         self.head = UpsampledHead(generator.head, offset)

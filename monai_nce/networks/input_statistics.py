@@ -1,4 +1,4 @@
-"""Means taken off a generator's features before they are stored in a short format, which is finest around zero."""
+"""What a generator's features are like: what to take off them and to scale them by before they are stored shorter."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .spade import SPADEResidualBlock
 if TYPE_CHECKING:
     from .generator import Generator
 
-__all__ = ["input_means"]
+__all__ = ["input_statistics"]
 
 # the body that offsets are learnt from: half axes as parts of half an image; intensity, 20 HU in the paper's window
 BODY_PIXELS, BODY_HEIGHT, BODY_WIDTH, BODY = 256, 0.6, 0.8, -0.2
 BACKGROUND = -0.9  # intensity below which a pixel is taken for background, whose values are of no interest
 
 
-def input_means(generator: Generator) -> dict[str, torch.Tensor]:
-    """Means over a body of what goes into a generator's blocks, their parts and the head.
+def input_statistics(generator: Generator) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Means over a body of what goes into a generator's blocks, their parts and the head, and how far it reaches.
 
     The body is always the same, so that a result depends on nothing but its scan and the weights. Offsets learnt from a
     real stack would hardly be better (decision ap).
@@ -33,9 +33,10 @@ def input_means(generator: Generator) -> dict[str, torch.Tensor]:
         generator: left as it is.
 
     Returns:
-        ``(channels,)`` by the module's name; for a norm the mean of each group, for all of its channels.
+        ``(channels,)`` by the module's name: means, for a norm of each group, for all of its channels; and the
+        difference of the largest and the smallest value, of background too.
     """
-    means = {}
+    means, reaches = {}, {}
     stack = _body(generator.size_factor).to(generator.stem.weight).expand(1, generator.slices, -1, -1)
 
     def learn(name: str) -> Callable[..., None]:
@@ -46,7 +47,9 @@ def input_means(generator: Generator) -> dict[str, torch.Tensor]:
             if isinstance(module, nn.GroupNorm):
                 mean = mean.unflatten(0, (module.num_groups, -1)).mean(dim=1, keepdim=True)
                 mean = mean.expand(-1, module.num_channels // module.num_groups).flatten()
-            means[name] = round_to_bf16(mean)  # the same whatever the number of threads it was summed by
+            # the same whatever the number of threads they were summed by
+            means[name] = round_to_bf16(mean)
+            reaches[name] = round_to_bf16(x.amax(dim=(0, 2, 3)) - x.amin(dim=(0, 2, 3)))
 
         return hook
 
@@ -61,7 +64,7 @@ def input_means(generator: Generator) -> dict[str, torch.Tensor]:
     finally:
         for handle in handles:
             handle.remove()
-    return means
+    return means, reaches
 
 
 def _body(size_factor: int) -> torch.Tensor:
