@@ -29,6 +29,7 @@ __all__ = ["measure_strides", "measure_volume", "phantom_volume"]
 BATCH = 8  # as in inference.json
 SEVERAL = 3  # volumes
 STRIDES = (1, 3)
+MEMORY, FILES = "in memory", "file to file"  # how the whole of a volume is run
 
 
 def phantom_volume(path: Path, size: int, slices: int, spacing: float) -> Path:
@@ -46,8 +47,8 @@ def phantom_volume(path: Path, size: int, slices: int, spacing: float) -> Path:
     return path
 
 
-def _inference(image: Path, folder: Path, network: nn.Module, **overrides: Any) -> Callable[[], None]:
-    """The bundle's inference, with weights loaded, to be run again and again."""
+def _inference(image: Path, folder: Path, network: nn.Module, /, **overrides: Any) -> Callable[[], None]:
+    """The bundle's inference by a network, to be run again and again."""
     workflow = ConfigWorkflow(
         config_file=[str(CONFIGS / name) for name in ("inference.json", "inference_paper_ct.json")],
         workflow_type="inference",
@@ -55,11 +56,11 @@ def _inference(image: Path, folder: Path, network: nn.Module, **overrides: Any) 
         run_id="inferring",
         input=str(image),
         output_dir=str(folder),
+        network_def=copy.deepcopy(network),
         **{"inferer#progress": False, "handlers#0#_disabled_": True},
         **overrides,
     )
     workflow.initialize()
-    workflow.parser.get_parsed_content("network").load_state_dict(network.state_dict())
 
     def run() -> None:
         inference_items(image, folder)  # as each run lists its input, which a workflow that runs again does not
@@ -68,13 +69,20 @@ def _inference(image: Path, folder: Path, network: nn.Module, **overrides: Any) 
     return run
 
 
-def _eager(network: nn.Module, intensity: torch.Tensor, device: torch.device) -> Callable[[], None]:
-    """All stacks of a volume by PyTorch as it is; what it is given comes from the CPU."""
+def _eager(
+    network: nn.Module, intensity: torch.Tensor, image: Path, checkpoint: Path, folder: Path, device: torch.device
+) -> Callable[[str], None]:
+    """All stacks of a volume by PyTorch as it is, without the bundle's settings: in memory, or from file to file."""
     network, intensity = network.to(device), intensity.to(device)
+    plain = {"network": "$@network_def.to(@device)", "inferer#runtime": None, "initialize": ["$plain_fp32()"]}
+    inference = _inference(image, folder, network, checkpoint=str(checkpoint), **plain)
 
-    def work() -> None:
-        with torch.inference_mode():
-            SliceStackInferer(batch_size=BATCH)(intensity, network)
+    def work(how: str) -> None:
+        if how == FILES:
+            inference()
+        else:
+            with torch.inference_mode():
+                SliceStackInferer(batch_size=BATCH)(intensity, network)
         _wait(device)
 
     return work
@@ -90,7 +98,8 @@ def measure_volume(
 ) -> dict[str, Any]:
     """File to file against forward passes, with stride 1 and 3; and against eager PyTorch in fp32 with stride 1.
 
-    Eager PyTorch has a process of its own, without the bundle's allocator settings. A file-to-file round is what
+    Eager PyTorch has a process of its own, without the bundle's allocator settings, where the bundle runs the network
+    as it is. Passes in memory are compared with its passes, files with its files. A file-to-file round is what
     ``python -m monai.bundle run`` does once libraries and weights are loaded: list, read and check, preprocess, run,
     go back to the scan's grid, write, draw; of one volume, and of several with the next one read and the last one
     finished meanwhile. The forward passes are those of the same backend on the volume's stacks in memory.
@@ -105,8 +114,8 @@ def measure_volume(
         rounds: turns of each.
 
     Returns:
-        Seconds of everything a volume, ``over_forwards``, how many times faster than eager each is, and per stride how
-        far ``off`` the backend's volume is from the network's own with that stride, in HU.
+        Seconds of everything a volume, ``over_forwards``, how many times faster than eager each is, as it
+        is, and per stride how far ``off`` the backend's volume is from the network's own with that stride, in HU.
     """
     device = next(network.parameters()).device
     volume, _ = read_ct(image)
@@ -132,12 +141,14 @@ def measure_volume(
         sharing = ready.workers if ready.any_size else 1  # as the inferer does
         batches = [torch.stack(list(batch)) for batch in even_batches(list(stacks), BATCH, sharing)]
         candidates[f"forwards, stride {stride}"] = partial(forwards, batches)
-        candidates[f"file to file, stride {stride}"] = _inference(image, folder / "one", network, **settings)
+        candidates[f"{FILES}, stride {stride}"] = _inference(image, folder / "one", network, **settings)
         off[f"stride {stride}"] = _differences_of_volumes(network, intensity, stride, runtime)
         candidates[f"each of {SEVERAL}, stride {stride}"] = _inference(several, folder / "all", network, **settings)
-    first = "eager fp32, stride 1, in memory"
-    with Apart(_eager, copy.deepcopy(network).cpu(), intensity.cpu(), device) as eager:
-        times = in_turns({first: eager, **candidates}, rounds)
+    eager_in, eager_files = (f"eager fp32, stride 1, {how}" for how in (MEMORY, FILES))
+    inputs = copy.deepcopy(network).cpu(), intensity.cpu(), image, checkpoint, folder / "eager", device
+    with Apart(_eager, *inputs) as eager:
+        everything = {eager_in: partial(eager, MEMORY), eager_files: partial(eager, FILES), **candidates}
+        times = in_turns(everything, rounds)
     for name in times:
         if name.startswith("each of"):
             times[name] = [seconds / SEVERAL for seconds in times[name]]
@@ -145,11 +156,14 @@ def measure_volume(
         "volume": list(intensity.shape[2:]),
         "backend": f"{backend} {precision}",
         "seconds": {name: spread(values) for name, values in times.items()},
-        "faster_than_eager": {name: faster(times[first], values) for name, values in times.items()},
+        "faster_than_eager": {
+            name: faster(times[eager_in if name.startswith("forwards") or name == eager_in else eager_files], values)
+            for name, values in times.items()
+        },
         "over_forwards": {
             name: spread([whole / passes for whole, passes in zip(values, times[f"forwards, {strided}"], strict=True)])
             for name, values in times.items()
-            if (strided := name.partition(", ")[2]) and name.startswith(("file", "each"))
+            if (strided := name.partition(", ")[2]) and name.startswith((FILES, "each"))
         },
         "off": off,
     }
