@@ -14,7 +14,7 @@ from monai_nce.inferers.torch_backend import (
     cpu_workers,
     gains_from_eight_bits,
 )
-from monai_nce.networks import Generator
+from monai_nce.networks import Generator, inference_generator
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,18 @@ def test_a_stack_gives_the_same_whatever_it_is_computed_with(wide, bodies):
     small[0, :, 100:150, 100:150] = torch.rand(3, 50, 50)  # the other is air
     images = torch.cat([bodies, small])
     backend = TorchBackend(wide, torch.device("cpu"), "int8")
+    together = backend(images)
+    for order in ([0], [1], [2], [3], [2, 0], [3, 1, 2]):
+        torch.testing.assert_close(backend(images[order]), together[order], atol=0, rtol=0)
+
+
+@needs_eight_bits
+def test_neither_does_it_matter_for_features_in_eight_bits(monkeypatch):
+    monkeypatch.setattr(inference_generator, "LEAST_WEIGHTS", 0)
+    torch.manual_seed(0)
+    deep = Generator(channels=(24, 16, 16, 16, 8), hidden_channels=8, num_groups=4).eval()
+    backend = TorchBackend(deep, torch.device("cpu"), "int8")
+    images = torch.rand(4, 3, 64, 96) * torch.tensor([2.0, 0.1, 1.0, 0.0])[:, None, None, None] - 1
     together = backend(images)
     for order in ([0], [1], [2], [3], [2, 0], [3, 1, 2]):
         torch.testing.assert_close(backend(images[order]), together[order], atol=0, rtol=0)
@@ -146,7 +158,7 @@ def test_eight_bits_are_for_networks_that_know_of_them_and_for_cpus(wide, monkey
 )
 def test_eight_bits_are_the_choice_where_bf16_is_not_faster_still(processor, usable, faster, wide, monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor, raising=False)
-    monkeypatch.setattr(packed_convolution, "_convolved", lambda x, weight, scale: torch.tensor(4 * 9 * 127 * 255.0))
+    monkeypatch.setattr(packed_convolution, "_convolved", lambda x, *weights: torch.tensor(4 * 9 * 127 * 255.0))
     monkeypatch.setattr(packed_convolution, "_laid_out_bytes", lambda weight, scale, shape: weight)
     cpu = torch.device("cpu")
     assert (can_use_eight_bits(wide, cpu), gains_from_eight_bits(wide, cpu)) == (usable, faster)

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from monai_nce.networks.eight_bits import EightBitConv2d, EightBitPair, largest_at_edges, rounded_filters
+from monai_nce.networks.eight_bits import (
+    EightBitConv2d,
+    EightBitFeatures,
+    EightBitPair,
+    largest_at_edges,
+    rounded_filters,
+)
 
 
 def pair_and_layers(hidden: int = 16, bias: bool = True, seed: int = 0):
@@ -78,3 +84,75 @@ def test_filters_rounded_by_hand():
     weight = torch.tensor([0.4, 0.4, 0.4, 0.4, -2.0, 0, 0, 0, 0.3]).view(1, 1, 3, 3)
     # sums so far 0.4, 0.8, 1.2, 1.6, -0.4, ..., -0.1
     assert rounded_filters(weight).flatten().tolist() == [0, 1, 0, 1, -2, 0, 0, 0, 0]
+
+
+def test_features_that_are_256_levels_are_convolved_exactly():
+    torch.manual_seed(0)
+    weight = torch.randint(-126, 127, (5, 4, 3, 3)).float()
+    weight[:, :, 0, 0] = 126  # so that a unit of the weights is one
+    bias, summand = torch.randn(5), torch.randn(2, 5, 6, 7)
+    x = torch.randint(0, 256, (2, 4, 6, 7)).float()
+    x[:, 0, 0, 0], x[:, 0, 0, 1] = 0, 255
+    x[1] -= 100  # each image has its own zero, which it is padded with
+    expected = functional.conv2d(x, weight, bias, padding=1)
+    convolution = EightBitFeatures(weight, bias, reach=torch.full((4,), 126.0))
+    # sums of whole numbers, of which each pixel's worst rounding would be off by 126
+    torch.testing.assert_close(convolution(x), expected, atol=0.1, rtol=0)
+    torch.testing.assert_close(convolution(x, summand), expected + summand, atol=0.1, rtol=0)
+    assert convolution(x.bfloat16(), summand.bfloat16()).dtype == torch.float32
+    without = EightBitFeatures(weight, None, torch.full((4,), 126.0))
+    torch.testing.assert_close(without(x), expected - bias[:, None, None], atol=0.1, rtol=0)
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    size=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    kernel_size=st.sampled_from([1, 3]),
+    offset=st.floats(-50, 50),
+    scale=st.sampled_from([1e-3, 1.0, 1e4]),
+)
+def test_features_are_off_by_half_a_level_and_weights_by_one_at_most(seed, size, kernel_size, offset, scale):
+    random = torch.Generator().manual_seed(seed)
+    weight = torch.randn(3, 6, kernel_size, kernel_size, generator=random)
+    x = (torch.randn(2, 6, *size, generator=random) + offset) * scale
+    expected, got = (
+        functional.conv2d(x, weight, padding=kernel_size // 2),
+        EightBitFeatures(weight, None, torch.ones(6))(x),
+    )
+    reach = (x.clamp(min=0).amax(dim=(1, 2, 3)) - x.clamp(max=0).amin(dim=(1, 2, 3)))[:, None]
+    factor = weight.abs().amax(dim=(0, 2, 3)) ** -0.5  # of the weights; the features are divided by it
+    scaled = (weight.abs() * factor[:, None, None]).sum(dim=(1, 2, 3))
+    of_features = scaled * reach / factor.min() / 255 * 0.51
+    largest = (weight.abs() * factor[:, None, None]).amax(dim=(1, 2, 3)) / 126
+    of_weights = largest * (x.abs() / factor[:, None, None]).amax(dim=(1, 2, 3))[:, None] * weight[0].numel()
+    assert ((got - expected).abs() <= (of_features + of_weights)[:, :, None, None]).all()
+
+
+def test_channels_that_reach_less_far_keep_their_digits():
+    torch.manual_seed(0)
+    reach = torch.logspace(-2, 2, 32)
+    x = torch.randn(1, 32, 24, 24) * reach[:, None, None]
+    weight = torch.randn(16, 32, 3, 3) / reach[:, None, None]  # each channel matters as much as any other
+    expected = functional.conv2d(x, weight, padding=1)
+    known, unknown = (
+        (EightBitFeatures(weight, None, reach_)(x) - expected).std() / expected.std()
+        for reach_ in (reach, torch.ones(32) * weight.abs().amax(dim=(0, 2, 3)))  # the latter leaves them as they are
+    )
+    assert known < 0.02 < 0.3 < unknown
+
+
+def test_an_image_has_levels_of_its_own():
+    torch.manual_seed(0)
+    convolution = EightBitFeatures(torch.randn(3, 4, 3, 3), torch.randn(3), torch.ones(4))
+    x = torch.randn(3, 4, 8, 8) * torch.tensor([1.0, 1000.0, 0.0])[:, None, None, None]
+    for i in range(3):
+        assert torch.equal(convolution(x)[i : i + 1], convolution(x[i : i + 1]))
+    assert torch.equal(convolution(x)[2], convolution.bias[:, None, None].expand(3, 8, 8)), "of nothing"
+
+
+def test_features_that_are_no_numbers_are_not_hidden():
+    convolution = EightBitFeatures(torch.randn(3, 4, 3, 3), None, torch.ones(4))
+    for wrong in (torch.nan, torch.inf):
+        x = torch.zeros(2, 4, 8, 8)
+        x[1, 2, 3, 4] = wrong
+        assert convolution(x)[0].isfinite().all() and not convolution(x)[1].isfinite().any()

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from monai_nce.networks import Generator
+from monai_nce.networks import Generator, inference_generator
+from monai_nce.networks.eight_bits import EightBitFeatures
 from monai_nce.networks.inference_generator import CentredConv2d, InferenceGenerator, UpsampledHead
-from monai_nce.networks.input_means import _body, input_means
+from monai_nce.networks.input_statistics import _body, input_statistics
 
 
 def trained(**settings) -> Generator:
@@ -45,7 +46,7 @@ def test_computes_what_the_generator_computes(channels, residual):
 def test_any_means_give_the_same_function_if_each_group_has_one(seed):
     torch.manual_seed(seed)
     net = trained(channels=(8, 6, 4), hidden_channels=6, num_groups=2)
-    means = {name: torch.randn_like(mean) * 3 for name, mean in input_means(net).items()}
+    means = {name: torch.randn_like(mean) * 3 for name, mean in input_statistics(net)[0].items()}
     for name, mean in means.items():
         if name.endswith(".norm"):
             mean.copy_(mean.unflatten(0, (2, -1)).mean(dim=1, keepdim=True).expand(2, len(mean) // 2).flatten())
@@ -145,6 +146,39 @@ def test_what_is_in_bf16_and_what_is_not():
     assert not any(p.requires_grad for p in ready.parameters())
     with torch.no_grad():
         assert ready(torch.rand(1, 3, 16, 16)).dtype == torch.float32
+
+
+def in_eight_bits(ready: nn.Module) -> set[str]:
+    return {name for name, module in ready.named_modules() if isinstance(module, EightBitFeatures)}
+
+
+def test_of_what_is_coarse_convolutions_of_features_are_in_eight_bits(monkeypatch):
+    net = trained(channels=(8, 8, 8, 8, 8, 4), hidden_channels=4, num_groups=2)
+    assert not in_eight_bits(net.for_inference(torch.bfloat16, eight_bits=True)), "too few weights"
+    monkeypatch.setattr(inference_generator, "LEAST_WEIGHTS", 200)
+    ready = net.for_inference(torch.bfloat16, eight_bits=True)
+    # grids 64, 32 and 16 times coarser than the image, and what comes from the last of them
+    assert in_eight_bits(ready) == {
+        *(f"blocks.{i}.{conv}.features" for i in range(3) for conv in ("conv_1", "conv_2")),
+        *(f"blocks.{i}.{norm}.gamma_beta.1" for i in range(3) for norm in ("spade_1", "spade_2")),
+        "blocks.3.conv_1.features",
+    }
+    assert not in_eight_bits(net.for_inference(torch.bfloat16))
+    monkeypatch.setattr(inference_generator, "LEAST_WEIGHTS", 8 * (8 + 3) * 9 + 1)
+    assert not in_eight_bits(net.for_inference(torch.bfloat16, eight_bits=True))
+
+
+@pytest.mark.parametrize("channels", [(16, 12, 12, 8, 8), (12, 15, 18, 8)])  # with and without shortcuts
+def test_in_eight_bits_it_is_the_same_function_but_for_rounding(channels, monkeypatch):
+    monkeypatch.setattr(inference_generator, "LEAST_WEIGHTS", 0)
+    torch.manual_seed(0)
+    net = Generator(channels=channels, hidden_channels=8, num_groups=3).eval()
+    x = torch.rand(2, 3, 64, 96) * 2 - 1
+    ready = net.for_inference(torch.float32, eight_bits=True)
+    assert in_eight_bits(ready)
+    with torch.no_grad():
+        expected, got = net(x), ready(x)
+    assert 0 < (got - expected).std() < 0.03 * expected.std()
 
 
 def test_in_bf16_what_is_kept_of_the_input_is_not_rounded():

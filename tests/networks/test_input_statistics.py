@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from monai_nce.networks import Generator
-from monai_nce.networks.input_means import _body, input_means
+from monai_nce.networks.input_statistics import _body, input_statistics
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def test_the_body_that_offsets_are_learnt_from():
 
 
 def test_means_have_the_names_of_what_they_go_into(network):
-    means = input_means(network)
+    means = input_statistics(network)[0]
     assert sorted(means) == sorted(
         ["head"] + [f"blocks.{i}{part}" for i in range(2) for part in ("", ".conv_2", ".spade_1.norm", ".spade_2.norm")]
     )
@@ -39,7 +39,7 @@ def test_means_by_hand():
         net.stem.bias.copy_(torch.arange(1.0, 5.0))
         for convolution, factor in ((net.blocks[0].conv_1, 2.0), (net.blocks[0].conv_2, 1.0)):
             convolution.weight[:, :, 1, 1] = factor * torch.eye(4)
-    means = input_means(net)
+    means = input_statistics(net)[0]
     assert means["blocks.0"].tolist() == [1, 2, 3, 4]
     assert means["blocks.0.spade_1.norm"].tolist() == [3, 3, 7, 7], "the two groups of 2, 4, 6, 8"
     activated = torch.tensor([-0.2, 1.0, -0.2, 1.0])  # the norm gives -1 and 1 in each group
@@ -52,8 +52,23 @@ def test_means_by_hand():
     torch.testing.assert_close({name: means[name] for name in expected}, expected, atol=0, rtol=2**-8)
 
 
+def test_how_far_channels_reach_by_hand():
+    net = Generator(slices=1, channels=(4,), hidden_channels=1, num_groups=2)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.zero_()
+        net.stem.weight[:, 0, 1, 1] = torch.tensor([1.0, -2.0, 0.0, 10.0])  # times the image, from -1 to -0.2
+        net.stem.bias.fill_(3.0)
+    means, reaches = input_statistics(net)
+    assert sorted(reaches) == sorted(means)
+    torch.testing.assert_close(reaches["blocks.0"], torch.tensor([0.8, 1.6, 0.0, 8.0]), atol=0, rtol=2**-8)
+    assert reaches["blocks.0.conv_2"].tolist() == [0] * 4
+    # the block passes its input on; behind it comes the image
+    torch.testing.assert_close(reaches["head"], torch.tensor([0.8, 1.6, 0.0, 8.0, 0.8]), atol=0, rtol=2**-8)
+
+
 def test_means_are_numbers_that_bf16_has_and_one_for_each_group(network):
-    means = input_means(network)
+    means = input_statistics(network)[0]
     assert all(mean.dtype == torch.float32 and torch.equal(mean, mean.bfloat16().float()) for mean in means.values())
     norms = {name: module for name, module in network.named_modules() if isinstance(module, nn.GroupNorm)}
     assert len(norms) == 4
@@ -73,9 +88,9 @@ def test_the_generator_is_left_as_it_is_also_when_it_fails(fails, network, monke
     if fails:
         monkeypatch.setattr(network.blocks[1].conv_2, "forward", out_of_memory)
         with pytest.raises(RuntimeError, match="out of memory"):
-            input_means(network)
+            input_statistics(network)[0]
     else:
-        assert not any(mean.requires_grad for mean in input_means(network).values())
+        assert not any(value.requires_grad for values in input_statistics(network) for value in values.values())
     assert not any(module._forward_pre_hooks for module in network.modules())
     assert network.training
     assert all(parameter.requires_grad for parameter in network.parameters())
