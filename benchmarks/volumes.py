@@ -138,8 +138,7 @@ def measure_volume(
     for stride in STRIDES:
         settings = {"checkpoint": str(checkpoint), "stride": stride, "backend": backend, "precision": precision}
         stacks = slice_stacks(intensity[0], centres=stack_centres(depth, stride=stride))
-        sharing = ready.workers if ready.any_size else 1  # as the inferer does
-        batches = [torch.stack(list(batch)) for batch in even_batches(list(stacks), BATCH, sharing)]
+        batches = [torch.stack(list(batch)) for batch in even_batches(list(stacks), BATCH, ready.sharing)]
         candidates[f"forwards, stride {stride}"] = partial(forwards, batches)
         candidates[f"{FILES}, stride {stride}"] = _inference(image, folder / "one", network, **settings)
         off[f"stride {stride}"] = _differences_of_volumes(network, intensity, stride, runtime)

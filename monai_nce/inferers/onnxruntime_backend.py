@@ -22,13 +22,12 @@ class OnnxRuntimeBackend:
     """
 
     threads = 1  # it has its own
-    any_size = True
 
     def __init__(self, path: Path) -> None:
         import onnxruntime
 
         threads = torch.get_num_threads()
-        self.workers = cpu_workers(threads)
+        self.workers = self.sharing = cpu_workers(threads)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads // self.workers
         options.log_severity_level = 3

@@ -32,7 +32,7 @@ class OpenVinoBackend:
     """
 
     threads = 1  # it has its own
-    any_size = False
+    sharing = 1
 
     def __init__(self, path: Path, stacks: torch.Tensor, batch_size: int = 1, precision: str = "fp32") -> None:
         import openvino

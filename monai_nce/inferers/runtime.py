@@ -32,7 +32,7 @@ class Backend(Protocol):
 
     workers: int
     threads: int
-    any_size: bool  # whether it takes batches of any size without filling them up
+    sharing: int  # workers that get equally many batches: one where batches are filled up, so that more would cost more
 
     def __call__(self, stacks: torch.Tensor) -> torch.Tensor:
         """Synthetic stacks, float32, for stacks ``(B, C, H, W)``; both on the network's device."""
@@ -50,7 +50,8 @@ class Runtime:
         backend: ``torch``, ``onnxruntime`` or ``openvino``; ``auto`` takes OpenVINO on a CPU where it is installed (the
             extra ``openvino``), else PyTorch.
         precision: ``fp32``, ``bf16``, ``fp16`` (GPUs alone) or ``int8`` (PyTorch on CPUs alone: half of gamma and beta
-            in 8 bits, all else in the short format that the device is fast in); ``auto`` takes the fastest.
+            and what is coarse in 8 bits, all else in the short format that the device is fast in); ``auto`` takes the
+            fastest.
         checkpoint: file of the weights, for the folder and the name of the ONNX file; None, or a folder that cannot be
             written to, puts it in the user's cache folder.
         tolerance: mean absolute difference of intensities that is accepted; 2 over the window's width in HU is 1 HU.

@@ -122,18 +122,17 @@ class SliceStackInferer(Inferer):
             return functional.pad(stacks, padding, value=self.padding_value) if any(padding) else stacks
 
         backend: Backend | None = None
+        workers = threads = sharing = 1
         if self.runtime is not None:
             # of all stacks the middle one is the likeliest to show a body
             backend = self.runtime.prepare(network, stacks_at([depth // 2]), self.batch_size)
+            workers, threads, sharing = backend.workers, backend.threads, backend.sharing
 
         def predict(centres: Sequence[int]) -> torch.Tensor:
             stacks = stacks_at(centres)
             prediction = (forward(stacks) if backend is None else backend(stacks)).float()
             return prediction[:, :, top : top + height, left : left + width]
 
-        workers, threads = (1, 1) if backend is None else (backend.workers, backend.threads)
-        # a backend that fills batches up would only compute more
-        sharing = workers if backend is not None and backend.any_size else 1
         batches = even_batches(stack_centres(depth, self.slices, self.stride), self.batch_size, sharing)
         predictions = run_batches(predict, batches, workers, threads)
         mean = StackMean(depth)

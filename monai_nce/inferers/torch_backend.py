@@ -65,8 +65,6 @@ class TorchBackend:
         - stacks and output: ``(B, C, H, W)``, float32
     """
 
-    any_size = True
-
     def __init__(self, network: nn.Module, device: torch.device, precision: str = "fp32") -> None:
         eight_bits = precision == EIGHT_BITS
         dtype = DTYPES[best_precision(device.type) if eight_bits else precision]
@@ -82,7 +80,7 @@ class TorchBackend:
         if on_cpu:
             self.network = pack_convolutions(self.network)
         threads = torch.get_num_threads()
-        self.workers = cpu_workers(threads) if on_cpu else 1
+        self.workers = self.sharing = cpu_workers(threads) if on_cpu else 1
         self.threads = threads // self.workers
 
     def __call__(self, stacks: torch.Tensor) -> torch.Tensor:

@@ -136,7 +136,7 @@ class SkipAir(nn.Module):
             seen = guide[inner.grown(margin, size).slices].contiguous(memory_format=torch.channels_last)
             for i in range(len(seen) if inner.pixels() else 0):  # one by one: so what lies between stays in the cache
                 yield (slice(i, i + 1), *inner.slices[1:]), self.inside(seen[i : i + 1])
-            for box in near.less(inner) if inner.pixels() else [near]:
+            for box in near.less(inner):
                 yield box.slices, self._computed(guide, box)
         elif near == whole:
             yield (slice(None),), self.layers(guide.to(self.air.dtype))

@@ -69,8 +69,7 @@ def test_a_damaged_export_is_made_again(damage, generator, network, stacks, expo
 class Wrong:
     """A backend that adds to what the network gives."""
 
-    workers = threads = 1
-    any_size = True
+    workers = threads = sharing = 1
 
     def __init__(self, network: nn.Module, offset: float) -> None:
         self.network, self.offset = network, offset
