@@ -25,6 +25,7 @@ __all__ = ["BACKENDS", "Backend", "Runtime"]
 BACKENDS = ("torch", "onnxruntime", "openvino")
 PRECISIONS = (*DTYPES, EIGHT_BITS)
 EXPORTERS = ("onnx", "onnxscript")
+MANY_WEIGHTS = 1_000_000  # of a layer; with one, 8 bits gain more than OpenVINO does
 
 
 class Backend(Protocol):
@@ -48,7 +49,7 @@ class Runtime:
 
     Args:
         backend: ``torch``, ``onnxruntime`` or ``openvino``; ``auto`` takes OpenVINO on a CPU where it is installed (the
-            extra ``openvino``), else PyTorch.
+            extra ``openvino``), else PyTorch; and PyTorch in ``int8`` for large networks where that is the fastest.
         precision: ``fp32``, ``bf16``, ``fp16`` (GPUs alone) or ``int8`` (PyTorch on CPUs alone: half of gamma and beta
             and what is coarse in 8 bits, all else in the short format that the device is fast in); ``auto`` takes the
             fastest.
@@ -126,7 +127,9 @@ class Runtime:
             return [(self.backend, precision) for precision in self._precisions(self.backend, network, where)]
         choices = [("torch", precision) for precision in self._precisions("torch", network, where)]
         if where.type == "cpu" and self.precision != EIGHT_BITS and _installed("openvino", *EXPORTERS):
-            choices = [*(("openvino", p) for p in self._precisions("openvino", network, where)), *choices]
+            large = any(parameter.numel() >= MANY_WEIGHTS for parameter in network.parameters())
+            before = 1 if large and choices[0] == ("torch", EIGHT_BITS) else 0
+            choices[before:before] = (("openvino", p) for p in self._precisions("openvino", network, where))
         return choices
 
     def _precisions(self, backend: str, network: nn.Module, where: torch.device) -> list[str]:

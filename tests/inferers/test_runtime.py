@@ -179,6 +179,21 @@ def test_pytorch_takes_the_fastest_number_format(fit, best, taken, network, stac
     assert f"forward passes by torch in {taken}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("gains", "many", "expected"),
+    [
+        (True, 64, ["torch int8", "openvino bf16", "torch bf16", "torch fp32"]),
+        (True, 10**6, ["openvino bf16", "torch int8", "torch bf16", "torch fp32"]),
+        (False, 64, ["openvino bf16", "torch bf16", "torch fp32"]),
+    ],
+)
+def test_auto_tries_eight_bits_before_openvino_for_large_networks(gains, many, expected, network, stacks, monkeypatch):
+    monkeypatch.setattr(runtime, "gains_from_eight_bits", lambda network, device: gains)
+    monkeypatch.setattr(runtime, "best_precision", lambda device: "bf16")
+    monkeypatch.setattr(runtime, "MANY_WEIGHTS", many)
+    assert [" ".join(choice) for choice in Runtime()._choices(network, stacks.device)] == expected
+
+
 def test_auto_takes_the_next_number_format_where_the_fastest_computes_something_else(
     network, stacks, monkeypatch, capsys
 ):
