@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 # before PyTorch: once OpenMP has had threads, a forked process waits for them for ever
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import pytest  # noqa: E402
+import torch.distributed as dist  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 settings.register_profile("reproducible", derandomize=True, deadline=None)
 settings.load_profile("reproducible")
+
+
+@pytest.fixture
+def as_rank(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
+    """``as_rank(rank, count)``: from then on this looks like one of so many processes of ``torch.distributed``."""
+
+    def pretend(rank: int, count: int) -> None:
+        monkeypatch.setattr(dist, "is_initialized", lambda: True)
+        monkeypatch.setattr(dist, "get_rank", lambda: rank)
+        monkeypatch.setattr(dist, "get_world_size", lambda: count)
+
+    return pretend

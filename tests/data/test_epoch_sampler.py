@@ -1,35 +1,23 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
-import torch.distributed as dist
 from torch.utils.data import DataLoader, DistributedSampler
 
 from monai_nce.data import EpochIndex, EpochSampler
 from monai_nce.errors import InputError
 
-
-class Processes:
-    """Stands in for ``torch.distributed`` with several processes, one at a time."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.rank, self.count = 0, 1
-        monkeypatch.setattr(dist, "is_initialized", lambda: True)
-        monkeypatch.setattr(dist, "get_rank", lambda: self.rank)
-        monkeypatch.setattr(dist, "get_world_size", lambda: self.count)
-
-    def each(self, count: int) -> Iterator[int]:
-        self.count = count
-        for self.rank in range(count):
-            yield self.rank
-        self.rank, self.count = 0, 1
+AsRank = Callable[[int, int], None]
 
 
-@pytest.fixture
-def processes(monkeypatch: pytest.MonkeyPatch) -> Processes:
-    return Processes(monkeypatch)
+def each(count: int, as_rank: AsRank) -> Iterator[int]:
+    """One process after another of so many."""
+    for rank in range(count):
+        as_rank(rank, count)
+        yield rank
+    as_rank(0, 1)
 
 
 def order(length: int, epoch: int, seed: int = 0) -> list[int]:
@@ -82,30 +70,30 @@ def test_it_goes_on_where_it_stopped_and_starts_the_next_epoch_at_its_beginning(
 
 
 @pytest.mark.parametrize("length", [24, 27])
-def test_a_global_batch_is_the_same_however_many_share_it(processes: Processes, length: int) -> None:
+def test_a_global_batch_is_the_same_however_many_share_it(as_rank: AsRank, length: int) -> None:
     alone = [sorted(batch) for batch in batches(length, 12, epoch=2)]
     for count in (2, 3, 4):
-        shares = [batches(length, 12 // count, epoch=2) for _ in processes.each(count)]
+        shares = [batches(length, 12 // count, epoch=2) for _ in each(count, as_rank)]
         assert [sorted(sum(parts, [])) for parts in zip(*shares, strict=True)] == alone
 
 
 @pytest.mark.parametrize("length", range(3, 14))
-def test_all_processes_have_as_many_items(processes: Processes, length: int) -> None:
-    shares = [order(length, 1) for _ in processes.each(3)]
+def test_all_processes_have_as_many_items(as_rank: AsRank, length: int) -> None:
+    shares = [order(length, 1) for _ in each(3, as_rank)]
     assert {len(share) for share in shares} == {length // 3}
     seen = sum(shares, [])
     assert len(set(seen)) == len(seen)
 
 
-def test_what_is_left_over_changes(processes: Processes) -> None:
+def test_what_is_left_over_changes(as_rank: AsRank) -> None:
     left_over = set()
     for epoch in range(20):
-        left_over |= set(range(5)) - set(sum((order(5, epoch) for _ in processes.each(2)), []))
+        left_over |= set(range(5)) - set(sum((order(5, epoch) for _ in each(2, as_rank)), []))
     assert left_over == set(range(5))
 
 
-def test_fewer_items_than_processes_are_refused(processes: Processes) -> None:
-    for _ in processes.each(4):
+def test_fewer_items_than_processes_are_refused(as_rank: AsRank) -> None:
+    for _ in each(4, as_rank):
         with pytest.raises(InputError, match="at least one slice stack per process but got 3 for 4 processes"):
             len(EpochSampler(range(3)))
 

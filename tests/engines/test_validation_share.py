@@ -3,22 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 from monai.engines import SupervisedEvaluator
 from monai.handlers import MeanSquaredError, from_engine
 
 from monai_nce.engines import ValidationShare
-
-
-@pytest.fixture
-def as_rank(monkeypatch):
-    def pretend(rank: int, count: int) -> None:
-        monkeypatch.setattr(dist, "is_initialized", lambda: True)
-        monkeypatch.setattr(dist, "get_rank", lambda: rank)
-        monkeypatch.setattr(dist, "get_world_size", lambda: count)
-
-    return pretend
-
 
 PATIENTS = [{"image": torch.full((1, 2, 2), float(i)), "label": torch.zeros(1, 2, 2)} for i in range(5)]
 
