@@ -80,7 +80,7 @@ def passes(
     network, stacks = network.to(device), stacks.to(device)
     batches = list(work.to(device))
     if name == EAGER:
-        run = eager(network)
+        run = eager(network.to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
     elif name == COMPILED:
         run = compiled(network)
     else:

@@ -73,7 +73,8 @@ def _eager(
     network: nn.Module, intensity: torch.Tensor, image: Path, checkpoint: Path, folder: Path, device: torch.device
 ) -> Callable[[str], None]:
     """All stacks of a volume by PyTorch as it is, without the bundle's settings: in memory, or from file to file."""
-    network, intensity = network.to(device), intensity.to(device)
+    network = network.to(device=device, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    intensity = intensity.to(device)
     plain = {"network": "$@network_def.to(@device)", "inferer#runtime": None, "initialize": ["$plain_fp32()"]}
     inference = _inference(image, folder, network, checkpoint=str(checkpoint), **plain)
 
@@ -114,8 +115,8 @@ def measure_volume(
         rounds: turns of each.
 
     Returns:
-        Seconds of everything a volume, ``over_forwards``, how many times faster than eager each is, as it
-        is, and per stride how far ``off`` the backend's volume is from the network's own with that stride, in HU.
+        Seconds of everything a volume, ``over_forwards``, how many times faster than eager each is, and per stride how
+        far ``off`` the backend's volume is from the network's own with that stride, in HU.
     """
     device = next(network.parameters()).device
     volume, _ = read_ct(image)

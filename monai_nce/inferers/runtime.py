@@ -49,7 +49,7 @@ class Runtime:
 
     Args:
         backend: ``torch``, ``onnxruntime`` or ``openvino``; ``auto`` takes OpenVINO on a CPU where it is installed (the
-            extra ``openvino``), else PyTorch; and PyTorch in ``int8`` for large networks where that is the fastest.
+            extra ``openvino``), else PyTorch; but PyTorch for large networks where it is to take ``int8``.
         precision: ``fp32``, ``bf16``, ``fp16`` (GPUs alone) or ``int8`` (PyTorch on CPUs alone: half of gamma and beta
             and what is coarse in 8 bits, all else in the short format that the device is fast in); ``auto`` takes the
             fastest.

@@ -134,7 +134,7 @@ class SkipAir(nn.Module):
         inner = near.within(margin, size)
         if self.inside is not None and body is not None and self._inside_pays(size):
             seen = guide[inner.grown(margin, size).slices].contiguous(memory_format=torch.channels_last)
-            for i in range(len(seen) if inner.pixels() else 0):  # one by one: so what lies between stays in the cache
+            for i in range(len(seen)):  # one by one: so what lies between stays in the cache
                 yield (slice(i, i + 1), *inner.slices[1:]), self.inside(seen[i : i + 1])
             for box in near.less(inner):
                 yield box.slices, self._computed(guide, box)

@@ -1,4 +1,4 @@
-"""Two convolutions of an image with a leaky ReLU between them, of which what costs most is done in 8 bits."""
+"""Convolutions in 8 bits: of coarse features, and of what a leaky ReLU makes of a convolution of an image."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ __all__ = ["EightBitConv2d", "EightBitFeatures", "EightBitPair", "largest_at_edg
 LEVELS = 256  # of an unsigned byte
 LARGEST_WEIGHT = 126  # before it is rounded up
 DIRECTIONS = 16  # of the edges that a range is made for
+# of the median channel's: one that reaches farther than was seen would leave the others few levels
+LEAST_REACH = 1 / 8
 
 
 class EightBitConv2d(nn.Module):
@@ -45,13 +47,14 @@ class EightBitConv2d(nn.Module):
 class EightBitFeatures(nn.Module):
     """A convolution that keeps the size, of features rounded to 8 bits: to 256 levels between an image's extremes.
 
-    Some channels reach farther than others and would leave those few of the levels, and so with weights. Each channel
-    is divided by a factor, and its weights are multiplied with it, that shares out the difference among the two.
+    Channels that reach far would leave the others few of the levels, and channels with large weights would do so with
+    those of the weights. So each channel is divided by a factor, and its weights are multiplied with it, such that
+    features and weights differ equally much between channels.
 
     Args:
-        weight: ``(out_channels, in_channels, K, K)``, K odd.
+        weight: ``(out_channels, in_channels, 3, 3)``.
         bias: ``(out_channels,)`` or None.
-        reach: ``(in_channels,)``, how far the channels reach, roughly and in any unit.
+        reach: ``(in_channels,)``, roughly how far the channels reach, or a multiple of it.
 
     Shape:
         - x: ``(B, in_channels, H, W)``
@@ -65,19 +68,19 @@ class EightBitFeatures(nn.Module):
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, reach: torch.Tensor) -> None:
         super().__init__()
-        weight = weight.detach().float()
-        factor = (reach.float().clamp(min=1e-6) / weight.abs().amax(dim=(0, 2, 3)).clamp(min=1e-6)).sqrt()
+        weight, reach = weight.detach().float(), reach.detach().float()
+        reach = reach.clamp(min=LEAST_REACH * float(reach.median())).clamp(min=1e-6)
+        factor = (reach / weight.abs().amax(dim=(0, 2, 3)).clamp(min=1e-6)).sqrt()
         weight = weight * factor[:, None, None]
         scale = weight.abs().amax(dim=(1, 2, 3)).clamp(min=1e-30) / LARGEST_WEIGHT
         whole = rounded_filters(weight / scale[:, None, None, None])
-        self.margin = weight.shape[-1] // 2
         self.rounded = EightBitConv2d(whole.to(torch.int8), scale)
         self.register_buffer("factor", (1 / factor)[:, None, None])
         self.register_buffer("of_one", (whole.sum(dim=(1, 2, 3)) * scale)[:, None, None])
-        self.register_buffer("bias", torch.zeros_like(scale) if bias is None else bias.detach().float())
+        self.register_buffer("bias", torch.zeros_like(scale) if bias is None else bias.detach().to(scale, copy=True))
 
     def forward(self, x: torch.Tensor, summand: torch.Tensor | None = None) -> torch.Tensor:
-        y = functional.pad(x.float() * self.factor, (self.margin,) * 4)
+        y = functional.pad(x.float() * self.factor, (1, 1, 1, 1))  # so that zero is among the levels
         # torch.aminmax would take twenty times as long
         low, high = y.amin(dim=(1, 2, 3), keepdim=True), y.amax(dim=(1, 2, 3), keepdim=True)
         step = ((high - low) / (LEVELS - 1)).clamp_(min=1e-30)

@@ -106,22 +106,22 @@ class InferenceSPADE(nn.Module):
         spade: left as it is.
         dtype: of the convolutions.
         negative_slope: of the leaky ReLU behind it.
-        eight_bits: compute gamma and beta by :class:`EightBitPair` where that pays.
-        coarse: by :class:`EightBitFeatures` instead, the whole image, as there is not much of it.
+        eight_bits: compute gamma and beta by :class:`EightBitPair` where that pays; on a coarse grid by
+            :class:`EightBitFeatures`, and of the whole image, as that is small.
+        coarser: how many times coarser than the image the grid is.
     """
 
-    def __init__(
-        self, spade: SPADE, dtype: torch.dtype, negative_slope: float, eight_bits: bool = False, coarse: bool = False
-    ) -> None:
+    def __init__(self, spade: SPADE, dtype: torch.dtype, negative_slope: float, eight_bits: bool, coarser: int) -> None:
         super().__init__()
-        convolution, activation = spade.hidden
-        assert isinstance(convolution, nn.Conv2d) and isinstance(activation, nn.LeakyReLU)
+        (first, activation), second = spade.hidden, spade.gamma_beta
+        assert isinstance(first, nn.Conv2d) and isinstance(activation, nn.LeakyReLU)
+        slope = activation.negative_slope
         self.norm = copy.deepcopy(spade.norm)
-        first, second, slope = convolution, spade.gamma_beta, activation.negative_slope
         self.gamma_beta: nn.Module
-        if coarse and second.weight.numel() >= LEAST_WEIGHTS:
+        if eight_bits and _in_eight_bits(second, coarser):
             hidden = FusedConv2d(first.weight, first.bias, torch.float32, slope)
             reach = largest_at_edges(first.weight.detach())
+            reach += 0 if first.bias is None else first.bias.detach().abs()
             self.gamma_beta = WholeImage(hidden, EightBitFeatures(second.weight, second.bias, reach))
         else:
             hidden = FusedConv2d(first.weight, first.bias, dtype, slope)
@@ -137,6 +137,11 @@ class InferenceSPADE(nn.Module):
             gamma, beta = gamma_beta.chunk(2, dim=1)
             part.addcmul_(part, gamma.float()).add_(beta.float())  # in place, as memory is what this waits for
         return functional.leaky_relu(y, self.negative_slope, inplace=True)
+
+
+def _in_eight_bits(convolution: nn.Conv2d, coarser: int) -> bool:
+    """Whether a convolution of features from a grid so many times coarser than the image is to be in 8 bits."""
+    return coarser >= COARSE and convolution.weight.numel() >= LEAST_WEIGHTS
 
 
 class WholeImage(nn.Sequential):
@@ -174,19 +179,16 @@ class InferenceBlock(nn.Module):
     ) -> None:
         super().__init__()
         slope, eight_bits = block.activation.negative_slope, reaches is not None
-        coarse = eight_bits and coarser >= COARSE
         reach_1, reach_2 = reaches or (None, None)
         # the features that the first convolution gets come from a grid twice as coarse
-        if 2 * coarser < COARSE or block.conv_1.weight.numel() < LEAST_WEIGHTS:
-            reach_1 = None
-        if coarser < COARSE or block.conv_2.weight.numel() < LEAST_WEIGHTS:
-            reach_2 = None
+        reach_1 = reach_1 if _in_eight_bits(block.conv_1, 2 * coarser) else None
+        reach_2 = reach_2 if _in_eight_bits(block.conv_2, coarser) else None
         bias_1, bias_2 = (-means[f"{name}.norm"] for name in ("spade_1", "spade_2"))  # which the norm takes out again
         self.conv_1 = CentredConv2d(block.conv_1, offset, slices, dtype, bias_1, reach_1)
-        self.spade_1 = InferenceSPADE(block.spade_1, dtype, slope, eight_bits, coarse)
+        self.spade_1 = InferenceSPADE(block.spade_1, dtype, slope, eight_bits, coarser)
         self.register_buffer("middle", means["conv_2"][:, None, None].clone())
         self.conv_2 = CentredConv2d(block.conv_2, means["conv_2"], slices, dtype, bias_2, reach_2)
-        self.spade_2 = InferenceSPADE(block.spade_2, dtype, slope, eight_bits, coarse)
+        self.spade_2 = InferenceSPADE(block.spade_2, dtype, slope, eight_bits, coarser)
         self.shortcut: CentredConv2d | None = None
         self.offset = functional.pad(offset, (0, len(output_offset) - len(offset)))
         if isinstance(block.shortcut, nn.Conv2d):

@@ -39,7 +39,7 @@ def test_memory_in_another_order_and_gradients_make_no_difference(network, path)
 def test_the_threads_are_shared_among_the_workers(path, threads, workers, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     backend = OnnxRuntimeBackend(path)
-    assert backend.workers == workers and backend.threads == 1
+    assert backend.workers == backend.sharing == workers and backend.threads == 1
     assert backend._session.get_session_options().intra_op_num_threads == threads // workers
 
 

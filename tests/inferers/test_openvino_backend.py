@@ -27,6 +27,7 @@ def path(network, tmp_path_factory) -> Path:
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
 def test_batches_that_are_not_full_and_larger_ones(network, path, count):
     backend = OpenVinoBackend(path, torch.rand(1, 3, 8, 8), batch_size=3)
+    assert backend.sharing == 1  # more batches than needed would be filled up
     x = torch.rand(count, 3, 8, 8)
     with torch.no_grad():
         torch.testing.assert_close(backend(x), network(x), atol=1e-5, rtol=0)

@@ -10,7 +10,7 @@ from torch import nn
 
 from monai_nce.inferers import packed_convolution
 from monai_nce.inferers.packed_convolution import PackedEightBitConv2d, has_eight_bits, pack_convolutions
-from monai_nce.networks.eight_bits import EightBitConv2d, EightBitPair
+from monai_nce.networks.eight_bits import EightBitConv2d, EightBitFeatures, EightBitPair
 
 needs_eight_bits = pytest.mark.skipif(not has_eight_bits(), reason="needs a processor with VNNI or AMX")
 
@@ -43,6 +43,20 @@ def test_a_pair_in_eight_bits_is_packed_as_a_whole():
         wrong = (packed(x) - expected(x)).abs()
     assert (wrong > 1e-5).float().mean() < 0.05  # a sum in another order may end on the other side of a step
     assert wrong.max() < 0.01 * expected(x).std()
+
+
+@needs_eight_bits
+@pytest.mark.parametrize("size", [(1, 1), (1, 3), (8, 12)])
+def test_packed_features_are_what_unpacked_ones_are(size):
+    torch.manual_seed(0)
+    features = EightBitFeatures(torch.randn(24, 40, 3, 3), torch.randn(24), torch.rand(40))
+    expected, packed = copy.deepcopy(features), pack_convolutions(features)
+    assert isinstance(packed.rounded, PackedEightBitConv2d)
+    x, summand = torch.randn(3, 40, *size), torch.randn(3, 24, *size).bfloat16()
+    with torch.inference_mode():
+        for layout in (torch.contiguous_format, torch.channels_last):
+            got = packed(x.to(memory_format=layout), summand)
+            torch.testing.assert_close(got, expected(x, summand), atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,7 @@ def test_pytorch_takes_the_fastest_number_format(fit, best, taken, network, stac
     [
         (True, 64, ["torch int8", "openvino bf16", "torch bf16", "torch fp32"]),
         (True, 10**6, ["openvino bf16", "torch int8", "torch bf16", "torch fp32"]),
+        (True, 16 * 16 * 9 + 1, ["openvino bf16", "torch int8", "torch bf16", "torch fp32"]),  # more than any layer's
         (False, 64, ["openvino bf16", "torch bf16", "torch fp32"]),
     ],
 )

@@ -123,6 +123,31 @@ def test_workers_share_the_batches_equally(count, most, workers):
     assert len(batches) - workers < -(-count // most)  # no more than needed for that
 
 
+class Sharing:
+    """A runtime, and the backend that it gives: two workers, of which so many share the batches."""
+
+    workers, threads = 2, 1
+
+    def __init__(self, sharing: int) -> None:
+        self.sharing = sharing
+        self.sizes: list[int] = []
+
+    def prepare(self, network: object, stacks: torch.Tensor, batch_size: int) -> Sharing:
+        return self
+
+    def __call__(self, stacks: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(len(stacks))
+        return stacks
+
+
+@pytest.mark.parametrize(("sharing", "sizes"), [(1, [6, 7, 7]), (2, [5, 5, 5, 5])])
+def test_batches_are_shared_by_as_many_workers_as_the_backend_says(sharing, sizes):
+    runtime, x = Sharing(sharing), volumes(1, 1, 6, 5, 20)
+    y = SliceStackInferer(batch_size=8, runtime=runtime)(x, nn.Identity())  # type: ignore[arg-type]
+    assert sorted(runtime.sizes) == sizes
+    torch.testing.assert_close(y, SliceStackInferer()(x, nn.Identity()), atol=1e-6, rtol=1e-6)
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
 def test_with_a_generator(batch_size):
     torch.manual_seed(0)

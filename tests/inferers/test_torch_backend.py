@@ -15,6 +15,7 @@ from monai_nce.inferers.torch_backend import (
     gains_from_eight_bits,
 )
 from monai_nce.networks import Generator, inference_generator
+from monai_nce.networks.eight_bits import EightBitFeatures
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ def test_as_many_workers_as_share_the_threads_equally(threads, workers, monkeypa
     assert cpu_workers(threads) == workers
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     backend = TorchBackend(nn.Conv2d(3, 3, 1), torch.device("cpu"))
-    assert (backend.workers, backend.threads) == (workers, threads // workers)
+    assert (backend.workers, backend.sharing, backend.threads) == (workers, workers, threads // workers)
 
 
 def test_one_worker_where_there_is_no_cpu_to_share():
@@ -87,6 +88,7 @@ def test_neither_does_it_matter_for_features_in_eight_bits(monkeypatch):
     torch.manual_seed(0)
     deep = Generator(channels=(24, 16, 16, 16, 8), hidden_channels=8, num_groups=4).eval()
     backend = TorchBackend(deep, torch.device("cpu"), "int8")
+    assert any(isinstance(module, EightBitFeatures) for module in backend.network.modules())
     images = torch.rand(4, 3, 64, 96) * torch.tensor([2.0, 0.1, 1.0, 0.0])[:, None, None, None] - 1
     together = backend(images)
     for order in ([0], [1], [2], [3], [2, 0], [3, 1, 2]):

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from monai_nce.networks import Generator, inference_generator
-from monai_nce.networks.eight_bits import EightBitFeatures
+from monai_nce.networks.eight_bits import EightBitFeatures, largest_at_edges
 from monai_nce.networks.inference_generator import CentredConv2d, InferenceGenerator, UpsampledHead
 from monai_nce.networks.input_statistics import _body, input_statistics
 
@@ -125,12 +125,14 @@ def test_in_bf16_neither_offset_nor_bias_is_rounded():
     assert off < 1e-3 < 0.1 < plainly_off
 
 
-def test_the_generator_is_left_as_it_is():
-    net = trained(channels=(8, 4), hidden_channels=4).train()
+@pytest.mark.parametrize("eight_bits", [False, True])
+def test_the_generator_is_left_as_it_is(eight_bits, monkeypatch):
+    monkeypatch.setattr(inference_generator, "LEAST_WEIGHTS", 0)
+    net = trained(channels=(8, 8, 8, 8, 4), hidden_channels=4, num_groups=2).train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    ready = net.for_inference(torch.bfloat16)
-    for parameter in ready.parameters():
-        parameter.data.zero_()
+    ready = net.for_inference(torch.float32, eight_bits)
+    for value in (*ready.parameters(), *ready.buffers()):
+        value.data.zero_()
     assert net.training
     assert all(p.requires_grad for p in net.parameters())
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
@@ -150,6 +152,30 @@ def test_what_is_in_bf16_and_what_is_not():
 
 def in_eight_bits(ready: nn.Module) -> set[str]:
     return {name for name, module in ready.named_modules() if isinstance(module, EightBitFeatures)}
+
+
+def test_the_papers_network_is_partly_in_eight_bits_and_its_channels_are_shared_out():
+    torch.manual_seed(0)
+    net = Generator()
+    ready = net.for_inference(torch.bfloat16, eight_bits=True)
+    of_features = {f"blocks.{i}.{conv}.features" for i in range(3) for conv in ("conv_1", "conv_2")}
+    of_images = {f"blocks.{i}.{norm}.gamma_beta.1" for i in range(3) for norm in ("spade_1", "spade_2")}
+    assert in_eight_bits(ready) == of_features | of_images | {"blocks.3.conv_1.features"}
+    _, reaches = input_statistics(net)
+    block, hidden = net.blocks[1], net.blocks[2].spade_2.hidden[0]
+    for name, convolution, reach in (
+        ("blocks.1.conv_1.features", block.conv_1, reaches["blocks.1"]),
+        ("blocks.1.conv_2.features", block.conv_2, reaches["blocks.1.conv_2"]),
+        (
+            "blocks.2.spade_2.gamma_beta.1",
+            net.blocks[2].spade_2.gamma_beta,
+            largest_at_edges(hidden.weight) + hidden.bias.abs(),
+        ),
+    ):
+        channels = ready.get_submodule(name).factor.shape[0]  # without the image's
+        expected = EightBitFeatures(convolution.weight[:, :channels], None, reach[:channels])
+        assert torch.equal(ready.get_submodule(name).factor, expected.factor), name
+        assert expected.factor.std() > 0
 
 
 def test_of_what_is_coarse_convolutions_of_features_are_in_eight_bits(monkeypatch):

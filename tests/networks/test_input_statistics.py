@@ -68,8 +68,9 @@ def test_how_far_channels_reach_by_hand():
 
 
 def test_means_are_numbers_that_bf16_has_and_one_for_each_group(network):
-    means = input_statistics(network)[0]
-    assert all(mean.dtype == torch.float32 and torch.equal(mean, mean.bfloat16().float()) for mean in means.values())
+    means, reaches = input_statistics(network)
+    for value in (*means.values(), *reaches.values()):
+        assert value.dtype == torch.float32 and torch.equal(value, value.bfloat16().float())
     norms = {name: module for name, module in network.named_modules() if isinstance(module, nn.GroupNorm)}
     assert len(norms) == 4
     for name, norm in norms.items():
