@@ -75,7 +75,7 @@ def _eager(
     """All stacks of a volume by PyTorch as it is, without the bundle's settings: in memory, or from file to file."""
     network = network.to(device=device, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     intensity = intensity.to(device)
-    plain = {"network": "$@network_def.to(@device)", "inferer#runtime": None, "initialize": ["$plain_fp32()"]}
+    plain: dict[str, Any] = {"network": "$@network_def.to(@device)", "inferer#runtime": None, "initialize": []}
     inference = _inference(image, folder, network, checkpoint=str(checkpoint), **plain)
 
     def work(how: str) -> None:

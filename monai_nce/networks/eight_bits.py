@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from .fused_conv import FusedConv2d
 
-__all__ = ["EightBitConv2d", "EightBitFeatures", "EightBitPair", "largest_at_edges", "rounded_filters"]
+__all__ = ["EightBitConv2d", "EightBitFeatures", "EightBitPair", "largest_at_edges", "reach_of", "rounded_filters"]
 
 LEVELS = 256  # of an unsigned byte
 LARGEST_WEIGHT = 126  # before it is rounded up
@@ -72,12 +72,10 @@ class EightBitFeatures(nn.Module):
         reach = reach.clamp(min=LEAST_REACH * float(reach.median())).clamp(min=1e-6)
         factor = (reach / weight.abs().amax(dim=(0, 2, 3)).clamp(min=1e-6)).sqrt()
         weight = weight * factor[:, None, None]
-        scale = weight.abs().amax(dim=(1, 2, 3)).clamp(min=1e-30) / LARGEST_WEIGHT
-        whole = rounded_filters(weight / scale[:, None, None, None])
-        self.rounded = EightBitConv2d(whole.to(torch.int8), scale)
+        self.rounded, sums = _rounded(weight)
         self.register_buffer("factor", (1 / factor)[:, None, None])
-        self.register_buffer("of_one", (whole.sum(dim=(1, 2, 3)) * scale)[:, None, None])
-        self.register_buffer("bias", torch.zeros_like(scale) if bias is None else bias.detach().to(scale, copy=True))
+        self.register_buffer("of_one", sums[:, None, None])
+        self.register_buffer("bias", torch.zeros_like(sums) if bias is None else bias.detach().to(sums, copy=True))
 
     def forward(self, x: torch.Tensor, summand: torch.Tensor | None = None) -> torch.Tensor:
         y = functional.pad(x.float() * self.factor, (1, 1, 1, 1))  # so that zero is among the levels
@@ -85,8 +83,7 @@ class EightBitFeatures(nn.Module):
         low, high = y.amin(dim=(1, 2, 3), keepdim=True), y.amax(dim=(1, 2, 3), keepdim=True)
         step = ((high - low) / (LEVELS - 1)).clamp_(min=1e-30)
         zero = (low / -step).round_()
-        y = y.mul_(1 / step).add_(zero + 0.5)
-        levels = y.to(torch.int16).clamp_(max=LEVELS - 1).to(torch.uint8)  # rounded down
+        levels = _levels(y.mul_(1 / step).add_(zero + 0.5))
         y = self.rounded(levels).mul_(step).add_(self.bias[:, None, None] - zero * step * self.of_one)
         return y if summand is None else y.add_(summand)
 
@@ -115,28 +112,43 @@ class EightBitPair(nn.Module):
             torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach().float()
             for layer in (first, second)
         )
-        step = (largest_at_edges(weight_1) + bias_1.abs()).clamp(min=1e-12) / LEVELS
+        step = reach_of(first).clamp(min=1e-12) / LEVELS
         fold = weight_2 * ((1 - negative_slope) / 2) * step[:, None, None]
-        scale = fold.abs().amax(dim=(1, 2, 3)).clamp(min=1e-30) / LARGEST_WEIGHT
-        whole = rounded_filters(fold / scale[:, None, None, None])
+        rounded, sums = _rounded(fold)
         linear = weight_2 * ((1 + negative_slope) / 2)
         bias = bias_2 + torch.einsum("ochw,c->o", linear, bias_1)
-        bias += whole.sum(dim=(1, 2, 3)) * scale / 2  # bytes are rounded down: on average half a step is missing
+        bias += sums / 2  # bytes are rounded down: on average half a step is missing
         self.fold = FusedConv2d(weight_1 / step[:, None, None, None], bias_1 / step, torch.float32, negative_slope=-1.0)
-        self.rounded = EightBitConv2d(whole.to(torch.int8), scale)
+        self.rounded = rounded
         self.linear = FusedConv2d(_composed(weight_1, linear), bias, torch.float32)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        fold = self.fold(image, padded=False)
-        # by way of 16 bits, as that way PyTorch is four times as fast
-        levels = fold.to(torch.int16).clamp_(max=LEVELS - 1).to(torch.uint8)
-        return self.linear(image, self.rounded(levels), padded=False)
+        return self.linear(image, self.rounded(_levels(self.fold(image, padded=False))), padded=False)
+
+
+def _rounded(weight: torch.Tensor) -> tuple[EightBitConv2d, torch.Tensor]:
+    """A convolution whose weights are rounded to 8 bits, and the sums of its filters, ``(out_channels,)``."""
+    scale = weight.abs().amax(dim=(1, 2, 3)).clamp(min=1e-30) / LARGEST_WEIGHT
+    whole = rounded_filters(weight / scale[:, None, None, None])
+    return EightBitConv2d(whole.to(torch.int8), scale), whole.sum(dim=(1, 2, 3)) * scale
+
+
+def _levels(x: torch.Tensor) -> torch.Tensor:
+    """Numbers above -1 as bytes, rounded down; what is beyond the last one is cut off."""
+    # by way of 16 bits, as that way PyTorch is four times as fast
+    return x.to(torch.int16).clamp_(max=LEVELS - 1).to(torch.uint8)
 
 
 def _composed(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """Weights of the one convolution that two unpadded ones, the second of the first's result, amount to."""
     turned = functional.conv2d(first.transpose(0, 1), second.flip(2, 3), padding=second.shape[-1] - 1)
     return turned.transpose(0, 1)
+
+
+def reach_of(first: nn.Conv2d) -> torch.Tensor:
+    """How far what a convolution makes of an image reaches: :func:`largest_at_edges`, and its bias."""
+    largest = largest_at_edges(first.weight.detach().float())
+    return largest if first.bias is None else largest + first.bias.detach().float().abs()
 
 
 def largest_at_edges(weight: torch.Tensor) -> torch.Tensor:

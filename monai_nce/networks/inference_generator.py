@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from .air import AIR, Box, Index, SkipAir, body_box
-from .eight_bits import EightBitFeatures, EightBitPair, largest_at_edges
+from .eight_bits import EightBitFeatures, EightBitPair, reach_of
 from .fused_conv import FusedConv2d
 from .spade import SPADE, SPADEResidualBlock
 
@@ -120,9 +120,7 @@ class InferenceSPADE(nn.Module):
         self.gamma_beta: nn.Module
         if eight_bits and _in_eight_bits(second, coarser):
             hidden = FusedConv2d(first.weight, first.bias, torch.float32, slope)
-            reach = largest_at_edges(first.weight.detach())
-            reach += 0 if first.bias is None else first.bias.detach().abs()
-            self.gamma_beta = WholeImage(hidden, EightBitFeatures(second.weight, second.bias, reach))
+            self.gamma_beta = WholeImage(hidden, EightBitFeatures(second.weight, second.bias, reach_of(first)))
         else:
             hidden = FusedConv2d(first.weight, first.bias, dtype, slope)
             air = hidden.weight.new_full((first.in_channels,), AIR)

@@ -150,6 +150,14 @@ def test_what_is_in_bf16_and_what_is_not():
         assert ready(torch.rand(1, 3, 16, 16)).dtype == torch.float32
 
 
+# of six blocks: grids 64, 32 and 16 times coarser than the image, and what comes from the last of them
+COARSE_OF_SIX = {
+    *(f"blocks.{i}.{conv}.features" for i in range(3) for conv in ("conv_1", "conv_2")),
+    *(f"blocks.{i}.{norm}.gamma_beta.1" for i in range(3) for norm in ("spade_1", "spade_2")),
+    "blocks.3.conv_1.features",
+}
+
+
 def in_eight_bits(ready: nn.Module) -> set[str]:
     return {name for name, module in ready.named_modules() if isinstance(module, EightBitFeatures)}
 
@@ -158,9 +166,7 @@ def test_the_papers_network_is_partly_in_eight_bits_and_its_channels_are_shared_
     torch.manual_seed(0)
     net = Generator()
     ready = net.for_inference(torch.bfloat16, eight_bits=True)
-    of_features = {f"blocks.{i}.{conv}.features" for i in range(3) for conv in ("conv_1", "conv_2")}
-    of_images = {f"blocks.{i}.{norm}.gamma_beta.1" for i in range(3) for norm in ("spade_1", "spade_2")}
-    assert in_eight_bits(ready) == of_features | of_images | {"blocks.3.conv_1.features"}
+    assert in_eight_bits(ready) == COARSE_OF_SIX
     _, reaches = input_statistics(net)
     block, hidden = net.blocks[1], net.blocks[2].spade_2.hidden[0]
     for name, convolution, reach in (
@@ -182,13 +188,7 @@ def test_of_what_is_coarse_convolutions_of_features_are_in_eight_bits(monkeypatc
     net = trained(channels=(8, 8, 8, 8, 8, 4), hidden_channels=4, num_groups=2)
     assert not in_eight_bits(net.for_inference(torch.bfloat16, eight_bits=True)), "too few weights"
     monkeypatch.setattr(inference_generator, "LEAST_WEIGHTS", 200)
-    ready = net.for_inference(torch.bfloat16, eight_bits=True)
-    # grids 64, 32 and 16 times coarser than the image, and what comes from the last of them
-    assert in_eight_bits(ready) == {
-        *(f"blocks.{i}.{conv}.features" for i in range(3) for conv in ("conv_1", "conv_2")),
-        *(f"blocks.{i}.{norm}.gamma_beta.1" for i in range(3) for norm in ("spade_1", "spade_2")),
-        "blocks.3.conv_1.features",
-    }
+    assert in_eight_bits(net.for_inference(torch.bfloat16, eight_bits=True)) == COARSE_OF_SIX
     assert not in_eight_bits(net.for_inference(torch.bfloat16))
     monkeypatch.setattr(inference_generator, "LEAST_WEIGHTS", 8 * (8 + 3) * 9 + 1)
     assert not in_eight_bits(net.for_inference(torch.bfloat16, eight_bits=True))
