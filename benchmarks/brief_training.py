@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn import functional
 from tqdm import trange
 
-from monai_nce.data import atomic_path, make_phantom_patient
+from monai_nce.data import atomic_path
+from monai_nce.phantom import make_phantom_patient
 from monai_nce.precision import best_precision
 from monai_nce.transforms import WindowHU, slice_stacks
 

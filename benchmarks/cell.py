@@ -21,8 +21,9 @@ from typing import Any
 import torch
 from monai.bundle import ConfigWorkflow
 
-from monai_nce.data import ensure_phantom_dataset, write_json
+from monai_nce.data import write_json
 from monai_nce.errors import find_input_error
+from monai_nce.phantom import ensure_phantom_dataset
 
 __all__ = ["CONFIGS", "RESULT", "folder_name", "main", "parse_folder_name", "prepare", "train_and_evaluate"]
 

@@ -20,7 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.cell import CONFIGS
 from benchmarks.plan import METHODS
-from monai_nce.data import write_json, write_phantom_dataset
+from monai_nce.data import write_json
+from monai_nce.phantom import write_phantom_dataset
 
 __all__ = ["STAGES", "main", "operations"]
 

@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.hardware import host
 from benchmarks.synthetic_studies import FIELD_MM, write_studies
 from monai_nce.data import write_json
-from monai_nce.data.datalist import read_datalist
+from monai_nce.data.dataset.datalist import read_datalist
 
 __all__ = ["measure"]
 

@@ -24,7 +24,8 @@ from tqdm import tqdm
 
 from benchmarks.hardware import host
 from data_prep.registration import METHODS, make_registration
-from monai_nce.data import ensure_phantom_dataset, read_datalist, write_json
+from monai_nce.data import read_datalist, write_json
+from monai_nce.phantom import ensure_phantom_dataset
 from monai_nce.transforms.window import WindowHU
 
 UNREGISTERED = "unregistered"

@@ -25,10 +25,11 @@ from benchmarks.loading import measure_loader, measure_memory, sparse_patients
 from benchmarks.timing import in_turns, spread
 from benchmarks.training import matmul_peak, measure_compile, measure_training
 from benchmarks.volumes import measure_strides, measure_volume, phantom_volume
-from monai_nce.data import ensure_phantom_dataset, read_datalist, write_json, write_phantom_dataset
+from monai_nce.data import read_datalist, write_json
 from monai_nce.engines.compiled import missing_for_compile
 from monai_nce.inferers import BACKENDS
 from monai_nce.networks import Generator
+from monai_nce.phantom import ensure_phantom_dataset, write_phantom_dataset
 from monai_nce.precision import best_precision, plain_fp32
 
 __all__ = ["PARTS", "main"]

@@ -19,9 +19,10 @@ from benchmarks.apart import Apart
 from benchmarks.cell import CONFIGS
 from benchmarks.forwards import HU, differences
 from benchmarks.timing import faster, in_turns, spread
-from monai_nce.data import evaluation_pairs, inference_items, make_phantom_patient, read_ct, write_nifti_hu
+from monai_nce.data import evaluation_pairs, inference_items, read_ct, write_nifti_hu
 from monai_nce.inferers import Runtime, SliceStackInferer
 from monai_nce.inferers.slice_stack_inferer import even_batches, run_batches
+from monai_nce.phantom import make_phantom_patient
 from monai_nce.transforms import WindowHU, slice_stacks, stack_centres
 
 __all__ = ["measure_strides", "measure_volume", "phantom_volume"]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from data_prep import convert, ct, inspect, ixi, ixi_like, phantom, register
-from monai_nce.data.shard import process_rank
+from monai_nce.distributed import is_main_process
 from monai_nce.errors import InputError
 
 SHARED = ("inspect", "ct")  # their work is spread over the processes that torchrun starts
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for module in (inspect, convert, phantom, ct, ixi, ixi_like, register):
         module.add_parser(commands)
     options = parser.parse_args(arguments)
-    if options.command not in SHARED and process_rank()[0]:
+    if options.command not in SHARED and not is_main_process():
         return 0  # of several processes the first alone has something to do
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning

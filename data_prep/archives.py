@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_prep.phases import OTHER, name_phase, phase_of, strip_phase
-from monai_nce.data.nifti_reader import is_nifti_name
-from monai_nce.data.phase import UNKNOWN
-from monai_nce.data.volumes import FoundVolume, find_images
+from monai_nce.data.nifti.reader import is_nifti_name
+from monai_nce.data.scans.found import FoundVolume, find_images
+from monai_nce.data.scans.phase import UNKNOWN
 from monai_nce.errors import InputError
 
 __all__ = ["PRESETS", "Preset", "Series", "find_patients"]

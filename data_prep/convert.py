@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from data_prep.inspect import NOTHING_FOUND, REFUSED, find
 from data_prep.lines import say
-from monai_nce.data.examine import Examined, examine
-from monai_nce.data.nifti_reader import is_nifti_name
-from monai_nce.data.volumes import FoundVolume
-from monai_nce.data.writers import write_nifti_hu
+from monai_nce.data.nifti.reader import is_nifti_name
+from monai_nce.data.nifti.writer import write_nifti_hu
+from monai_nce.data.scans.examine import Examined, examine
+from monai_nce.data.scans.found import FoundVolume
 from monai_nce.errors import InputError
 
 __all__ = ["add_parser", "matching"]

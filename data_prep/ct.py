@@ -20,11 +20,11 @@ from data_prep.geometry import canonical, paper_grid, resample
 from data_prep.options import add_output, at_least
 from data_prep.patient import PairSettings
 from data_prep.phases import WANTED
-from monai_nce.data.layout import SPLITS, DatasetWriter
-from monai_nce.data.reader import AIR_HU, check_volume, find_volumes, read_ct
-from monai_nce.data.shard import process_rank
-from monai_nce.data.splits import split_patients
-from monai_nce.data.volumes import FoundVolume
+from monai_nce.data.dataset.splits import split_patients
+from monai_nce.data.dataset.writer import SPLITS, DatasetWriter
+from monai_nce.data.scans.found import FoundVolume
+from monai_nce.data.scans.reader import AIR_HU, check_volume, find_volumes, read_ct
+from monai_nce.distributed import is_main_process
 from monai_nce.errors import InputError
 
 __all__ = ["add_parser", "prepare_ct"]
@@ -157,7 +157,7 @@ def _run(options: argparse.Namespace) -> None:
         _run_archive(options)
         return
     _only_with_named(options)
-    if process_rank()[0]:
+    if not is_main_process():
         return  # volumes that are named are few: the first process does them
     prepare_ct(
         options.nect,

@@ -21,8 +21,8 @@ from data_prep.parallel import in_processes
 from data_prep.patient import Job, Outcome, PairSettings, prepare_patient
 from data_prep.ranks import Ranks
 from monai_nce import __version__
-from monai_nce.data.layout import REPORT, SPLITS, DatasetWriter
-from monai_nce.data.splits import split_patients
+from monai_nce.data.dataset.splits import split_patients
+from monai_nce.data.dataset.writer import REPORT, SPLITS, DatasetWriter
 from monai_nce.errors import InputError
 
 __all__ = ["prepare_archive"]

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from nibabel.affines import voxel_sizes
 from scipy import ndimage
 
-from monai_nce.data.reader import AIR_HU
+from monai_nce.data.scans.reader import AIR_HU
 from monai_nce.errors import InputError
 
 __all__ = ["Grid", "body_centre", "canonical", "paper_grid", "resample"]

@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from data_prep.lines import one_line, say
 from data_prep.ranks import Ranks
-from monai_nce.data.examine import Examined, examine
-from monai_nce.data.file_tree import ReaderWarning
-from monai_nce.data.shard import process_rank
-from monai_nce.data.volumes import FoundVolume, find_images
+from monai_nce.data.scans.examine import Examined, examine
+from monai_nce.data.scans.file_tree import ReaderWarning
+from monai_nce.data.scans.found import FoundVolume, find_images
+from monai_nce.distributed import is_main_process
 from monai_nce.errors import InputError
 
 __all__ = ["NOTHING_FOUND", "REFUSED", "add_parser", "as_json", "find", "inspect"]
@@ -119,7 +119,7 @@ def _run(options: argparse.Namespace) -> int:
     except InputError as error:
         volumes, notes = [], [f"error: {error}"]
     else:
-        if process_rank()[0]:
+        if not is_main_process():
             return 0  # rank 0 has it all, and says it
         if not volumes:
             notes.append(f"error: {options.path}: no image found")

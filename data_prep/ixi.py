@@ -19,8 +19,8 @@ from nibabel.orientations import io_orientation
 from data_prep.ixi_files import IXIFiles, ScanHeader
 from data_prep.mri_dataset import AcquiredPair, MRISettings, add_subjects
 from data_prep.options import add_distortion, add_output, at_least
-from monai_nce.data.layout import REPORT, SPLITS, DatasetWriter
-from monai_nce.data.splits import split_patients
+from monai_nce.data.dataset.splits import split_patients
+from monai_nce.data.dataset.writer import REPORT, SPLITS, DatasetWriter
 from monai_nce.errors import InputError
 
 __all__ = ["TEST_FRACTION", "add_parser", "prepare_ixi"]

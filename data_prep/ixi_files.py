@@ -22,7 +22,7 @@ from types import TracebackType
 import numpy as np
 
 from data_prep.geometry import canonical
-from monai_nce.data.nifti_reader import check_nifti, read_nifti
+from monai_nce.data.nifti.reader import check_nifti, read_nifti
 from monai_nce.errors import InputError
 
 __all__ = ["IXIFiles", "ScanHeader"]

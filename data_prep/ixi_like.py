@@ -13,8 +13,8 @@ from pathlib import Path
 from data_prep.ixi_like_brain import make_pair
 from data_prep.mri_dataset import AcquiredPair, MRISettings, add_subjects
 from data_prep.options import add_distortion, add_output, at_least
-from monai_nce.data.layout import DatasetWriter
-from monai_nce.data.splits import split_patients
+from monai_nce.data.dataset.splits import split_patients
+from monai_nce.data.dataset.writer import DatasetWriter
 from monai_nce.errors import InputError
 
 __all__ = ["GENERATOR_VERSION", "add_parser", "write_ixi_like_dataset"]

@@ -18,7 +18,7 @@ from nibabel.affines import voxel_sizes
 from tqdm import tqdm
 
 from data_prep.mri_volume import central_slices, full_scale, resize_in_plane, scale_intensity
-from monai_nce.data.layout import SPLITS, DatasetWriter
+from monai_nce.data.dataset.writer import SPLITS, DatasetWriter
 from monai_nce.errors import InputError
 from monai_nce.transforms import AffineDistortion, distortion_matrix
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from data_prep.archives import Series
 from data_prep.phases import ENHANCED
-from monai_nce.data.phase import CECT, NECT
-from monai_nce.data.reader import find_volumes
-from monai_nce.data.volumes import FoundVolume, find_images
+from monai_nce.data.scans.found import FoundVolume, find_images
+from monai_nce.data.scans.phase import CECT, NECT
+from monai_nce.data.scans.reader import find_volumes
 from monai_nce.errors import InputError
 
 __all__ = ["ListedPair", "read_pair_list"]

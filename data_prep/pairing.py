@@ -18,8 +18,8 @@ from nibabel.orientations import io_orientation
 
 from data_prep.geometry import Grid
 from data_prep.phases import enhanced_order
-from monai_nce.data.slice_stack_dataset import ALIKE
-from monai_nce.data.volumes import FoundVolume
+from monai_nce.data.dataset.slice_stack_dataset import ALIKE
+from monai_nce.data.scans.found import FoundVolume
 
 __all__ = ["Place", "hours_apart", "is_axial", "rank_pairs", "same_study", "shared_slices", "shift_mm"]
 

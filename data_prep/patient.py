@@ -18,9 +18,9 @@ from data_prep.geometry import Grid, canonical, paper_grid, resample
 from data_prep.pairing import Place, hours_apart, is_axial, rank_pairs, same_study, shared_slices, shift_mm
 from data_prep.phases import ENHANCED
 from data_prep.scrub import without_paths
-from monai_nce.data.phase import CECT, NECT, UNKNOWN, phase_from_image
-from monai_nce.data.reader import AIR_HU, check_volume, read_ct
-from monai_nce.data.writers import as_int16_hu
+from monai_nce.data.nifti.writer import as_int16_hu
+from monai_nce.data.scans.phase import CECT, NECT, UNKNOWN, phase_from_image
+from monai_nce.data.scans.reader import AIR_HU, check_volume, read_ct
 from monai_nce.errors import InputError
 
 __all__ = ["Job", "Outcome", "PairSettings", "prepare_patient"]

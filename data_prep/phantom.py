@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from data_prep.options import add_output, at_least
-from monai_nce.data.phantom_dataset import write_phantom_dataset
+from monai_nce.phantom.dataset import write_phantom_dataset
 
 __all__ = ["add_parser"]
 

@@ -1,13 +1,14 @@
 """Which contrast phase a series was taken in, by what it is called and by its tags, in English, German and French.
 
-Whether there was contrast medium at all is :mod:`monai_nce.data.phase`'s business; here the phase gets its name.
+Whether there was contrast medium at all is :mod:`monai_nce.data.scans.phase`'s business; here the phase gets its name.
 """
 
 from __future__ import annotations
 
 import re
 
-from monai_nce.data.phase import (
+from monai_nce.data.scans.found import FoundVolume
+from monai_nce.data.scans.phase import (
     CECT,
     NECT,
     UNKNOWN,
@@ -17,7 +18,6 @@ from monai_nce.data.phase import (
     plain_letters,
     plain_words,
 )
-from monai_nce.data.volumes import FoundVolume
 
 __all__ = ["ENHANCED", "OTHER", "PHASES", "WANTED", "enhanced_order", "name_phase", "phase_of", "strip_phase"]
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import torch.distributed as dist
 
-from monai_nce.data.shard import process_rank, shard
+from monai_nce.distributed import rank, shard, world_size
 
 __all__ = ["Ranks"]
 
@@ -34,7 +34,7 @@ class Ranks:
     """
 
     def __init__(self) -> None:
-        self.rank, self.count = process_rank()
+        self.rank, self.count = rank(), world_size()
         if self.count > 1 and not dist.is_initialized():
             dist.init_process_group("gloo", timeout=PATIENCE)
             # its threads, left to an interpreter that ends, now and then abort what was done

@@ -23,8 +23,8 @@ from tqdm import tqdm
 from data_prep.options import add_output, at_least
 from data_prep.parallel import in_processes
 from data_prep.registration import METHODS, Registration, make_registration
-from monai_nce.data.datalist import read_datalist, read_datalist_file
-from monai_nce.data.layout import ROLES, DatasetWriter
+from monai_nce.data.dataset.datalist import read_datalist, read_datalist_file
+from monai_nce.data.dataset.writer import ROLES, DatasetWriter
 from monai_nce.errors import InputError
 
 __all__ = ["add_parser", "register_dataset"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from monai_nce.data.volumes import FoundVolume
+from monai_nce.data.scans.found import FoundVolume
 
 __all__ = ["without_paths"]
 

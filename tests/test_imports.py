@@ -29,9 +29,9 @@ TOP_EDGES: dict[str, set[str]] = {
 INNER_EDGES: dict[str, set[str]] = {
     "__init__": set(),
     "command_line": set(),
+    "distributed": {"errors"},
     "errors": set(),
     "precision": set(),
-    "process_group": set(),
     "data": {"transforms"},
     "engines": set(),
     "handlers": {"data", "metrics", "visualize"},
@@ -39,10 +39,11 @@ INNER_EDGES: dict[str, set[str]] = {
     "losses": set(),
     "metrics": set(),
     "networks": set(),
+    "phantom": {"data"},
     "transforms": set(),
     "visualize": {"data"},
 }
-OPEN_TO_ALL = {"__init__", "errors", "precision", "process_group"}
+OPEN_TO_ALL = {"__init__", "distributed", "errors", "precision"}
 BY_NAME = {"import_module", "__import__", "optional_import"}
 
 

@@ -1,31 +1,27 @@
-"""Data in and out: guarded readers, atomic writers, the data set on disk, the phantom."""
+"""Data in and out: guarded readers, atomic writers, the data set on disk."""
 
 from __future__ import annotations
 
-from monai_nce.data.atomic import atomic_path, remove_abandoned
 from monai_nce.data.background import FinishBehind, VolumeLoader
-from monai_nce.data.datalist import read_datalist, read_datalist_file
-from monai_nce.data.epoch_sampler import EpochIndex, EpochSampler
-from monai_nce.data.file_tree import ReaderWarning
-from monai_nce.data.inference_items import check_inference_items, inference_items
-from monai_nce.data.layout import ROLES, SPLITS, DatasetWriter
-from monai_nce.data.load_image_hu import LoadImageHUd
-from monai_nce.data.loader_workers import outlast_signals
-from monai_nce.data.pairs import evaluation_pairs, regression_pairs
-from monai_nce.data.phantom import LABELS, PhantomPatient, make_phantom_patient
-from monai_nce.data.phantom_dataset import ensure_phantom_dataset, write_phantom_dataset
-from monai_nce.data.reader import AIR_HU, CTReader, check_volume, find_volumes, read_ct
-from monai_nce.data.save_dicom_series import SaveDicomSeriesd, check_output_format
-from monai_nce.data.save_image_hu import SaveImageHUd
-from monai_nce.data.shard import process_rank, shard
-from monai_nce.data.slice_stack_dataset import SliceStackDataset
-from monai_nce.data.splits import split_patients
-from monai_nce.data.volumes import FoundVolume, find_images
-from monai_nce.data.writers import write_json, write_nifti_hu, write_nifti_labels
+from monai_nce.data.dataset.datalist import read_datalist, read_datalist_file
+from monai_nce.data.dataset.epoch_sampler import EpochIndex, EpochSampler
+from monai_nce.data.dataset.loader_workers import outlast_signals
+from monai_nce.data.dataset.pairs import evaluation_pairs, regression_pairs
+from monai_nce.data.dataset.slice_stack_dataset import SliceStackDataset
+from monai_nce.data.dataset.splits import split_patients
+from monai_nce.data.dataset.writer import ROLES, SPLITS, DatasetWriter
+from monai_nce.data.dicom.save_series import SaveDicomSeriesd, check_output_format
+from monai_nce.data.files.atomic import atomic_path, remove_abandoned
+from monai_nce.data.nifti.save_image_hu import SaveImageHUd
+from monai_nce.data.nifti.writer import write_json, write_nifti_hu, write_nifti_labels
+from monai_nce.data.scans.file_tree import ReaderWarning
+from monai_nce.data.scans.found import FoundVolume, find_images
+from monai_nce.data.scans.inference_items import check_inference_items, inference_items
+from monai_nce.data.scans.load_image_hu import LoadImageHUd
+from monai_nce.data.scans.reader import AIR_HU, CTReader, check_volume, find_volumes, read_ct
 
 __all__ = [
     "AIR_HU",
-    "LABELS",
     "ROLES",
     "SPLITS",
     "CTReader",
@@ -35,7 +31,6 @@ __all__ = [
     "EpochIndex",
     "EpochSampler",
     "FoundVolume",
-    "PhantomPatient",
     "ReaderWarning",
     "SaveDicomSeriesd",
     "SaveImageHUd",
@@ -45,23 +40,18 @@ __all__ = [
     "check_inference_items",
     "check_output_format",
     "check_volume",
-    "ensure_phantom_dataset",
     "evaluation_pairs",
     "find_images",
     "find_volumes",
     "inference_items",
-    "make_phantom_patient",
     "outlast_signals",
-    "process_rank",
     "read_ct",
     "read_datalist",
     "read_datalist_file",
     "regression_pairs",
     "remove_abandoned",
-    "shard",
     "split_patients",
     "write_json",
     "write_nifti_hu",
     "write_nifti_labels",
-    "write_phantom_dataset",
 ]

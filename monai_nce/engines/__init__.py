@@ -5,7 +5,7 @@ from .alternating_trainer import AlternatingTrainer
 from .compiled import compiled
 from .cycle_trainer import CycleTrainer
 from .joint_trainer import JointTrainer
-from .parallel import bare, end_processes, mean_over_ranks, parallel
+from .parallel import bare, end_processes, parallel
 from .precision import Precision
 from .prepare_batch import DomainBatch, RealPair, SyntheticPair
 from .supervised_iteration import SupervisedIteration
@@ -25,6 +25,5 @@ __all__ = [
     "bare",
     "compiled",
     "end_processes",
-    "mean_over_ranks",
     "parallel",
 ]

@@ -12,8 +12,9 @@ from monai.utils.enums import CommonKeys as Keys
 from torch import nn
 from torch.optim import Optimizer
 
+from monai_nce.distributed import mean_over_ranks
+
 from .alternating_trainer import AlternatingTrainer
-from .parallel import mean_over_ranks
 
 __all__ = ["ThreeClassAdversarialTrainer"]
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from monai_nce.process_group import rank_and_count
-
 from .compiled import compiled
 
-__all__ = ["bare", "end_processes", "mean_over_ranks", "parallel"]
+__all__ = ["bare", "end_processes", "parallel"]
 
 _wrapped: weakref.WeakSet[DistributedDataParallel] = weakref.WeakSet()
 
@@ -76,23 +73,3 @@ def bare(network: nn.Module) -> nn.Module:
     """
     inner = getattr(network, "module", network)
     return inner if isinstance(inner, nn.Module) else network
-
-
-def mean_over_ranks(values: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Average what each process computed on its part of a batch, so that what is logged is that of the whole batch.
-
-    One exchange for all of them. All processes get the same figures, so decisions that rest on these agree.
-
-    Args:
-        values: scalars by name, the same names on every process.
-
-    Returns:
-        The averages, detached; in a single process the values themselves, detached.
-    """
-    detached = {name: value.detach() for name, value in values.items()}
-    count = rank_and_count()[1]
-    if count == 1:
-        return detached
-    together = torch.stack([value.float() for value in detached.values()])
-    dist.all_reduce(together)
-    return dict(zip(detached, together / count, strict=True))

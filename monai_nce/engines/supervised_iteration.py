@@ -9,9 +9,9 @@ import torch
 from monai.engines import IterationEvents, SupervisedTrainer
 from monai.utils.enums import CommonKeys as Keys
 
+from monai_nce.distributed import mean_over_ranks
 from monai_nce.errors import InputError
 
-from .parallel import mean_over_ranks
 from .precision import Precision
 
 __all__ = ["SupervisedIteration"]

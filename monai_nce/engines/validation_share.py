@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from monai_nce.process_group import rank_and_count
+from monai_nce.distributed import shard
 
 __all__ = ["ValidationShare"]
 
@@ -27,8 +27,7 @@ class ValidationShare:
     """
 
     def __init__(self, items: Sequence[Any]) -> None:
-        rank, count = rank_and_count()
-        own = list(items)[rank::count]
+        own = shard(items)
         self._counts = bool(own)
         self.items = own or list(items[:1])
 

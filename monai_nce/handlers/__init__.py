@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from .checkpoint_folder import CheckpointFolder
-from .discriminator_watch import DiscriminatorWatch
-from .evaluation_report import EvaluationReport
-from .finite_losses import FiniteLosses
-from .stage_checkpoint import StageCheckpoint
-from .stage_log import StageLog
-from .stage_progress import StageProgress
-from .trained_for import TrainedFor
-from .training_folder import TrainingFolder
-from .weights_loader import WeightsLoader, load_weights
-from .weights_saver import WeightsSaver
+from monai_nce.handlers.checkpoint.folder import CheckpointFolder
+from monai_nce.handlers.checkpoint.stage import StageCheckpoint
+from monai_nce.handlers.checkpoint.training_folder import TrainingFolder
+from monai_nce.handlers.evaluation_report import EvaluationReport
+from monai_nce.handlers.gan_balance import DiscriminatorWatch
+from monai_nce.handlers.nan_guard import FiniteLosses
+from monai_nce.handlers.stage_log import StageLog
+from monai_nce.handlers.stage_progress import StageProgress
+from monai_nce.handlers.weights.loader import WeightsLoader, load_weights
+from monai_nce.handlers.weights.saver import WeightsSaver
+from monai_nce.handlers.weights.trained_for import TrainedFor
 
 __all__ = [
     "CheckpointFolder",

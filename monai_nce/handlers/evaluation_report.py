@@ -15,7 +15,8 @@ import torch
 from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 
-from monai_nce.data import atomic_path, process_rank, read_datalist_file, write_json
+from monai_nce.data import atomic_path, read_datalist_file, write_json
+from monai_nce.distributed import world_size
 from monai_nce.errors import InputError
 from monai_nce.metrics import METRICS, ImageMetrics, ms_ssim_setting, summarize
 from monai_nce.visualize import PreviewRow, axial_slices, draw_preview
@@ -66,7 +67,7 @@ class EvaluationReport:
         window_level: float = 50.0,
         window_width: float = 300.0,
     ) -> None:
-        if process_rank()[1] > 1:  # each would evaluate, and write, everything
+        if world_size() > 1:  # each would evaluate, and write, everything
             raise InputError(ALONE)
         self.output_dir = Path(output_dir)
         self.dataset_dir = dataset_dir

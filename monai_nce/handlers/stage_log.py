@@ -9,9 +9,8 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
+from monai_nce.distributed import is_main_process
 from monai_nce.errors import InputError
-
-from .ranks import is_first_rank
 
 __all__ = ["StageLog"]
 
@@ -43,7 +42,7 @@ class StageLog:
         """Whatever else is asked for is the writer's."""
         if name.startswith("__"):
             raise AttributeError(name)
-        if not is_first_rank():
+        if not is_main_process():
             return _nothing
         if self._writer is None:
             _let_the_writer_end_quietly()

@@ -10,6 +10,8 @@ from ignite.engine import Engine, Events
 from monai.utils import is_scalar
 from tqdm.auto import tqdm
 
+from monai_nce.distributed import is_main_process
+
 __all__ = ["StageProgress"]
 
 SMOOTHING = 0.05  # of the running means; losses of single batches of four jump too much to be read
@@ -52,7 +54,7 @@ class StageProgress:
             unit=self.unit,
             dynamic_ncols=True,
             mininterval=0.5 if sys.stderr.isatty() else 15.0,
-            disable=getattr(state, "rank", 0) != 0,
+            disable=not is_main_process(),
         )
 
     def _advance(self, engine: Engine) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from monai_nce.data.atomic import atomic_path, locked, make_folders, remove_empty
+from monai_nce.data.files.atomic import atomic_path, locked, make_folders, remove_empty
 from monai_nce.errors import InputError
 
 __all__ = ["exported_network", "network_key"]

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from benchmarks.cell import folder_name, main, parse_folder_name, prepare
-from monai_nce.data import read_datalist, read_datalist_file, write_phantom_dataset
+from monai_nce.data import read_datalist, read_datalist_file
+from monai_nce.phantom import write_phantom_dataset
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -16,8 +16,9 @@ from benchmarks import figures
 from benchmarks.figures import draw_figures, main
 from benchmarks.plan import DataSet, plan
 from data_prep.register import register_dataset
-from monai_nce.data import read_datalist, write_phantom_dataset
+from monai_nce.data import read_datalist
 from monai_nce.errors import InputError
+from monai_nce.phantom import write_phantom_dataset
 
 TINY = {
     "in_plane_size": 64,

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.paper_cost import STAGES, operations
 from benchmarks.plan import METHODS
-from monai_nce.data import write_phantom_dataset
+from monai_nce.phantom import write_phantom_dataset
 
 TINY = {
     "in_plane_size": 64,

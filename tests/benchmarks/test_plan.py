@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from benchmarks.plan import METHODS, SMALL, default_methods, is_mri, plan
-from monai_nce.data import write_phantom_dataset
 from monai_nce.errors import InputError
+from monai_nce.phantom import write_phantom_dataset
 
 
 @pytest.fixture(scope="module")

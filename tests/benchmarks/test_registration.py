@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.registration import measure
-from monai_nce.data import write_phantom_dataset
+from monai_nce.phantom import write_phantom_dataset
 
 
 def test_each_method_is_set_against_the_floor(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.synthetic_studies import body, write_studies
-from monai_nce.data.reader import read_ct
+from monai_nce.data.scans.reader import read_ct
 
 
 def test_studies_are_read_as_they_were_made(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.table1 import main
-from monai_nce.data import write_phantom_dataset
 from monai_nce.errors import InputError
+from monai_nce.phantom import write_phantom_dataset
 
 REPOSITORY = Path(__file__).parents[2]
 TINY = [

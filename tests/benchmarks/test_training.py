@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from benchmarks.training import matmul_peak, measure_compile, measure_training
-from monai_nce.data import write_phantom_dataset
+from monai_nce.phantom import write_phantom_dataset
 from tests.tiny import TINY
 
 

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from benchmarks.volumes import SEVERAL, STRIDES, measure_strides, measure_volume, phantom_volume
-from monai_nce.data import evaluation_pairs, read_ct, read_datalist, write_phantom_dataset
+from monai_nce.data import evaluation_pairs, read_ct, read_datalist
 from monai_nce.networks import Generator
+from monai_nce.phantom import write_phantom_dataset
 from monai_nce.transforms import WindowHU
 
 SLICES = 7

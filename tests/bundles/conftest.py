@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigWorkflow
 
-from monai_nce.data import write_phantom_dataset
+from monai_nce.phantom import write_phantom_dataset
 from tests.tiny import TINY
 
 REPOSITORY = Path(__file__).parents[2]

@@ -81,7 +81,7 @@ def test_a_missing_checkpoint_is_named_and_nothing_is_written(evaluate, tiny):
 
 def test_shipped_weights_beat_the_floor_on_the_phantom(bundle, tmp_path):
     """The default networks and weights on two slices' worth of patients: the figures of the model card in small."""
-    from monai_nce.data import write_phantom_dataset
+    from monai_nce.phantom import write_phantom_dataset
 
     dataset = write_phantom_dataset(tmp_path / "phantom", patients=2, slices=8, seed=7, progress=False)
     workflow = ConfigWorkflow(

@@ -30,10 +30,10 @@ from monai.bundle import ConfigWorkflow
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tqdm import tqdm
 
-from monai_nce.data import write_phantom_dataset
 from monai_nce.errors import find_input_error
 from monai_nce.handlers import CheckpointFolder, StageCheckpoint
-from monai_nce.handlers.checkpoint_folder import is_whole
+from monai_nce.handlers.checkpoint.folder import is_whole
+from monai_nce.phantom import write_phantom_dataset
 
 OVERLAYS = {
     "separate": (),

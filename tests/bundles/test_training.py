@@ -168,7 +168,7 @@ def test_the_papers_preset_reaches_the_networks_and_optimisers(bundle, tiny, ove
 
 @pytest.mark.slow
 def test_an_iteration_of_each_stage_at_the_papers_size_runs_on_a_cpu(bundle, tmp_path):
-    from monai_nce.data import write_phantom_dataset
+    from monai_nce.phantom import write_phantom_dataset
 
     dataset = write_phantom_dataset(tmp_path / "set", patients=1, size=256, slices=4, progress=False)
     overrides = {"dataset_dir": str(dataset), "output_dir": str(tmp_path / "out"), "num_workers": 0}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_nce.data.layout import DatasetWriter
+from monai_nce.data.dataset.writer import DatasetWriter
 
 AFFINE = np.diag([1.5, 1.5, 5.0, 1.0])
 VOLUME = np.arange(-60, 60).reshape(4, 5, 6)

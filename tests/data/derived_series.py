@@ -9,9 +9,9 @@ import numpy as np
 import pydicom
 from pydicom import Dataset
 
-from monai_nce.data.dicom_header import Derivation
-from monai_nce.data.dicom_reader import check_dicom
-from monai_nce.data.dicom_writer import write_derived_series
+from monai_nce.data.dicom.header import Derivation
+from monai_nce.data.dicom.reader import check_dicom
+from monai_nce.data.dicom.writer import write_derived_series
 
 DERIVATION = Derivation("0123456789abcdef" * 4, "carry", 50, 300)
 SENTINEL = "SENTINEL"

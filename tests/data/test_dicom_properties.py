@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from monai_nce.data.reader import read_ct
+from monai_nce.data.scans.reader import read_ct
 from monai_nce.errors import InputError
 
 RAS = np.diag([-1.0, -1.0, 1.0, 1.0])

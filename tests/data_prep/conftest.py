@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.synthetic_studies import UID_ROOT, body, write_series
-from monai_nce.data.writers import write_nifti_hu
+from monai_nce.data.nifti.writer import write_nifti_hu
 
 
 @pytest.fixture

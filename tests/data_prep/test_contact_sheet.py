@@ -8,7 +8,7 @@ from matplotlib.image import imread
 
 from data_prep import contact_sheet
 from data_prep.contact_sheet import write_contact_sheets
-from monai_nce.data.writers import write_nifti_hu
+from monai_nce.data.nifti.writer import write_nifti_hu
 from monai_nce.visualize.panels import Page
 
 

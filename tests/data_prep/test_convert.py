@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from data_prep.__main__ import main
-from monai_nce.data.writers import write_nifti_hu
+from monai_nce.data.nifti.writer import write_nifti_hu
 from tests.data_prep.dicom_samples import AFFINE, HU, at, write_ct
 
 Output = pytest.CaptureFixture[str]

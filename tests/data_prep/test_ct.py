@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from data_prep.__main__ import main
 from data_prep.ct import prepare_ct
-from monai_nce.data.datalist import read_datalist, read_datalist_file
+from monai_nce.data.dataset.datalist import read_datalist, read_datalist_file
 from monai_nce.errors import InputError
 
 Body = Callable[..., Path]

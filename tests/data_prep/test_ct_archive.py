@@ -17,7 +17,7 @@ from data_prep import ct_archive
 from data_prep.__main__ import main
 from data_prep.lines import MAX_LINES
 from data_prep.patient import Job, Outcome, PairSettings, prepare_patient
-from monai_nce.data.datalist import read_datalist, read_datalist_file
+from monai_nce.data.dataset.datalist import read_datalist, read_datalist_file
 
 Add = Callable[..., Path]
 Output = pytest.CaptureFixture[str]

@@ -13,7 +13,7 @@ import pytest
 
 from data_prep import inspect
 from data_prep.__main__ import main
-from monai_nce.data.writers import write_nifti_hu
+from monai_nce.data.nifti.writer import write_nifti_hu
 from tests.data_prep.dicom_samples import AFFINE, HU, SENTINELS, at, write_ct
 
 Output = pytest.CaptureFixture[str]
@@ -219,7 +219,7 @@ def test_the_reader_s_own_failure_does_not_end_the_listing(
     def explode(path: Path) -> None:
         raise RecursionError(SENTINELS[0])
 
-    monkeypatch.setattr("monai_nce.data.reader.read_nifti", explode)
+    monkeypatch.setattr("monai_nce.data.scans.reader.read_nifti", explode)
     code, volumes, err = run(tmp_path, capsys)
     assert code == 3 and len(volumes) == 2
     assert err == [f"refused: {tmp_path / name}.nii: an unexpected RecursionError while it was read" for name in "ab"]

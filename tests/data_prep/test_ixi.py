@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from data_prep.__main__ import main
 from data_prep.ixi import prepare_ixi
-from monai_nce.data.datalist import read_datalist, read_datalist_file
+from monai_nce.data.dataset.datalist import read_datalist, read_datalist_file
 from monai_nce.errors import InputError
 
 Scan = Callable[..., Path]

@@ -10,7 +10,7 @@ from data_prep import ixi_like, ixi_like_brain
 from data_prep.__main__ import main
 from data_prep.ixi_like import write_ixi_like_dataset
 from data_prep.mri_dataset import AcquiredPair
-from monai_nce.data.datalist import read_datalist, read_datalist_file
+from monai_nce.data.dataset.datalist import read_datalist, read_datalist_file
 from monai_nce.errors import InputError
 
 SMALL = ["ixi-like", "--subjects", "3", "--size", "32", "--slices", "4"]

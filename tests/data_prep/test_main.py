@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.__main__ import main
-from monai_nce.data.datalist import read_datalist_file
+from monai_nce.data.dataset.datalist import read_datalist_file
 
 PHANTOM = ["phantom", "--patients", "3", "--size", "32", "--slices", "2", "--seed", "4"]
 

@@ -9,9 +9,9 @@ import pytest
 from scipy import ndimage
 
 from data_prep.mri_dataset import AcquiredPair, MRISettings, add_subjects
-from monai_nce.data.datalist import read_datalist
-from monai_nce.data.layout import DatasetWriter
-from monai_nce.data.pairs import evaluation_pairs
+from monai_nce.data.dataset.datalist import read_datalist
+from monai_nce.data.dataset.pairs import evaluation_pairs
+from monai_nce.data.dataset.writer import DatasetWriter
 from monai_nce.errors import InputError
 from monai_nce.transforms import distortion_matrix
 

@@ -7,7 +7,7 @@ import pytest
 
 from data_prep.geometry import Grid
 from data_prep.pairing import Place, hours_apart, is_axial, rank_pairs, shared_slices, shift_mm
-from monai_nce.data.volumes import FoundVolume
+from monai_nce.data.scans.found import FoundVolume
 
 
 def volume(study: str = "1", when: str = "") -> FoundVolume:

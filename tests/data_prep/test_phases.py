@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.phases import enhanced_order, name_phase, phase_of, strip_phase
-from monai_nce.data.volumes import FoundVolume
+from monai_nce.data.scans.found import FoundVolume
 
 NAMES = {
     "nect": [

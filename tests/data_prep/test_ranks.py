@@ -14,8 +14,8 @@ import pytest
 
 from data_prep.__main__ import main
 from data_prep.ranks import Ranks
-from monai_nce.data.datalist import read_datalist
-from monai_nce.data.writers import write_nifti_hu
+from monai_nce.data.dataset.datalist import read_datalist
+from monai_nce.data.nifti.writer import write_nifti_hu
 from tests.data_prep.dicom_samples import AFFINE, HU
 
 Add = Callable[..., Path]

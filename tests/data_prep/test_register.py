@@ -11,10 +11,10 @@ import pytest
 from data_prep import register
 from data_prep.__main__ import main
 from data_prep.register import register_dataset
-from monai_nce.data.datalist import read_datalist, read_datalist_file
-from monai_nce.data.layout import DatasetWriter
-from monai_nce.data.phantom_dataset import write_phantom_dataset
+from monai_nce.data.dataset.datalist import read_datalist, read_datalist_file
+from monai_nce.data.dataset.writer import DatasetWriter
 from monai_nce.errors import InputError
+from monai_nce.phantom.dataset import write_phantom_dataset
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.scrub import without_paths
-from monai_nce.data.volumes import FoundVolume
+from monai_nce.data.scans.found import FoundVolume
 
 FOLDER = Path("/archive/DOE^JANE/nativ")
 SERIES = FoundVolume(

@@ -7,7 +7,8 @@ import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from monai_nce.engines import bare, end_processes, mean_over_ranks, parallel
+from monai_nce.distributed import mean_over_ranks
+from monai_nce.engines import bare, end_processes, parallel
 from tests.gloo_threads import gloo_threads
 
 

@@ -36,7 +36,7 @@ def test_nothing_is_made_before_something_is_written(tmp_path: Path) -> None:
 
 
 def test_rank_0_alone_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage_log, "is_first_rank", lambda: False)
+    monkeypatch.setattr(stage_log, "is_main_process", lambda: False)
     write(tmp_path / "log", range(3), 1.0)
     assert not (tmp_path / "log").exists()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 from tqdm.auto import tqdm
 
 from monai_nce.handlers import StageProgress, stage_progress
@@ -92,13 +92,9 @@ def test_an_exception_closes_the_bar_and_is_raised(bars: list[Any]) -> None:
     assert (bars[0].closed, bars[0].n) == (1, 1)
 
 
-def test_rank_1_draws_nothing(bars: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_rank_1_draws_nothing(bars: list[Any], capsys: pytest.CaptureFixture[str], as_rank: Any) -> None:
+    as_rank(1, 2)
     engine = make_engine([{"loss": 1.0}])
-
-    @engine.on(Events.STARTED)
-    def second_rank(engine: Engine) -> None:
-        engine.state.rank = 1
-
     StageProgress("stage").attach(engine)
     engine.run([0])
     captured = capsys.readouterr()

@@ -12,8 +12,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from monai_nce.data.dicom_header import Derivation
-from monai_nce.data.dicom_writer import write_derived_series
+from monai_nce.data.dicom.header import Derivation
+from monai_nce.data.dicom.writer import write_derived_series
 from tests.pacs.roundtrip import dicomweb_plugin, orthanc_program
 
 pytestmark = [

@@ -1,0 +1,50 @@
+"""Seeded split of patients into training, validation and test."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+
+from monai_nce.data.dataset.writer import SPLITS
+
+__all__ = ["split_patients"]
+
+
+def split_patients(
+    patients: Iterable[str], validation: float = 0.125, test: float = 0.25, seed: int = 0
+) -> dict[str, list[str]]:
+    """Put every patient into exactly one split.
+
+    The result depends on the set of patients and the seed, not on the order in which they come. A wanted split gets
+    at least one patient as soon as there are enough: the first goes to training, the second to test, the third to
+    validation. So with one patient validation and test are empty, and with two validation is.
+
+    Args:
+        patients: the patients' ids; no id may come twice.
+        validation: share of the patients for validation, 0 for none.
+        test: share of the patients for test, 0 for none.
+        seed: another seed gives another split.
+
+    Returns:
+        The sorted ids under ``training``, ``validation`` and ``test``.
+
+    Raises:
+        ValueError: if an id comes twice, or if the shares are negative or leave nothing for training.
+    """
+    ids = sorted(patients)
+    if len(set(ids)) != len(ids):
+        raise ValueError("patients: expected each id once but some come twice")
+    if not (0 <= validation < 1 and 0 <= test < 1 and validation + test < 1):
+        raise ValueError(f"expected shares that leave some for training but got {validation=}, {test=}")
+    random.Random(seed).shuffle(ids)
+    n_test = _share(len(ids), test, others=1)
+    n_validation = _share(len(ids), validation, others=1 + n_test)
+    test_end = n_test + n_validation
+    parts = (ids[test_end:], ids[n_test:test_end], ids[:n_test])
+    return {split: sorted(part) for split, part in zip(SPLITS, parts, strict=True)}
+
+
+def _share(total: int, share: float, others: int) -> int:
+    """``share`` of ``total``, at least one where wanted, and leaving the ``others`` their place."""
+    wanted = max(1, round(total * share)) if share else 0
+    return max(0, min(wanted, total - others))

@@ -1,0 +1,315 @@
+"""The on-disk contract of a data set, and its only writer; :mod:`monai_nce.data.dataset.datalist` reads it.
+
+::
+
+    OUT/datalist.json                    what belongs to which split, as in the Medical Segmentation Decathlon
+    OUT/volumes/<patient>_<role>.nii     int16 HU, uncompressed (labels: uint8)
+    OUT/report.json                      only of some tools: how each patient was prepared, and who was left out
+    OUT/contact_sheet.png                only of some tools, with contact_sheet_2.png and so on: what it looks like
+
+Uncompressed NIfTI keeps the first voxel axis fastest and whole slices contiguous, so that training reads a stack of
+three slices without reading the volume. All volumes of one item lie on one grid. An item
+of an unpaired data set has only a source or only a target. Where the source as acquired has no motion against the
+target, ``source`` and ``aligned_source`` name one file.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from monai_nce.data.files.unfinished import UnfinishedRun
+from monai_nce.data.nifti.writer import make_folders, remove_empty, write_json, write_nifti_hu, write_nifti_labels
+from monai_nce.errors import InputError
+
+__all__ = ["DATALIST", "PATIENT", "REPORT", "ROLES", "SPLITS", "DatasetWriter"]
+
+DATALIST = "datalist.json"
+REPORT = "report.json"
+VOLUMES = "volumes"
+SPLITS = ("training", "validation", "test")
+ROLES = ("source", "target", "aligned_source", "labels")
+COUNTS = {"training": "numTraining", "validation": "numValidation", "test": "numTest"}
+PATIENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+SHEETS = "contact_sheet*.png"
+
+
+class DatasetWriter:
+    """Write a data set, all of it or nothing.
+
+    Volumes go to a hidden folder inside ``out_dir`` and take their place when the data set is closed; ``datalist.json``
+    is written last. As a context manager it closes itself, or, on an exception, leaves things as they were::
+
+        with DatasetWriter("data/phantom", name="phantom", description="…", licence="Apache-2.0") as dataset:
+            dataset.add("training", "p000", affine, source=nect, target=cect)
+
+    With ``work`` a long run can be resumed: the hidden folder has a name of its own, keeps a note of each patient, and
+    stays when the run is killed, interrupted or out of disk. It goes when the input is at fault, or on closing.
+
+    Args:
+        out_dir: folder of the data set; made if missing.
+        name: name of the data set.
+        description: one sentence about it.
+        licence: licence of the images.
+        source_domain: what ``source`` and ``aligned_source`` show.
+        target_domain: what ``target`` shows.
+        provenance: anything JSON can hold that says how the data set came about (seed, geometry, versions); no
+            patient data.
+        overwrite: replace a data set that is already there, once the new one is complete.
+        work: what is done with what, in a word that changes with either (a hash); no patient data.
+        resume: go on where a run with the same ``work`` stopped, if there is one.
+
+    Attributes:
+        finished: patients that were added, as far as :meth:`take_over` has seen them, with the notes they were given;
+            at the beginning those of an earlier run.
+
+    Raises:
+        InputError: if ``out_dir`` is not a folder, or holds a data set and ``overwrite`` is not set; if it holds an
+            unfinished run and neither ``resume`` nor ``overwrite`` is set, or one of other work is to be resumed; or
+            if another process is at work there.
+    """
+
+    def __init__(
+        self,
+        out_dir: str | PathLike[str],
+        *,
+        name: str,
+        description: str,
+        licence: str,
+        source_domain: str = "nect",
+        target_domain: str = "cect",
+        provenance: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+        work: str | None = None,
+        resume: bool = False,
+    ) -> None:
+        self.out_dir = Path(out_dir)
+        if self.out_dir.exists() and not self.out_dir.is_dir():
+            raise InputError(f"{self.out_dir}: expected a folder for the data set but it is a file")
+        for taken in (self.out_dir / DATALIST, self.out_dir / VOLUMES, self.out_dir / REPORT, *self._old_sheets()):
+            if taken.exists() and not overwrite:
+                raise InputError(f"{taken}: already there; choose another folder, or overwrite it (--overwrite)")
+        self._header = {
+            "name": name,
+            "description": description,
+            "licence": licence,
+            "source_domain": source_domain,
+            "target_domain": target_domain,
+            "provenance": dict(provenance or {}),
+        }
+        self._items: dict[str, list[dict[str, str]]] = {split: [] for split in SPLITS}
+        self._patients: set[str] = set()
+        self._files: set[str] = set()
+        self._report: Mapping[str, Any] | None = None
+        self._sheets: list[str] = []
+        self.finished: dict[str, Any] = {}
+        self._run = None if work is None else UnfinishedRun(self.out_dir, work, resume, overwrite)
+        if self._run is None:
+            self._staging = self.out_dir / f".partial-{secrets.token_hex(4)}"
+            self._made = make_folders(self._staging)
+        else:
+            self._staging, self._made = self._run.folder, self._run.made
+            self.take_over()
+
+    @classmethod
+    def join(cls, out_dir: str | PathLike[str]) -> DatasetWriter:
+        """Add patients to the data set that another process has begun with ``work``.
+
+        That process puts everything in place, after :meth:`take_over`, and removes it on a failure; of this writer
+        only :meth:`add` is of use.
+
+        Args:
+            out_dir: folder of the data set, shared with that process.
+
+        Raises:
+            InputError: if no run is unfinished there.
+        """
+        writer = cls.__new__(cls)
+        writer.out_dir = Path(out_dir)
+        writer._items = {split: [] for split in SPLITS}
+        writer._patients, writer._files, writer.finished = set(), set(), {}
+        writer._run = UnfinishedRun.join(writer.out_dir)
+        writer._staging, writer._made = writer._run.folder, []
+        return writer
+
+    def add(
+        self,
+        split: str,
+        patient: str,
+        affine: ArrayLike,
+        *,
+        source: ArrayLike | None = None,
+        target: ArrayLike | None = None,
+        aligned_source: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        note: Any = None,
+    ) -> None:
+        """Write one patient's volumes.
+
+        Args:
+            split: ``training``, ``validation`` or ``test``.
+            patient: an id of our own, of letters, digits, dots, underscores and hyphens.
+            affine: 4×4 matrix from voxel indices to RAS millimetres, of all the volumes.
+            source: volume (H, W, D) in HU of the source domain.
+            target: volume (H, W, D) in HU of the target domain.
+            aligned_source: a source without motion against the target; for evaluation, and for networks trained as
+                a ceiling. If it is the same object as ``source``, both roles name one file.
+            labels: organ labels, 0 to 255.
+            note: what a resumed run finds in :attr:`finished`: anything JSON can hold, no patient data.
+
+        Raises:
+            ValueError: if a split, a patient id or a volume is not as said above, if the shapes differ, or if the
+                patient was added before.
+        """
+        given = {"source": source, "target": target, "aligned_source": aligned_source, "labels": labels}
+        volumes = {role: volume for role, volume in given.items() if volume is not None}
+        if split not in SPLITS:
+            raise ValueError(f"split: expected one of {', '.join(SPLITS)} but got {split!r}")
+        if not PATIENT.fullmatch(patient):
+            raise ValueError(f"patient: expected letters, digits, '.', '_' and '-' but got {patient!r}")
+        if patient in self._patients:
+            raise ValueError(f"patient: {patient} was added before")
+        if source is None and target is None:
+            raise ValueError(f"{patient}: expected a source, a target or both but got neither")
+        shapes = {role: tuple(np.shape(volume)) for role, volume in volumes.items()}
+        if len(set(shapes.values())) > 1:
+            raise ValueError(f"{patient}: expected volumes of one shape but got {shapes}")
+        names = {role: f"{patient}_{role}.nii" for role in volumes}
+        if aligned_source is not None and aligned_source is source:
+            names["aligned_source"] = names["source"]
+            del volumes["aligned_source"]
+        # 'a' with an aligned_source and 'a_aligned' with a source, or 'A' and 'a' on some file systems
+        if taken := {name.lower() for name in names.values()} & self._files:
+            raise ValueError(f"patient: the id {patient!r} leads to a file name that is taken: {min(taken)}")
+
+        for role, volume in volumes.items():
+            write = write_nifti_labels if role == "labels" else write_nifti_hu
+            write(self._staging / VOLUMES / names[role], volume, affine)
+        item = {"patient": patient, **{role: f"{VOLUMES}/{name}" for role, name in names.items()}}
+        if self._run is not None:
+            self._run.note(patient, {"split": split, "item": item, "note": note})
+        self._register(split, item)
+
+    def resplit(self, splits: Mapping[str, Sequence[str]]) -> None:
+        """Put the patients that were added into other splits, where those are known only at the end.
+
+        Args:
+            splits: the patients of each split; together all that were added, each once.
+
+        Raises:
+            ValueError: if it is not so.
+        """
+        items = {item["patient"]: item for part in self._items.values() for item in part}
+        wanted = [patient for split in SPLITS for patient in splits.get(split, ())]
+        if sorted(wanted) != sorted(items) or set(splits) - set(SPLITS):
+            raise ValueError("splits: expected each patient that was added once")
+        self._items = {split: [items[patient] for patient in splits.get(split, ())] for split in SPLITS}
+
+    def volume_paths(self) -> dict[str, dict[str, Path]]:
+        """Where the volumes of the patients lie by role until the data set is closed, sorted by patient."""
+        items = sorted((item for part in self._items.values() for item in part), key=lambda item: item["patient"])
+        return {item["patient"]: {role: self._staging / item[role] for role in ROLES if role in item} for item in items}
+
+    def sheet(self) -> Path:
+        """The path to write the next page of the contact sheet to; it takes its place with the data set."""
+        page = len(self._sheets) + 1
+        self._sheets.append("contact_sheet.png" if page == 1 else f"contact_sheet_{page}.png")
+        return self._staging / self._sheets[-1]
+
+    def report(self, content: Mapping[str, Any]) -> None:
+        """Have ``report.json`` written with the data set, and only with it.
+
+        Args:
+            content: anything JSON can hold that says how the patients were prepared; no patient data.
+        """
+        self._report = content
+
+    def close(self) -> Path:
+        """Put the volumes in place and write ``report.json``, where there is one, and ``datalist.json``.
+
+        Returns:
+            The path of ``datalist.json``.
+
+        Raises:
+            ValueError: if no patient was added.
+        """
+        datalist, volumes, report = self.out_dir / DATALIST, self.out_dir / VOLUMES, self.out_dir / REPORT
+        counts = {COUNTS[split]: len(items) for split, items in self._items.items()}
+        try:
+            if not self._patients:
+                raise ValueError("expected at least one patient before the data set is closed")
+            write_json(self._staging / DATALIST, {**self._header, **counts, **self._items})
+            if self._report is not None:
+                write_json(self._staging / REPORT, self._report)
+            datalist.unlink(missing_ok=True)  # the new data set is complete on disk; from here on only renames
+            if volumes.exists():
+                volumes.rename(self._staging / "replaced")
+            for old in (report, *self._old_sheets()):
+                old.unlink(missing_ok=True)
+            (self._staging / VOLUMES).rename(volumes)
+            for name in (*self._sheets, *([REPORT] if self._report is not None else [])):
+                (self._staging / name).rename(self.out_dir / name)
+            (self._staging / DATALIST).rename(datalist)
+        except BaseException as error:
+            self._give_up(error)
+            raise
+        self.discard()
+        return datalist
+
+    def discard(self) -> None:
+        """Remove what is not in place; what was there before stays. Without effect on a closed data set."""
+        shutil.rmtree(self._staging, ignore_errors=True)
+        if self._run is not None:
+            self._run.release()
+        remove_empty(self._made)
+
+    def take_over(self) -> None:
+        """Register the patients that an earlier run, or processes that joined this one, have finished.
+
+        To be called when no other process adds any more: what is left in part is removed.
+        """
+        if self._run is None:
+            return
+        for done in self._run.finished():
+            item = done["item"]
+            if all((self._staging / item[role]).is_file() for role in ROLES if role in item):
+                if item["patient"] not in self._patients:
+                    self._register(done["split"], item)
+                self.finished[item["patient"]] = done["note"]
+        self._run.keep_only(VOLUMES, self._files)
+
+    def _register(self, split: str, item: dict[str, str]) -> None:
+        self._patients.add(item["patient"])
+        self._files.update(Path(item[role]).name.lower() for role in ROLES if role in item)
+        self._items[split].append(item)
+
+    def _old_sheets(self) -> list[Path]:
+        return sorted(self.out_dir.glob(SHEETS))
+
+    def _give_up(self, error: BaseException) -> None:
+        """Keep what can be resumed, unless the input was at fault."""
+        finished = self._run is not None and (self._patients or self._run.finished())
+        if self._run is not None and finished and not isinstance(error, InputError):
+            self._run.release()
+        else:
+            self.discard()
+
+    def __enter__(self) -> DatasetWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self._give_up(error)

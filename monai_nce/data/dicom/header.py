@@ -1,0 +1,232 @@
+"""The header of a synthetic CT slice: what it says of itself, beside what it takes from the acquired slice."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from monai_nce import __version__
+from monai_nce.data.dicom.copy import PATIENT, SCANNER, SERIES, SLICE, STUDY, UNPAIRED, copy_elements
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+__all__ = ["Derivation", "SeriesIdentity", "derived_header", "new_series"]
+
+# Required to be there, but allowed to be empty (type 2).
+MAY_BE_EMPTY = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"),
+    *("AccessionNumber", "ReferringPhysicianName", "PatientPosition", "PositionReferenceIndicator", "SliceThickness"),
+    *("KVP", "AcquisitionNumber"),
+)
+DESCRIPTION = "SYNTHETIC CECT (AI) - research only"
+SERIES_NUMBER_OFFSET = 9000  # far from the numbers that scanners give
+MAX_SERIES_NUMBER = 2**31 - 1
+LOSSY_SYNTAXES = ("JPEGBaseline8Bit", "JPEGExtended12Bit", "JPEGLSNearLossless")
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """How a synthetic series was made.
+
+    Attributes:
+        weights_sha256: of the network's checkpoint, 64 hexadecimal digits.
+        mode: "carry" or "clamp", as in :class:`monai_nce.transforms.CarryHU`.
+        window_level: centre of the network's window in HU, also that of the display.
+        window_width: its width in HU.
+    """
+
+    weights_sha256: str
+    mode: str
+    window_level: float
+    window_width: float
+
+    def description(self, source_names_contrast: bool) -> str:
+        """For the DerivationDescription: what was computed, beyond the window too, and that no contrast was given.
+
+        Args:
+            source_names_contrast: whether the acquired slice says that contrast medium was given for it.
+        """
+        low, high = (self.window_level + side * self.window_width / 2 for side in (-1, 1))
+        window = f"window of [{low:g}, {high:g}] HU"
+        beyond = {
+            "carry": (
+                f"The network sees a {window}; what lies beyond it is carried over from the source image: value ="
+                " source + (prediction - source limited to the window)."
+            ),
+            "clamp": (
+                f"Within the body values are the network's prediction, limited to its {window}: what the source image"
+                " holds beyond the window is lost there."
+            ),
+        }[self.mode]
+        contrast = " The source image itself names a contrast agent." if source_names_contrast else ""
+        return (
+            "SYNTHETIC image, computed by a neural network from the referenced source image and its neighbours. No"
+            f" contrast medium was given for it: all enhancement that it adds is a guess.{contrast} {beyond} Outside"
+            f" the body values are those of the source. monai-nce {__version__}, weights SHA-256"
+            f" {self.weights_sha256}. Research use only, not for diagnosis."
+        )
+
+
+@dataclass(frozen=True)
+class SeriesIdentity:
+    """What all slices of one derived series share.
+
+    Attributes:
+        common: header with the elements of patient, study and series, as the first acquired slice has them.
+        series_uid: new.
+        series_number: new.
+        made_at: time of writing, in the time zone that the acquired series declares, else the local one.
+        study_is_new: the acquired series has no StudyInstanceUID, and a new one was made.
+    """
+
+    common: Dataset
+    series_uid: str
+    series_number: int
+    made_at: datetime
+    study_is_new: bool
+
+
+def new_series(first: Dataset) -> SeriesIdentity:
+    """Begin a derived series.
+
+    Args:
+        first: header of the first acquired slice.
+    """
+    from pydicom import Dataset
+    from pydicom.uid import generate_uid
+
+    common = Dataset()
+    made_at = datetime.now()
+    copy_elements(first, common, (*PATIENT, *STUDY, *SERIES))
+    if "TimezoneOffsetFromUTC" in common:
+        try:
+            made_at = datetime.now(timezone.utc).astimezone(
+                datetime.strptime(str(common.TimezoneOffsetFromUTC), "%z").tzinfo
+            )
+        except ValueError:
+            del common.TimezoneOffsetFromUTC
+    study_is_new = not common.get("StudyInstanceUID")
+    for keyword in ("StudyInstanceUID", "FrameOfReferenceUID"):
+        if not common.get(keyword):
+            setattr(common, keyword, generate_uid())
+    number = SERIES_NUMBER_OFFSET
+    with contextlib.suppress(TypeError, ValueError, OverflowError):  # empty or malformed
+        number += int(first.get("SeriesNumber") or 0)
+    number = number if 0 < number <= MAX_SERIES_NUMBER else SERIES_NUMBER_OFFSET
+    return SeriesIdentity(common, generate_uid(), number, made_at, study_is_new)
+
+
+def derived_header(source: Dataset, series: SeriesIdentity, derivation: Derivation, instance_number: int) -> Dataset:
+    """The header of one synthetic slice, all but its pixels.
+
+    Args:
+        source: the acquired slice, as ``pydicom.dcmread`` gives it, with its ``file_meta``.
+        series: as :func:`new_series` gives it.
+        derivation: how the synthetic slice was made.
+        instance_number: its number in the series.
+
+    Returns:
+        A header for CT Image Storage with a new SOPInstanceUID. Geometry is the source's, element by element.
+    """
+    from pydicom import Dataset, uid
+
+    header = Dataset()
+    copy_elements(series.common, header, (*PATIENT, *STUDY, *SERIES))
+    copy_elements(source, header, SLICE)
+    for keyword in MAY_BE_EMPTY:
+        if keyword not in header:
+            setattr(header, keyword, None)
+    if str(header.get("BodyPartExamined")) in UNPAIRED:
+        header.pop("Laterality", None)
+    elif "Laterality" not in header:
+        header.Laterality = None
+    lossy = [getattr(uid, name) for name in LOSSY_SYNTAXES]
+    if not header.get("LossyImageCompression") and source.file_meta.get("TransferSyntaxUID") in lossy:
+        header.LossyImageCompression = "01"
+
+    header.SOPClassUID = uid.CTImageStorage
+    header.SOPInstanceUID = uid.generate_uid()
+    header.Modality = "CT"
+    header.SeriesInstanceUID = series.series_uid
+    header.SeriesNumber = series.series_number
+    header.InstanceNumber = instance_number
+    date, time = series.made_at.strftime("%Y%m%d"), series.made_at.strftime("%H%M%S")
+    for event in ("Series", "Content", "InstanceCreation"):
+        setattr(header, f"{event}Date", date)
+        setattr(header, f"{event}Time", time)
+
+    header.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
+    header.SyntheticData = "YES"
+    header.ContentQualification = "RESEARCH"
+    header.SeriesDescription = DESCRIPTION
+    header.ImageComments = "SYNTHETIC, not acquired. Research use only, not for diagnosis."
+    header.BurnedInAnnotation = "NO"
+    names_contrast = bool(source.get("ContrastBolusAgent") or source.get("ContrastBolusAgentSequence"))
+    header.DerivationDescription = derivation.description(names_contrast)
+    header.SourceImageSequence = _source_image(source)
+    if not header.SourceImageSequence:
+        del header.SourceImageSequence
+    header.Manufacturer = "monai-nce contributors"
+    header.ManufacturerModelName = "monai-nce"
+    header.SoftwareVersions = __version__
+    header.ContributingEquipmentSequence = _equipment(source, derivation, date + time)
+
+    header.SamplesPerPixel = 1
+    header.PhotometricInterpretation = "MONOCHROME2"
+    header.BitsAllocated, header.BitsStored, header.HighBit, header.PixelRepresentation = 16, 16, 15, 1
+    header.RescaleSlope, header.RescaleIntercept, header.RescaleType = "1", "0", "HU"
+    header.WindowCenter, header.WindowWidth = f"{derivation.window_level:g}", f"{derivation.window_width:g}"
+    return header
+
+
+def _code(name: str) -> list[Dataset]:
+    from pydicom import Dataset
+    from pydicom.sr.codedict import codes
+
+    code = getattr(codes.DCM, name)
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
+    return [item]
+
+
+def _source_image(source: Dataset) -> list[Dataset]:
+    """The reference to the acquired slice; empty where that says nowhere what it is called."""
+    from pydicom import Dataset
+    from pydicom.uid import CTImageStorage
+
+    instance = source.get("SOPInstanceUID") or source.file_meta.get("MediaStorageSOPInstanceUID")
+    if not instance:
+        return []
+    item = Dataset()
+    item.ReferencedSOPClassUID = source.get("SOPClassUID") or source.file_meta.get(
+        "MediaStorageSOPClassUID", CTImageStorage
+    )
+    item.ReferencedSOPInstanceUID = instance
+    item.PurposeOfReferenceCodeSequence = _code("SourceImageForImageProcessingOperation")
+    item.SpatialLocationsPreserved = "YES"
+    return [item]
+
+
+def _equipment(source: Dataset, derivation: Derivation, made_at: str) -> list[Dataset]:
+    """This program, and the scanner where it is named."""
+    from pydicom import Dataset
+
+    program = Dataset()
+    program.PurposeOfReferenceCodeSequence = _code("SynthesizingEquipment")
+    program.Manufacturer = "monai-nce contributors"
+    program.ManufacturerModelName = "monai-nce"
+    program.SoftwareVersions = __version__
+    program.ContributionDateTime = made_at
+    program.ContributionDescription = (
+        f"Synthetic contrast enhancement by a neural network, mode {derivation.mode}. Weights SHA-256:"
+        f" {derivation.weights_sha256}. Research use only."
+    )
+    if not source.get("Manufacturer"):
+        return [program]
+    scanner = Dataset()
+    scanner.PurposeOfReferenceCodeSequence = _code("AcquisitionEquipment")
+    copy_elements(source, scanner, SCANNER)
+    return [program, scanner]

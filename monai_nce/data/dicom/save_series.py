@@ -1,0 +1,131 @@
+"""The transform that ends an inference in DICOM, and the check that it will be able to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Mapping, Sequence
+from functools import lru_cache
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+from monai_nce.data.dicom.files import quiet_pydicom
+from monai_nce.data.dicom.geometry import DicomSeries
+from monai_nce.data.dicom.header import Derivation
+from monai_nce.data.dicom.reader import check_dicom
+from monai_nce.data.dicom.writer import check_series_folder, write_derived_series
+from monai_nce.data.nifti.reader import is_nifti_name
+from monai_nce.data.nifti.writer import writing
+from monai_nce.data.scans.recent import listed_volume
+from monai_nce.errors import InputError
+
+__all__ = ["OUTPUT_FORMATS", "SaveDicomSeriesd", "check_output_format", "series_folder"]
+
+OUTPUT_FORMATS = ("nifti", "dicom", "both")
+GEOMETRY_TOLERANCE_MM = 1e-2
+
+
+def series_folder(output: str | PathLike[str]) -> Path:
+    """The folder of the derived series that goes with a result's NIfTI file: its name without the suffix.
+
+    Args:
+        output: path of the NIfTI file, whether it gets written or not.
+    """
+    output = Path(output)
+    return output.with_name(output.name.removesuffix(".gz").removesuffix(".nii"))
+
+
+def check_output_format(items: Sequence[Mapping[str, Any]], output_format: str) -> None:
+    """Refuse, before any work, what could not be written in the end.
+
+    Args:
+        items: as :func:`monai_nce.data.scans.inference_items` gives them.
+        output_format: "nifti", "dicom" or "both".
+
+    Raises:
+        InputError: for another format; and where DICOM is wanted, for an input that is no DICOM series of one file per
+            slice, since there is no patient, study or slice to refer to, and for a result's folder that holds other
+            files.
+    """
+    if output_format not in OUTPUT_FORMATS:
+        raise InputError(f"expected output_format to be one of {OUTPUT_FORMATS} but got {output_format!r}")
+    if output_format == "nifti":
+        return
+    for item in items:
+        image = item["image"]
+        if isinstance(image, str) and is_nifti_name(Path(image)) and not Path(image).is_dir():
+            raise InputError(f"{image}: output_format {output_format} needs a DICOM series but this is a NIfTI file")
+        check_series_folder(series_folder(item["output"]))
+        series = _acquired(image)
+        if len(set(series.files)) != series.shape[2]:
+            text = "needs one file per slice but this is a multi-frame image"
+            raise InputError(f"{series.files[0]}: output_format {output_format} {text}")
+
+
+class SaveDicomSeriesd(MapTransform):
+    """Write volumes ``(1, columns, rows, slices)`` in HU as series derived from the ones they were computed from.
+
+    The volumes must lie on the acquired series' own grid again, in the order in which it was read.
+
+    Args:
+        keys: MetaTensors in HU.
+        checkpoint: file of the network's weights, whose hash goes into the headers.
+        mode: "carry" or "clamp": what was done beyond the window, see :class:`monai_nce.transforms.CarryHU`.
+        window_level: centre of the network's window in HU.
+        window_width: its width in HU.
+        source_key: where the path of the acquired series stands, or the list of its files.
+        output_key: where the path of the NIfTI file stands; the series' folder has its name without the suffix.
+        allow_missing_keys: leave out keys that the data lacks.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        checkpoint: str | PathLike[str],
+        mode: str,
+        window_level: float,
+        window_width: float,
+        source_key: str = "source",
+        output_key: str = "output",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.checkpoint = Path(checkpoint)
+        self.mode = mode
+        self.window = (window_level, window_width)
+        self.source_key = source_key
+        self.output_key = output_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            volume = d[key]
+            series = _acquired(d[self.source_key])
+            if tuple(volume.shape) != (1, *series.shape) or not np.allclose(
+                volume.affine, series.affine, rtol=0, atol=GEOMETRY_TOLERANCE_MM
+            ):
+                raise ValueError(
+                    f"expected a volume on the grid of the acquired series, {(1, *series.shape)}, but got"
+                    f" {tuple(volume.shape)} or another affine"
+                )
+            state = self.checkpoint.stat()
+            weights = _hash(self.checkpoint, state.st_mtime_ns, state.st_size)
+            folder = series_folder(d[self.output_key])
+            with writing(folder):
+                write_derived_series(folder, volume[0], series.files, Derivation(weights, self.mode, *self.window))
+        return d
+
+
+def _acquired(source: str | Sequence[str]) -> DicomSeries:
+    paths = Path(source) if isinstance(source, str) else [Path(path) for path in source]
+    with quiet_pydicom(paths if isinstance(paths, Path) else paths[0]):  # warnings are said when the series is read
+        return check_dicom(listed_volume(source) or paths)
+
+
+@lru_cache(maxsize=1)
+def _hash(checkpoint: Path, mtime_ns: int, size: int) -> str:
+    return hashlib.sha256(checkpoint.read_bytes()).hexdigest()

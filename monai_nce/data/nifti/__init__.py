@@ -1,0 +1,1 @@
+"""NIfTI files: read with their header checked, and written atomically in Hounsfield units (HU)."""

@@ -1,0 +1,51 @@
+"""The last transform of an inference: a volume in HU to a NIfTI file that says what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+from monai_nce.data.nifti.writer import write_nifti_hu, writing
+
+__all__ = ["SaveImageHUd"]
+
+
+class SaveImageHUd(MapTransform):
+    """Write volumes ``(1, H, W, D)`` in HU with :func:`write_nifti_hu`: rounded, clipped, and in one step.
+
+    MONAI's ``SaveImaged`` wraps what int16 cannot hold and turns NaN into 0.
+
+    Args:
+        keys: MetaTensors in HU.
+        output_key: where the path of the file stands.
+        description: for the file's header.
+        allow_missing_keys: leave out keys that the data lacks.
+
+    Raises:
+        InputError: when called and the disk is full or not writable; what was at the path before still is.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        output_key: str = "output",
+        description: str = "SYNTHETIC, made by monai-nce from a scan without contrast; research only",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.output_key = output_key
+        self.description = description
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            volume = d[key]
+            if volume.ndim != 4 or volume.shape[0] != 1:
+                raise ValueError(f"expected a volume of shape (1, H, W, D) but got {tuple(volume.shape)}")
+            path = d[self.output_key]
+            with writing(path):
+                write_nifti_hu(path, volume[0], volume.affine, description=self.description)
+        return d

@@ -1,0 +1,82 @@
+"""Read a volume that was found, and say whether it is accepted and why not: one decision for all who ask."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from monai_nce.data.scans.file_tree import ReaderWarning
+from monai_nce.data.scans.found import FoundVolume
+from monai_nce.data.scans.phase import CECT, phase_hint
+from monai_nce.data.scans.reader import check_volume, read_ct
+from monai_nce.errors import InputError
+
+__all__ = ["Examined", "examine"]
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What became of reading a volume.
+
+    Attributes:
+        found: what was read.
+        phase_hint: ``"nect"``, ``"cect"`` or ``"unknown"``.
+        reason: why it is refused; empty if it is accepted.
+        warnings: what a person should know of an accepted volume, or of one before it was refused.
+        shape: columns, rows and slices; None where the headers do not tell.
+        affine: 4×4 matrix from voxel indices to RAS millimetres; None likewise.
+        volume: (H, W, D) in HU; None if it is refused.
+    """
+
+    found: FoundVolume
+    phase_hint: str
+    reason: str
+    warnings: tuple[str, ...]
+    shape: tuple[int, ...] | None
+    affine: np.ndarray | None = field(repr=False)
+    volume: np.ndarray | None = field(repr=False)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether every voxel was decoded and lies where the affine says."""
+        return not self.reason
+
+
+def examine(found: FoundVolume) -> Examined:
+    """Read a volume to its last voxel.
+
+    Args:
+        found: one of :func:`~monai_nce.data.scans.found.find_images`.
+
+    Returns:
+        The volume, or the reason why it is refused. It never raises for what is in the files, so that one of them
+        cannot end a listing.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        volume, affine, reason = _read(found)
+    notes = [str(item.message) for item in caught if issubclass(item.category, ReaderWarning)]
+    shape: tuple[int, ...] | None = None
+    if volume is not None:
+        shape = volume.shape
+    else:
+        with warnings.catch_warnings(), contextlib.suppress(Exception):  # the reason is known
+            warnings.simplefilter("ignore")
+            shape, affine = check_volume(found)
+    hint = phase_hint(found, volume, affine)
+    if hint == CECT:
+        notes.append(f"{found.path}: seems to show contrast medium already")
+    return Examined(found, hint, reason, tuple(dict.fromkeys(notes)), shape, affine, volume)
+
+
+def _read(found: FoundVolume) -> tuple[np.ndarray | None, np.ndarray | None, str]:
+    try:
+        volume, affine = read_ct(found)
+    except InputError as error:
+        return None, None, str(error)
+    except Exception as error:  # its text could hold anything that a header says
+        return None, None, f"{found.path}: an unexpected {type(error).__name__} while it was read"
+    return volume, affine, ""

@@ -1,0 +1,232 @@
+"""What volumes lie below a path: the one way to discover them, for preparation, inference and inspection."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from os import path as os_path
+from pathlib import Path
+from typing import Any
+
+from monai_nce.data.dicom.files import DicomFile, looks_like_slice, scan_file
+from monai_nce.data.nifti.reader import is_nifti_name
+from monai_nce.data.scans.file_tree import ReaderWarning, files_by_folder
+
+__all__ = ["FoundVolume", "find_images", "group_dicom"]
+
+CONTRAST_KEYWORDS = (
+    *("ContrastBolusAgent", "ContrastBolusIngredient", "ContrastBolusVolume", "ContrastBolusStartTime"),
+    "ContrastBolusTotalDose",
+)
+MAX_TEXT = 64  # characters of a description, as many as DICOM allows
+MIN_SECRET = 3  # letters from which on a part of a name is struck out of a description
+
+
+@dataclass(frozen=True)
+class FoundVolume:
+    """A NIfTI file, or the files of one DICOM series; nothing of it is accepted yet.
+
+    What its representation leaves out may be a patient's data: to group and pair by, never to be printed or written.
+    The description is the exception: one line without control characters, and without the patient's name, identifier
+    and birth date where it held them.
+
+    Attributes:
+        kind: ``"dicom"`` or ``"nifti"``.
+        path: the NIfTI file; the DICOM file, if it is one that was named; else the folder that holds the series.
+        files: what :func:`monai_nce.data.read_ct` takes for this volume alone, sorted by name; for DICOM with the
+            damaged files that may belong to it, because of which it is refused.
+        modality: such as ``"CT"``; empty for NIfTI, and where it is not given.
+        description: SeriesDescription; empty for NIfTI.
+        series_number: SeriesNumber.
+        damaged: whether it is a damaged file that belongs to no series, and can only be refused.
+        alone: whether nothing else was found at or below ``path``, so that ``path`` means this volume.
+        series_uid: SeriesInstanceUID; empty if there is none, and the folder made the series.
+        study_uid: StudyInstanceUID.
+        patient_id: PatientID.
+        contrast: ContrastBolus elements that are not empty, by keyword.
+        texts: ProtocolName and StudyDescription, cleaned as the description is.
+        acquisition_time: AcquisitionDate and AcquisitionTime of one slice, ``YYYYMMDDHHMMSS.ffffff``; may be empty.
+    """
+
+    kind: str
+    path: Path
+    files: tuple[Path, ...] = field(repr=False)
+    modality: str = ""
+    description: str = ""
+    series_number: int | None = None
+    damaged: bool = False
+    alone: bool = True
+    series_uid: str = field(default="", repr=False)
+    study_uid: str = field(default="", repr=False)
+    patient_id: str = field(default="", repr=False)
+    contrast: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    texts: tuple[str, ...] = field(default=(), repr=False)
+    acquisition_time: str = field(default="", repr=False)
+
+
+def find_images(path: str | PathLike[str]) -> list[FoundVolume]:
+    """List every volume at or below a path, reading each DICOM header once.
+
+    DICOM files are grouped by SeriesInstanceUID, wherever they lie, and without one by folder. Localizers and files
+    that are no images are left out with a :class:`~.ReaderWarning`. A damaged DICOM file goes
+    to the series that its header names, else to each series with files in its folder, and has them refused when they
+    are read; where there is none it is listed as a volume of its own.
+
+    Args:
+        path: a file, or a folder, which is walked whole; see :func:`~monai_nce.data.scans.file_tree.files_by_folder`. A
+            DICOMDIR stands for its folder.
+
+    Returns:
+        The volumes, sorted by path, series number and UID; none if nothing is there. Any modality, and not checked:
+        :func:`monai_nce.data.read_ct` accepts or refuses.
+
+    Raises:
+        InputError: if the path does not exist, or there are DICOM files and pydicom is missing.
+    """
+    path = Path(path)
+    if path.name.upper() == "DICOMDIR" and path.is_file():
+        path = path.parent
+    named = path if path.is_file() else None
+    nifti: list[FoundVolume] = []
+    grouping = _Grouping()
+    for folder, files in files_by_folder(path):
+        nifti += [FoundVolume("nifti", file, (file,)) for file in files if is_nifti_name(file)]
+        grouping.add(folder, [file for file in files if not is_nifti_name(file)])
+    grouping.warn(path)
+    volumes = [*nifti, *grouping.volumes(named)]
+    volumes.sort(key=lambda volume: (str(volume.path), volume.series_number or 0, volume.series_uid))
+    return _mark_alone(volumes)
+
+
+def group_dicom(files: Iterable[Path]) -> list[FoundVolume]:
+    """Group named DICOM files as :func:`find_images` does.
+
+    Args:
+        files: DICOM files; one that is none counts as damaged.
+
+    Returns:
+        The volumes.
+    """
+    grouping = _Grouping(strict=True)
+    folders: dict[Path, list[Path]] = defaultdict(list)
+    for file in files:
+        folders[file.parent].append(file)
+    for folder, members in folders.items():
+        grouping.add(folder, members)
+    return grouping.volumes()
+
+
+class _Grouping:
+    """Files on their way into series; of each series' headers only the first is kept."""
+
+    def __init__(self, strict: bool = False) -> None:
+        self.strict = strict
+        self.files: dict[tuple[str, str], list[Path]] = defaultdict(list)
+        self.first: dict[tuple[str, str], Any] = {}
+        self.damaged: list[tuple[Path, str, set[tuple[str, str]]]] = []
+        self.others = self.localizers = self.seen = 0
+
+    def add(self, folder: Path, files: Sequence[Path]) -> None:
+        """Take in the files of one folder."""
+        here: set[tuple[str, str]] = set()  # its series
+        suffixes: set[str] = set()
+        strangers = []
+        for path in files:
+            if path.name.upper() == "DICOMDIR":  # an index, which we do not need, so that it may be wrong
+                continue
+            self.seen += 1
+            scanned = scan_file(path)
+            if scanned is None:
+                strangers.append(path)
+                continue
+            suffixes.add(path.suffix)
+            if scanned.kind == "image":
+                key = (_uid(scanned), "") if _uid(scanned) else ("", str(folder))
+                self.files[key].append(path)
+                self.first.setdefault(key, scanned.header)
+                here.add(key)
+            elif scanned.kind == "broken":
+                self.damaged.append((path, _uid(scanned), here))
+            elif scanned.kind == "localizer":
+                self.localizers += 1
+            else:
+                self.others += 1
+        for path in strangers:
+            if self.strict or looks_like_slice(path, suffixes):
+                self.damaged.append((path, "", here))
+            else:
+                self.others += 1
+
+    def warn(self, path: Path) -> None:
+        """Say what was left out."""
+        if self.others:
+            text = f"{path}: {self.others} of {self.seen} files are no images; left out"
+            warnings.warn(text, ReaderWarning, stacklevel=3)
+        if self.localizers:
+            text = f"{path}: {self.localizers} of {self.seen} files are localizers; left out"
+            warnings.warn(text, ReaderWarning, stacklevel=3)
+
+    def volumes(self, named: Path | None = None) -> list[FoundVolume]:
+        """One volume per series; ``named`` is the file that was asked for, if it was one."""
+        found = []
+        for path, uid, here in self.damaged:
+            # a UID that was cut itself is no series' own
+            keys = [(uid, "")] if (uid, "") in self.first else here
+            for key in keys:
+                self.files[key].append(path)
+            if not keys:
+                found.append(FoundVolume("dicom", named or path.parent, (path,), damaged=True))
+        for key, files in self.files.items():
+            folder = Path(os_path.commonpath([file.parent for file in files]))
+            found.append(_describe(named or folder, tuple(sorted(set(files))), self.first[key]))
+        return found
+
+
+def _describe(path: Path, files: tuple[Path, ...], header: Any) -> FoundVolume:
+    secrets = _secrets(header)
+    number = str(header.get("SeriesNumber") or "")
+    return FoundVolume(
+        kind="dicom",
+        path=path,
+        files=files,
+        modality=_clean(header.get("Modality"), secrets),
+        description=_clean(header.get("SeriesDescription"), secrets),
+        series_number=int(number) if re.fullmatch(r"\d{1,9}", number) else None,
+        series_uid=str(header.get("SeriesInstanceUID") or ""),
+        study_uid=str(header.get("StudyInstanceUID") or ""),
+        patient_id=str(header.get("PatientID") or ""),
+        contrast=tuple((word, str(header[word].value)) for word in CONTRAST_KEYWORDS if header.get(word)),
+        texts=tuple(_clean(header.get(keyword), secrets) for keyword in ("ProtocolName", "StudyDescription")),
+        acquisition_time=f"{header.get('AcquisitionDate') or ''}{header.get('AcquisitionTime') or ''}",
+    )
+
+
+def _mark_alone(volumes: list[FoundVolume]) -> list[FoundVolume]:
+    """Tell which volumes share their path, or a folder below it, with another one."""
+    at: dict[Path, int] = defaultdict(int)
+    for volume in volumes:
+        for folder in {parent for file in volume.files for parent in (file, *file.parents)}:
+            at[folder] += 1
+    return [replace(volume, alone=at[volume.path] == 1) for volume in volumes]
+
+
+def _uid(scanned: DicomFile) -> str:
+    return str((scanned.header.get("SeriesInstanceUID") if scanned.header is not None else "") or "")
+
+
+def _secrets(header: Any) -> tuple[str, ...]:
+    words = re.split(r"[\s^=,\\]+", str(header.get("PatientName") or ""))
+    words += [str(header.get("PatientID") or ""), str(header.get("PatientBirthDate") or "")]
+    return tuple(sorted((word for word in words if len(word) >= MIN_SECRET), key=len, reverse=True))
+
+
+def _clean(value: Any, secrets: Sequence[str]) -> str:
+    """One short line of printable characters, without what tells who the patient is."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(value or "")).split())
+    for secret in secrets:
+        text = re.sub(re.escape(secret), "***", text, flags=re.IGNORECASE)
+    return text[:MAX_TEXT]

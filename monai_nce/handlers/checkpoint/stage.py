@@ -1,0 +1,290 @@
+"""A stage that can be stopped at any moment, by whom or whatever, and goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+from tqdm.auto import tqdm
+
+from monai_nce.data import EpochSampler
+from monai_nce.distributed import all_gather, all_max, broadcast, broadcast_buffers, is_main_process, rank, world_size
+from monai_nce.errors import InputError
+from monai_nce.handlers.checkpoint.folder import CheckpointFolder
+from monai_nce.handlers.checkpoint.random_state import random_state, set_random_state
+from monai_nce.handlers.checkpoint.stop_signals import StopSignals
+from monai_nce.handlers.checkpoint.stoppable_validation import StoppableValidation
+from monai_nce.handlers.checkpoint.training_folder import TrainingFolder
+from monai_nce.handlers.stage_log import StageLog
+from monai_nce.handlers.weights.saver import check_finite
+
+__all__ = ["StageCheckpoint"]
+
+
+class Stateful(Protocol):
+    """Anything with a state: networks, optimisers, schedulers, :class:`WeightsSaver`."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
+
+
+class StageCheckpoint:
+    """Save a stage after each epoch, every few minutes in between and when it is told to stop; resume where it was.
+
+    A checkpoint holds the objects' states, epoch and iteration, the loss scaler's state and the random states of every
+    process, as they are once all other handlers are done; the data's order follows from the epoch. A resumed training
+    therefore sees the same batches and ends with the same weights as one that was never stopped. A finished stage is
+    not trained again: its networks and random states are loaded, and the next stage begins as if it had just ended.
+
+    On SIGTERM and SIGINT the iteration at hand is ended and saved, or in a validation the patient at hand, and the
+    program ends with ``SystemExit(128 + number)``: no later stage begins. A validation that was ended early is the
+    first thing that a resumed training does. With several processes the signal may reach any of them. A second one
+    ends at once.
+
+    It must be the first of a trainer's handlers: what the others show or save at the start depends on the epoch. The
+    trainer's loader must have an :class:`monai_nce.data.EpochSampler`. Rank 0 alone writes; every process reads.
+
+    Args:
+        path: folder of the checkpoints, see :class:`CheckpointFolder`.
+        objects: what has a state, by name. A network under DistributedDataParallel is saved without its wrapper.
+        resume: start from the newest checkpoint that is whole, where there is one.
+        name: of the stage, for the line that says where it goes on.
+        minutes: of work between two checkpoints, at most; 0 saves after every iteration.
+        keep: checkpoints that stay.
+        log: the stage's TensorBoard writer, told where the stage goes on.
+        validators: the stage's evaluators, in the order they run in.
+        training: the same for all stages of a training; checkpoints of another one in the folder are not gone on from.
+
+    Raises:
+        InputError: when all checkpoints are damaged or were made for other networks, data or windows, when one cannot
+            be written, when a network holds NaN or Inf, or when another process trains into the training's folder.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        objects: Mapping[str, Stateful],
+        resume: bool = False,
+        name: str = "",
+        minutes: float = 10,
+        keep: int = 3,
+        log: StageLog | None = None,
+        training: TrainingFolder | None = None,
+        validators: Sequence[Engine] = (),
+    ) -> None:
+        self.folder = CheckpointFolder(path, keep)
+        self.objects = {key: getattr(value, "module", value) for key, value in objects.items()}
+        self.resume = resume
+        self.name = name or Path(path).name
+        self.seconds = 60 * minutes
+        self.log = log
+        self.training = TrainingFolder() if training is None else training
+        self.signals = StopSignals()
+        self.validation = StoppableValidation(validators, self.signals)
+        self._saved_at = 0.0
+
+    def attach(self, engine: Engine) -> None:
+        """Args: engine: the stage's trainer."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, lambda engine, error: self.signals.restore())
+        engine.add_event_handler(Events.COMPLETED, self._end)
+        self.validation.attach()
+
+    def _start(self, engine: Engine) -> None:
+        if not engine.has_event_handler(self._end_epoch, Events.EPOCH_COMPLETED):
+            # added now, to come after the schedulers and the validation, and to raise what none else has raised
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self._end_iteration)
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self._end_epoch)
+            engine.add_event_handler(Events.EXCEPTION_RAISED, _raise)
+        loader: Any = engine.state.dataloader
+        if not isinstance(getattr(loader, "sampler", None), EpochSampler):
+            raise InputError(f"{self.name}: expected a loader with an EpochSampler, so that a stopped epoch can go on")
+        # what starts an epoch's iterator draws a number: from its own generator, since a resumed epoch starts another
+        loader.generator = torch.Generator().manual_seed(loader.sampler.seed)
+        self.training.take()
+        missing = self._load(engine) if self.resume and broadcast(bool(self.folder.files())) else None
+        if missing is None:
+            self.folder.begin()
+            self.training.begin()
+            if self.log is not None:
+                self.log.go_on(0)
+        self._saved_at = time.monotonic()
+        self.signals.install()
+        if missing is not None:
+            self._catch_up(engine, missing)
+
+    def _catch_up(self, engine: Engine, missing: Sequence[int]) -> None:
+        """Do the validations that the checkpoint lacks, and save what came of them."""
+        if missing:
+            self.validation.catch_up(missing, engine.state.epoch)
+            self._save(engine)
+        (stop,) = all_max(self.signals.received)
+        if stop:
+            self._stop(engine, stop)
+
+    def _end_iteration(self, engine: Engine) -> None:
+        if engine.state.iteration % _epoch_length(engine) == 0:
+            return  # the epoch's end saves, after the validation
+        stop, due = all_max(self.signals.received, time.monotonic() - self._saved_at >= self.seconds)
+        if stop or due:
+            self._save(engine)
+        if stop:
+            self._stop(engine, stop)
+
+    def _end_epoch(self, engine: Engine) -> None:
+        (stop,) = all_max(self.signals.received)
+        self._save(engine)
+        if stop:
+            self._stop(engine, stop)
+
+    def _end(self, engine: Engine) -> None:
+        (stop,) = all_max(self.signals.received)  # after the last save; the weights' savers come later than this
+        self.signals.restore()
+        if stop:
+            self._stop(engine, stop)
+
+    def _stop(self, engine: Engine, number: int) -> None:
+        self.signals.restore()
+        if is_main_process():
+            length = _epoch_length(engine)
+            iteration = (engine.state.iteration - 1) % length + 1
+            tqdm.write(
+                f"{self.name}: stopped by {signal.Signals(number).name} after iteration {iteration} of {length} in "
+                f"epoch {engine.state.epoch}; saved in {self.folder.path}; go on with --resume True"
+            )
+            sys.stdout.flush()
+        raise SystemExit(128 + number)
+
+    def _save(self, engine: Engine) -> None:
+        state, length = engine.state, _epoch_length(engine)
+        for key, value in self.objects.items():
+            if isinstance(value, nn.Module):
+                broadcast_buffers(value)
+                check_finite(value, f"{self.name}, epoch {state.epoch}, iteration {state.iteration}: {key}")
+        missing = self.validation.missing
+        random = all_gather(self.validation.random if missing else random_state(state.device))
+        failure: InputError | None = None
+        if is_main_process():
+            scaler, trained_for = getattr(engine, "scaler", None), self.training.trained_for
+            content = {
+                "objects": {key: value.state_dict() for key, value in self.objects.items()},
+                "epoch": state.iteration // length,
+                "iteration": state.iteration,
+                "made_with": _circumstances(engine),
+                "trained_for": None if trained_for is None else trained_for.plain(),
+                "training": self.training.name,
+                "scaler": None if scaler is None else scaler.state_dict(),
+                "random": random,
+                "missing_validations": missing,
+            }
+            try:
+                self.folder.save(content, state.iteration // length, state.iteration)
+            except InputError as error:
+                failure = error
+        failure = broadcast(failure)
+        if failure is not None:  # on all processes: none waits for another
+            raise failure
+        self._saved_at = time.monotonic()
+
+    def _load(self, engine: Engine) -> Sequence[int] | None:
+        """Go on from the newest checkpoint, and tell which validations it lacks; None: it is another training's."""
+        path, content = self._read()
+        if not self.training.has(content.get("training", "")):
+            if is_main_process():
+                print(f"{self.name} starts anew: {self.folder.path} is an earlier training's", flush=True)
+            return None
+        objects, made_with, here = content["objects"], content["made_with"], _circumstances(engine)
+        if set(objects) != set(self.objects):
+            raise InputError(
+                f"{path}: made by another method: expected the states of {', '.join(sorted(self.objects))} "
+                f"but got {', '.join(sorted(objects))}"
+            )
+        if made_with != here:
+            raise InputError(
+                f"{path}: made with {_words(made_with)} but here are {_words(here)}: other patients, batch size or "
+                "number of processes"
+            )
+        trained_for, said = self.training.trained_for, content.get("trained_for") or {}
+        if trained_for is not None and (wrong := trained_for.differences(said)):
+            raise InputError(f"{trained_for.words(path, said, wrong)}: train in a new folder")
+        for key, value in self.objects.items():
+            try:
+                value.load_state_dict(objects[key])
+            except Exception as error:
+                what = "network" if isinstance(value, nn.Module) else "object"
+                raise InputError(f"{path}: {key} was saved from another {what} than the configured one") from error
+        scaler = getattr(engine, "scaler", None)
+        if scaler is not None and content["scaler"]:
+            scaler.load_state_dict(content["scaler"])
+        self._go_on(engine, content, path)
+        return content.get("missing_validations", [])
+
+    def _read(self) -> tuple[Path, Any]:
+        """The newest whole checkpoint, the same on every process."""
+        content: Any = None
+        found: Path | InputError = self.folder.path
+        if is_main_process():
+            try:
+                found, content, damaged = self.folder.load()
+                for file in damaged:
+                    tqdm.write(f"warning: {file}: damaged; {found.name} is taken instead", file=sys.stderr)
+            except InputError as error:
+                found = error
+        found = broadcast(found)
+        if isinstance(found, InputError):
+            raise found
+        # never sent from process to process: it may be gigabytes
+        return found, torch.load(found, map_location="cpu", weights_only=True) if content is None else content
+
+    def _go_on(self, engine: Engine, content: Mapping[str, Any], path: Path) -> None:
+        state: Any = engine.state
+        state.epoch, state.iteration = int(content["epoch"]), int(content["iteration"])
+        done = state.iteration % _epoch_length(engine)
+        loader: Any = state.dataloader
+        loader.sampler.skip(done * loader.batch_size)
+        if self.log is not None:
+            self.log.go_on(state.iteration)
+        set_random_state(content["random"][rank()], state.device)
+        if is_main_process():
+            where = f"epoch {state.epoch} of {state.max_epochs}"
+            if done:
+                where = f"iteration {done} of {state.epoch_length} in epoch {state.epoch + 1} of {state.max_epochs}"
+            finished = state.epoch >= (state.max_epochs or 0)
+            print(f"{self.name} {'is finished' if finished else f'goes on after {where}'} ({path})", flush=True)
+
+
+def _circumstances(engine: Engine) -> dict[str, Any]:
+    """What the place in an epoch means nothing without."""
+    loader: Any = engine.state.dataloader
+    return {
+        "data": loader.dataset.fingerprint() if hasattr(loader.dataset, "fingerprint") else "",
+        "stacks": len(loader.dataset),
+        "batch_size": int(loader.batch_size),
+        "processes": world_size(),
+        "iterations": _epoch_length(engine),
+    }
+
+
+def _words(made_with: Mapping[str, Any]) -> str:
+    data = f" ({made_with['data']})" if made_with.get("data") else ""
+    return (
+        f"{made_with['stacks']} slice stacks{data} in batches of {made_with['batch_size']} on {made_with['processes']} "
+        f"process{'es' if made_with['processes'] > 1 else ''} ({made_with['iterations']} iterations an epoch)"
+    )
+
+
+def _epoch_length(engine: Engine) -> int:
+    return int(engine.state.epoch_length or 0)
+
+
+def _raise(engine: Engine, error: BaseException) -> None:
+    raise error

@@ -1,0 +1,109 @@
+"""Weights to a file, in one step: what was there stays until the new file is complete."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+from monai_nce.data import atomic_path
+from monai_nce.distributed import is_main_process
+from monai_nce.errors import InputError
+from monai_nce.handlers.weights.torch_file import write_torch
+from monai_nce.handlers.weights.trained_for import TrainedFor
+
+__all__ = ["WeightsSaver", "check_finite"]
+
+
+class WeightsSaver:
+    """Save a network's state dict when an engine ends, always or when it is the best so far (decision 29).
+
+    MONAI's ``CheckpointSaver`` writes in place and also after an exception; a full disk or a NaN then costs the last
+    good file. Weights with NaN or Inf are not saved. Rank 0 alone saves.
+
+    Args:
+        network: to save; under DistributedDataParallel the network inside.
+        path: of the state dict.
+        key_metric: of the engine, an evaluator, to be the best in; None saves at each end.
+        lower_is_better: of ``key_metric``.
+        best: the saver of the same network's best weights. Where it has saved none, a file of that name is an earlier
+            training's, and goes as this network's takes its place.
+        trained_for: written into the file, for a generator.
+
+    Raises:
+        InputError: when the file cannot be written, such as on a full disk, or the network holds NaN or Inf.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        path: str | PathLike[str],
+        key_metric: str | None = None,
+        lower_is_better: bool = True,
+        best: WeightsSaver | None = None,
+        trained_for: TrainedFor | None = None,
+    ) -> None:
+        self.network = network
+        self.path = Path(path)
+        self.key_metric = key_metric
+        self.sign = 1.0 if lower_is_better else -1.0
+        self.best = best
+        self.trained_for = trained_for
+        self._best = float("inf")
+
+    def attach(self, engine: Engine) -> None:
+        """Args: engine: a trainer, or with ``key_metric`` an evaluator."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best score so far, for a checkpoint."""
+        return {"best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Args: state_dict: as :meth:`state_dict` gives it."""
+        self._best = float(state_dict["best"])
+
+    def __call__(self, engine: Engine) -> None:
+        if self.key_metric is not None:
+            score = self.sign * float(engine.state.metrics[self.key_metric])
+            if not score < self._best:
+                return
+            self._best = score
+        if not is_main_process():
+            return
+        network = getattr(self.network, "module", self.network)
+        check_finite(network, f"{self.path}: not saved: {type(network).__name__}")
+        weights: Any = network.state_dict()
+        for name, value in weights.items():
+            weights[name] = value.detach().cpu().contiguous()
+        if self.trained_for is not None:
+            self.trained_for.write_to(weights)
+        try:
+            with atomic_path(self.path) as partial:
+                write_torch(weights, partial)
+        except OSError as error:
+            raise InputError(
+                f"{self.path}: cannot be written: {error.strerror or error}; what was there is still there: make room "
+                "and go on with --resume True"
+            ) from error
+        if self.best is not None and self.best._best == float("inf"):
+            self.best.path.unlink(missing_ok=True)
+
+
+def check_finite(network: nn.Module, what: str) -> None:
+    """Refuse a network whose weights are spoilt.
+
+    Args:
+        network: to look at; a GPU is waited for once.
+        what: names the network in the message.
+
+    Raises:
+        InputError: when a weight is NaN or Inf.
+    """
+    values = [value for value in network.state_dict().values() if value.is_floating_point()]
+    if values and not torch.stack([value.isfinite().all() for value in values]).all():
+        raise InputError(f"{what} holds NaN or Inf")
