@@ -5,6 +5,7 @@ from __future__ import annotations
 from monai_nce.handlers.checkpoint.folder import CheckpointFolder
 from monai_nce.handlers.checkpoint.stage import StageCheckpoint
 from monai_nce.handlers.checkpoint.training_folder import TrainingFolder
+from monai_nce.handlers.cpu_threads import CPUThreads
 from monai_nce.handlers.evaluation_report import EvaluationReport
 from monai_nce.handlers.gan_balance import DiscriminatorWatch
 from monai_nce.handlers.nan_guard import FiniteLosses
@@ -15,6 +16,7 @@ from monai_nce.handlers.weights.saver import WeightsSaver
 from monai_nce.handlers.weights.trained_for import TrainedFor
 
 __all__ = [
+    "CPUThreads",
     "CheckpointFolder",
     "DiscriminatorWatch",
     "EvaluationReport",
