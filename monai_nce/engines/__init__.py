@@ -1,9 +1,10 @@
-"""What Ignite and MONAI do not have for this method: its trainers, the other stages' batches, how all run."""
+"""Trainers, batches and precision that Ignite and MONAI do not have."""
 
 from .adversarial_trainer import ThreeClassAdversarialTrainer
 from .alternating_trainer import AlternatingTrainer
 from .compiled import compiled
 from .cycle_trainer import CycleTrainer
+from .image_buffer import ImageBuffer
 from .joint_trainer import JointTrainer
 from .parallel import bare, end_processes, parallel
 from .precision import Precision
@@ -15,6 +16,7 @@ __all__ = [
     "AlternatingTrainer",
     "CycleTrainer",
     "DomainBatch",
+    "ImageBuffer",
     "JointTrainer",
     "Precision",
     "RealPair",

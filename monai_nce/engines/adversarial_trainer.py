@@ -1,4 +1,4 @@
-"""Stage 1: an adversarial generator against a three-class discriminator (paper §3.1)."""
+"""Train a generator against a three-class discriminator: stage 1 (paper §3.1)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["ThreeClassAdversarialTrainer"]
 
 
 class AdversarialLoss(Protocol):
-    """Eqs. 1 and 2, as :class:`monai_nce.losses.ThreeClassAdversarialLoss` computes them."""
+    """Compute Eqs. 1 and 2, as :class:`monai_nce.losses.ThreeClassAdversarialLoss` does."""
 
     def discriminator_loss(
         self, input_logits: torch.Tensor, output_logits: torch.Tensor, synthetic_logits: torch.Tensor
@@ -43,18 +43,13 @@ class ThreeClassAdversarialTrainer(AlternatingTrainer):
     1/3 is chance; near 1 it has won). With several processes the last three are means over all of them.
 
     Args:
-        device: where to train.
-        max_epochs: epochs to train.
-        train_data_loader: gives dictionaries with both keys.
+        device, max_epochs, train_data_loader, kwargs: as in :class:`AlternatingTrainer`; batches have both keys.
         generator: ``(B, C, H, W)`` of the input domain to the output domain; the auxiliary generator in stage 1.
-        discriminator: ``(B, C, H, W)`` to logits ``(B, 3)``, in the order input domain, output domain,
-            synthetic.
-        generator_optimizer: over the generator's parameters.
-        discriminator_optimizer: over the discriminator's parameters.
+        discriminator: ``(B, C, H, W)`` to logits ``(B, 3)``, in the order input domain, output domain, synthetic.
+        generator_optimizer, discriminator_optimizer: over their parameters.
         adversarial_loss: Eqs. 1 and 2.
         input_key: images of the generator's input domain; CECT, the ``target``, in stage 1.
         output_key: images of its output domain; NECT, the ``source``, in stage 1.
-        kwargs: the rest, as in :class:`AlternatingTrainer`.
     """
 
     def __init__(
@@ -104,7 +99,7 @@ class ThreeClassAdversarialTrainer(AlternatingTrainer):
     def _train_discriminator(
         self, real_input: torch.Tensor, real_output: torch.Tensor, synthetic: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Eq. 1. Returns the logits in the classes' order and the loss."""
+        """Minimise Eq. 1. Returns the logits in the classes' order and the loss."""
         # one pass over the three kinds: group norm keeps images apart, so this is three passes in one
         logits = self._run(self.discriminator, torch.cat([real_input, real_output, synthetic]))
         of_input, of_output, of_synthetic = logits.chunk(3)
@@ -113,7 +108,7 @@ class ThreeClassAdversarialTrainer(AlternatingTrainer):
         return logits.detach(), loss.detach()
 
     def _train_generator(self, synthetic: torch.Tensor, real_input: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Eq. 2. Returns what is to be logged: the ``loss``."""
+        """Minimise Eq. 2. Returns what is to be logged: the ``loss``."""
         with self._held_still(self.discriminator) as (discriminator,):
             loss = self.adversarial_loss.generator_loss(self._run(discriminator, synthetic))
             self._step(loss, self.generator_optimizer)

@@ -1,4 +1,4 @@
-"""What trainers of several networks share: mixed precision, steps of several optimisers, networks held still."""
+"""Share mixed precision, optimiser steps and frozen networks among trainers of several networks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["AlternatingTrainer"]
 
 
 class AlternatingTrainer(Trainer):
-    """Base of trainers that update generators and discriminators in turn.
+    """Update generators and discriminators in turn: the base of such trainers.
 
     Args:
         device: where to train.
@@ -52,14 +52,14 @@ class AlternatingTrainer(Trainer):
         return on_device(batchdata, keys, self.state.device, self.non_blocking, **self.to_kwargs)
 
     def _run(self, network: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        """A pass in the training's precision, whose result is fp32 again: losses are never computed in less."""
+        """Run a network in the training's precision and return fp32: losses are never computed in less."""
         with self.precision.autocast():
             return network(x).float()
 
     def _loss(
         self, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], pred: torch.Tensor, target: torch.Tensor
     ) -> torch.Tensor:
-        """A loss that may hold a network, as the perceptual loss does; it computes in fp32 what is not that network."""
+        """Compute a loss that may hold a network, which runs in the training's precision."""
         with self.precision.autocast():
             return loss(pred, target)
 
@@ -72,15 +72,16 @@ class AlternatingTrainer(Trainer):
     @staticmethod
     @contextmanager
     def _held_still(*networks: nn.Module) -> Iterator[list[nn.Module]]:
-        """Networks through which gradients pass and in which none are kept.
+        """Let gradients pass through networks and keep none in them; parameters frozen before stay frozen.
 
-        Under DistributedDataParallel the bare modules: none of their gradients are to be shared.
+        Gives the networks without DistributedDataParallel: none of their gradients are to be exchanged.
         """
         held = [bare(network) for network in networks]
-        for network in held:
-            network.requires_grad_(False)
+        trained = [p for network in held for p in network.parameters() if p.requires_grad]
+        for parameter in trained:
+            parameter.requires_grad_(False)
         try:
             yield held
         finally:
-            for network in held:
-                network.requires_grad_(True)
+            for parameter in trained:
+                parameter.requires_grad_(True)

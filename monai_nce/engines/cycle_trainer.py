@@ -1,4 +1,4 @@
-"""The Cycle baseline: CycleGAN with the paper's networks and a perceptual cycle loss (paper §4.2; decision 16)."""
+"""Train the Cycle baseline: CycleGAN with the paper's networks and a perceptual cycle loss (§4.2; decision 16)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from torch.optim import Optimizer
 from monai_nce.distributed import mean_over_ranks
 
 from .alternating_trainer import AlternatingTrainer
+from .image_buffer import ImageBuffer
 
 __all__ = ["CycleTrainer"]
 
 
 class CycleTrainer(AlternatingTrainer):
-    """Two generators against two binary discriminators, tied by cycle consistency (paper §4.2; decision 16).
+    """Train two generators against two binary discriminators, tied by cycle consistency (paper §4.2; decision 16).
 
     After Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks", ICCV 2017: the
     generators first, on both adversarial losses and both cycle losses, then each discriminator on real and synthetic
     images, its loss halved. The cycle loss is Eq. 5, L1 and perceptual, where the original has L1; there is no identity
-    loss and no buffer of earlier images.
+    loss. The original's buffers of 50 earlier images are an option.
 
     ``engine.state.output`` holds ``image`` (real source), ``label`` (real target), ``pred`` (synthetic target),
     ``loss`` (of the generators) and its parts ``adversarial_loss`` and ``cycle_loss``, ``discriminator_loss`` and
@@ -33,23 +34,17 @@ class CycleTrainer(AlternatingTrainer):
     processes the losses and the accuracy are means over all of them.
 
     Args:
-        device: where to train.
-        max_epochs: epochs to train.
-        train_data_loader: gives dictionaries with both keys.
-        network: source to target.
-        auxiliary: target to source.
-        target_discriminator: ``(B, C, H, W)`` to one value per image, high for real targets.
-        source_discriminator: likewise for sources.
-        optimizer: over ``network``.
-        auxiliary_optimizer: over ``auxiliary``.
-        target_discriminator_optimizer: over ``target_discriminator``.
-        source_discriminator_optimizer: over ``source_discriminator``.
+        device, max_epochs, train_data_loader, kwargs: as in :class:`AlternatingTrainer`; batches have both keys.
+        network, optimizer: source to target.
+        auxiliary, auxiliary_optimizer: target to source.
+        target_discriminator, target_discriminator_optimizer: ``(B, C, H, W)`` to one value per image, high for real
+            targets.
+        source_discriminator, source_discriminator_optimizer: likewise for sources.
         adversarial_loss: called with ``(logits, target_is_real, for_discriminator)``, as MONAI's
             ``PatchAdversarialLoss``.
         cycle_loss: Eq. 5, called with ``(pred, target)``.
-        source_key: images of the source domain.
-        target_key: images of the target domain.
-        kwargs: the rest, as in :class:`AlternatingTrainer`.
+        source_key, target_key: images of the two domains.
+        target_buffer, source_buffer: earlier synthetic images, which the discriminators then see too; None for none.
     """
 
     def __init__(
@@ -69,6 +64,8 @@ class CycleTrainer(AlternatingTrainer):
         cycle_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
         source_key: str = "source",
         target_key: str = "target",
+        target_buffer: ImageBuffer | None = None,
+        source_buffer: ImageBuffer | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(device, max_epochs, train_data_loader, **kwargs)
@@ -84,6 +81,8 @@ class CycleTrainer(AlternatingTrainer):
         self.cycle_loss = cycle_loss
         self.source_key = source_key
         self.target_key = target_key
+        self.target_buffer = target_buffer or ImageBuffer(0)
+        self.source_buffer = source_buffer or ImageBuffer(0)
 
     def _iteration(self, engine: Engine, batchdata: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         source, target = self._images(batchdata, self.source_key, self.target_key)
@@ -94,10 +93,16 @@ class CycleTrainer(AlternatingTrainer):
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         of_generators = self._train_generators(source, target, synthetic_source, synthetic_target)
         of_target, target_accuracy = self._train_discriminator(
-            self.target_discriminator, self.target_discriminator_optimizer, target, synthetic_target.detach()
+            self.target_discriminator,
+            self.target_discriminator_optimizer,
+            target,
+            self.target_buffer(synthetic_target),
         )
         of_source, source_accuracy = self._train_discriminator(
-            self.source_discriminator, self.source_discriminator_optimizer, source, synthetic_source.detach()
+            self.source_discriminator,
+            self.source_discriminator_optimizer,
+            source,
+            self.source_buffer(synthetic_source),
         )
         engine.state.output |= mean_over_ranks(
             {
@@ -116,7 +121,7 @@ class CycleTrainer(AlternatingTrainer):
         synthetic_source: torch.Tensor,
         synthetic_target: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
-        """Both adversarial and both cycle losses. Returns their sum and its parts."""
+        """Minimise both adversarial and both cycle losses. Returns their sum and its parts."""
         with self._held_still(self.target_discriminator, self.source_discriminator) as (of_target, of_source):
             adversarial = self.adversarial_loss(
                 self._run(of_target, synthetic_target), target_is_real=True, for_discriminator=False
@@ -136,7 +141,7 @@ class CycleTrainer(AlternatingTrainer):
     def _train_discriminator(
         self, discriminator: nn.Module, optimizer: Optimizer, real: torch.Tensor, synthetic: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Half the sum of the losses on real and synthetic images, and the share that it told right."""
+        """Minimise half the loss on real and synthetic images. Returns it and the share that was told right."""
         of_real, of_synthetic = self._run(discriminator, torch.cat([real, synthetic])).chunk(2)
         loss = 0.5 * (
             self.adversarial_loss(of_real, target_is_real=True, for_discriminator=True)

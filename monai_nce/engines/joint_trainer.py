@@ -1,4 +1,4 @@
-"""Ours-J: both stages at once, end to end (paper §4.2; decision 13)."""
+"""Train both stages at once, end to end: the paper's Ours-J (§4.2; decision 13)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ class JointTrainer(ThreeClassAdversarialTrainer):
     One iteration: Eq. 1 for the discriminator, then Eq. 2 plus Eq. 5 for both generators. Eq. 5's gradient reaches the
     auxiliary generator through the synthetic image that the target network is given.
 
-    ``engine.state.output`` is that of :class:`ThreeClassAdversarialTrainer`, with the target network's image as
-    ``pred``, the sum as ``loss`` and its parts as ``adversarial_loss`` and ``reconstruction_loss``.
+    ``engine.state.output`` holds the target network's ``image``, the synthetic source, its reconstruction ``pred`` and
+    the real target ``label``, as in stage 2; the sum as ``loss``, its parts ``adversarial_loss`` and
+    ``reconstruction_loss``, and what :class:`ThreeClassAdversarialTrainer` says of the discriminator. At
+    ``FORWARD_COMPLETED`` the images are still those of that class.
 
     Args:
         network: target network, from the auxiliary generator's output domain to its input domain.
@@ -45,7 +47,7 @@ class JointTrainer(ThreeClassAdversarialTrainer):
         self.loss_function = loss_function
 
     def _train_generator(self, synthetic: torch.Tensor, real_input: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Eq. 2 and Eq. 5. Returns their sum and its parts."""
+        """Minimise Eq. 2 + Eq. 5. Returns the sum and its parts."""
         self.network.train()
         with self._held_still(self.discriminator) as (discriminator,):
             adversarial = self.adversarial_loss.generator_loss(self._run(discriminator, synthetic))
@@ -53,7 +55,11 @@ class JointTrainer(ThreeClassAdversarialTrainer):
             reconstruction = self._loss(self.loss_function, reconstructed, real_input)
             loss = adversarial + reconstruction
             self._step(loss, self.generator_optimizer, self.optimizer)
-        self.state.output[Keys.PRED] = reconstructed.detach()
+        self.state.output |= {
+            Keys.IMAGE: synthetic.detach(),
+            Keys.LABEL: real_input,
+            Keys.PRED: reconstructed.detach(),
+        }
         return {
             Keys.LOSS: loss.detach(),
             "adversarial_loss": adversarial.detach(),

@@ -1,4 +1,4 @@
-"""``prepare_batch`` of MONAI's ``SupervisedTrainer`` for the classifier's stage, stage 2 and plain regression."""
+"""Prepare batches for MONAI's ``SupervisedTrainer``: classifier, stage 2 and plain regression."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from torch import nn
 
 __all__ = ["DomainBatch", "RealPair", "SyntheticPair", "on_device"]
 
+Pair = tuple[torch.Tensor, torch.Tensor]
+
 
 def on_device(
     batchdata: Mapping[str, torch.Tensor],
@@ -18,103 +20,74 @@ def on_device(
     non_blocking: bool = False,
     **kwargs: Any,
 ) -> list[torch.Tensor]:
-    """Images of a batch where and as the networks take them: channels last, like their weights (:func:`parallel`).
+    """Move images of a batch to the device, channels last like the networks' weights (:func:`parallel`).
 
     With images of another layout every concatenation in the generator would be converted once more.
 
     Args:
-        batchdata: of the data loader.
+        batchdata: of the data loader, images ``(B, C, H, W)``.
         keys: of the images that are wanted.
-        device: where to.
-        non_blocking: do not wait for the copy.
-        kwargs: for ``torch.Tensor.to``.
-
-    Shape:
-        - each image: ``(B, C, H, W)``
+        device, non_blocking, kwargs: for ``torch.Tensor.to``.
     """
     layout = {"memory_format": torch.channels_last, **kwargs}
     return [batchdata[key].to(device=device, non_blocking=non_blocking, **layout) for key in keys]
 
 
 class RealPair:
-    """The images as they were acquired, aligned or not: what regression without stage 1 learns from (decision 28).
+    """Take source and target as they were acquired, aligned or not: regression without stage 1 (decision 28).
+
+    Called as MONAI calls a ``prepare_batch``, with what :func:`on_device` takes but the keys.
 
     Args:
         source_key: images that the network is given; ``aligned_source`` makes the oracle.
         target_key: images that it should give.
+
+    Shape:
+        - each image of the batch and of the output: ``(B, C, H, W)``
     """
 
     def __init__(self, source_key: str = "source", target_key: str = "target") -> None:
-        self.source_key = source_key
-        self.target_key = target_key
+        self.keys = (source_key, target_key)
 
-    def __call__(
-        self,
-        batchdata: Mapping[str, torch.Tensor],
-        device: str | torch.device | None = None,
-        non_blocking: bool = False,
-        **kwargs: Any,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """
-        Shape:
-            - each image of the batch and of the output: ``(B, C, H, W)``
-        """
-        source, target = on_device(batchdata, (self.source_key, self.target_key), device, non_blocking, **kwargs)
+    def __call__(self, batchdata: Mapping[str, torch.Tensor], *args: Any, **kwargs: Any) -> Pair:
+        source, target = on_device(batchdata, self.keys, *args, **kwargs)
         return source, target
 
 
 class DomainBatch(RealPair):
-    """Stacks of both domains in one batch, with the domain as the label (paper §3.2: NECT against CECT).
+    """Put stacks of both domains into one batch, labelled 0 for source and 1 for target (paper §3.2).
 
-    Args:
-        source_key: images of class 0.
-        target_key: images of class 1.
+    Shape:
+        - each image of the batch: ``(B, C, H, W)``
+        - output: images ``(2 B, C, H, W)`` and labels ``(2 B,)``
     """
 
-    def __call__(
-        self,
-        batchdata: Mapping[str, torch.Tensor],
-        device: str | torch.device | None = None,
-        non_blocking: bool = False,
-        **kwargs: Any,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """
-        Shape:
-            - each image of the batch: ``(B, C, H, W)``
-            - output: images ``(2 B, C, H, W)`` and labels ``(2 B,)``
-        """
-        source, target = super().__call__(batchdata, device, non_blocking, **kwargs)
+    def __call__(self, batchdata: Mapping[str, torch.Tensor], *args: Any, **kwargs: Any) -> Pair:
+        source, target = super().__call__(batchdata, *args, **kwargs)
         labels = torch.cat([source.new_zeros(len(source)), target.new_ones(len(target))]).long()
         return torch.cat([source, target]), labels
 
 
 class SyntheticPair:
-    """A real target image and the synthetic source that the frozen auxiliary generator makes of it (paper §3.2).
+    """Pair a real target with the synthetic source that the frozen auxiliary generator makes of it (paper §3.2).
 
     The pair is aligned, which is the point of stage 1. The auxiliary generator runs in eval mode and without gradient.
 
     Args:
         auxiliary: generator from the target domain to the source domain, trained in stage 1.
         target_key: images of the target domain.
+
+    Shape:
+        - image of the batch: ``(B, C, H, W)``
+        - output: synthetic source and real target, ``(B, C, H, W)`` each
     """
 
     def __init__(self, auxiliary: nn.Module, target_key: str = "target") -> None:
         self.auxiliary = auxiliary
         self.target_key = target_key
 
-    def __call__(
-        self,
-        batchdata: Mapping[str, torch.Tensor],
-        device: str | torch.device | None = None,
-        non_blocking: bool = False,
-        **kwargs: Any,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """
-        Shape:
-            - image of the batch: ``(B, C, H, W)``
-            - output: synthetic source and real target, ``(B, C, H, W)`` each
-        """
-        (target,) = on_device(batchdata, (self.target_key,), device, non_blocking, **kwargs)
+    def __call__(self, batchdata: Mapping[str, torch.Tensor], *args: Any, **kwargs: Any) -> Pair:
+        (target,) = on_device(batchdata, (self.target_key,), *args, **kwargs)
         self.auxiliary.eval()
         with torch.no_grad():
             # under autocast the network's output may be of a short type, and losses want fp32

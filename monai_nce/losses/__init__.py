@@ -1,4 +1,4 @@
-"""Equations 1 to 5 of the paper."""
+"""Compute the losses of the paper, Equations 1 to 5."""
 
 from .adversarial import ThreeClassAdversarialLoss
 from .perceptual import PerceptualLoss

@@ -1,4 +1,4 @@
-"""The three-class adversarial losses of stage 1 (paper Eqs. 1 and 2)."""
+"""Compute the three-class adversarial losses of stage 1 (paper Eqs. 1 and 2)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["ThreeClassAdversarialLoss"]
 
 
 class ThreeClassAdversarialLoss(nn.Module):
-    """Cross-entropies of a discriminator that tells apart three classes (paper §3.1, Eqs. 1 and 2).
+    """Compute cross-entropies of a discriminator that tells apart three classes (paper §3.1, Eqs. 1 and 2).
 
     The paper writes them for the auxiliary generator CECT→NECT, whose input domain C is CECT and output domain N is
     NECT. Exchange the domains and they train a generator the other way, as the Single baseline does.
@@ -32,7 +32,7 @@ class ThreeClassAdversarialLoss(nn.Module):
     def discriminator_loss(
         self, input_logits: torch.Tensor, output_logits: torch.Tensor, synthetic_logits: torch.Tensor
     ) -> torch.Tensor:
-        """Eq. 1: ``E_C[H(1_C, D(x)) + H(1_S, D(G(x)))] + E_N[H(1_N, D(x))]``.
+        """Compute Eq. 1: ``E_C[H(1_C, D(x)) + H(1_S, D(G(x)))] + E_N[H(1_N, D(x))]``.
 
         Args:
             input_logits: of real images of the input domain, ``D(x), x ~ p_C``.
@@ -50,7 +50,7 @@ class ThreeClassAdversarialLoss(nn.Module):
         )
 
     def generator_loss(self, synthetic_logits: torch.Tensor) -> torch.Tensor:
-        """Eq. 2: ``E_C[H(1_N, D(G(x)))]``.
+        """Compute Eq. 2: ``E_C[H(1_N, D(G(x)))]``.
 
         Args:
             synthetic_logits: of translated images, ``D(G(x)), x ~ p_C``.

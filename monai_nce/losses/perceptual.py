@@ -1,4 +1,4 @@
-"""The perceptual loss of stage 2 (paper Eq. 4)."""
+"""Compute the perceptual loss of stage 2 (paper Eq. 4)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from torch import nn
 
 from monai_nce.errors import InputError
 
-__all__ = ["PerceptualLoss"]
+__all__ = ["PerceptualLoss", "check_same_shape"]
+
+
+def check_same_shape(pred: torch.Tensor, target: torch.Tensor) -> None:
+    """Raise ``ValueError`` when the shapes differ, since losses would broadcast them."""
+    if pred.shape != target.shape:
+        raise ValueError(f"expected pred and target of one shape but got {tuple(pred.shape)} and {tuple(target.shape)}")
 
 
 class PerceptualLoss(nn.Module):
-    """Weighted L1 distance of a frozen network's feature maps (paper §3.2, Eq. 4).
+    """Compute a weighted L1 distance of a frozen network's feature maps (paper §3.2, Eq. 4).
 
     ``E[ sum_i w_i || phi_i(target) - phi_i(pred) ||_1 / (W_i H_i C_i) ]``: per map the mean absolute difference.
 
@@ -51,10 +57,7 @@ class PerceptualLoss(nn.Module):
         Raises:
             ValueError: when the shapes differ: nothing is broadcast.
         """
-        if pred.shape != target.shape:
-            raise ValueError(
-                f"expected pred and target of one shape but got {tuple(pred.shape)} and {tuple(target.shape)}"
-            )
+        check_same_shape(pred, target)
         # here and not in the constructor: the network may still be in training when this loss is made
         self.network.requires_grad_(False).eval()
         count = len(self.layer_weights)

@@ -1,4 +1,4 @@
-"""The reconstruction loss of stage 2 (paper Eqs. 3 and 5)."""
+"""Compute the reconstruction loss of stage 2 (paper Eqs. 3 and 5)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from .perceptual import check_same_shape
+
 __all__ = ["ReconstructionLoss"]
 
 
 class ReconstructionLoss(nn.Module):
-    """``lambda * L_1 + L_pcp`` (paper §3.2, Eq. 5), with ``L_1`` of Eq. 3 as the mean over pixels and slices.
+    """Compute ``lambda * L_1 + L_pcp`` (paper §3.2, Eq. 5), ``L_1`` of Eq. 3 as the mean over pixels and slices.
 
     Args:
         perceptual_loss: ``L_pcp`` of Eq. 4, called with ``(pred, target)``.
@@ -31,8 +33,5 @@ class ReconstructionLoss(nn.Module):
         Raises:
             ValueError: when the shapes differ: nothing is broadcast.
         """
-        if pred.shape != target.shape:
-            raise ValueError(
-                f"expected pred and target of one shape but got {tuple(pred.shape)} and {tuple(target.shape)}"
-            )
+        check_same_shape(pred, target)
         return self.l1_weight * functional.l1_loss(pred, target) + self.perceptual_loss(pred, target)

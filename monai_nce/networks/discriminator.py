@@ -1,4 +1,4 @@
-"""The three-class discriminator of stage 1 (paper §3.1, §3.3 and §4.1)."""
+"""Tell real and synthetic slice stacks apart: the discriminator of stage 1 (paper §3.1, §3.3 and §4.1)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Discriminator"]
 
 
 class Discriminator(nn.Module):
-    """DCGAN's discriminator with bilinear reductions, judging the whole slice stack (paper §3.3).
+    """Judge a whole slice stack: DCGAN's discriminator with bilinear reductions (paper §3.3).
 
     Per layer a 3x3 convolution, group norm, leaky ReLU and a bilinear reduction by two; then one linear layer from the
     flattened map to the logits of the classes. With the paper's six layers a 256x256 input leaves a 4x4 map.
@@ -25,8 +25,7 @@ class Discriminator(nn.Module):
         slices: slices of the stack.
         channels: output channels of the convolutions (§4.1: 64 ... 2048).
         num_classes: real output domain, real input domain, synthetic: 3 (paper §3.1).
-        input_size: in-plane size the linear layer is made for. Maps of other sizes are pooled adaptively to the map
-            that this size leaves.
+        input_size: in-plane size of the images, for which the linear layer is made.
         num_groups: groups of the group normalisation (the largest divisor of the channels up to it).
         negative_slope: of the leaky ReLUs.
 
@@ -49,7 +48,7 @@ class Discriminator(nn.Module):
             raise InputError(
                 f"expected an input_size of at least {factor} for {len(channels)} layers but got {tuple(input_size)}"
             )
-        self.map_size = (input_size[0] // factor, input_size[1] // factor)
+        self.input_size = (input_size[0], input_size[1])
         layers = []
         for c_in, c_out in zip([slices, *channels[:-1]], channels, strict=True):
             layers.append(
@@ -60,16 +59,21 @@ class Discriminator(nn.Module):
                 )
             )
         self.layers = nn.ModuleList(layers)
-        self.head = nn.Linear(channels[-1] * self.map_size[0] * self.map_size[1], num_classes)
+        self.head = nn.Linear(channels[-1] * (input_size[0] // factor) * (input_size[1] // factor), num_classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """
         Shape:
-            - x: ``(B, slices, H, W)``
+            - x: ``(B, slices, H, W)`` of the ``input_size``
             - output: logits ``(B, num_classes)``
+
+        Raises:
+            InputError: for images of another size.
         """
+        if x.shape[2] != self.input_size[0] or x.shape[3] != self.input_size[1]:
+            raise InputError(
+                f"discriminator: expected images of input_size {self.input_size} but got ({x.shape[2]}, {x.shape[3]})"
+            )
         for layer in self.layers:
             x = functional.interpolate(layer(x), scale_factor=0.5, mode="bilinear", align_corners=False)
-        if x.shape[2] != self.map_size[0] or x.shape[3] != self.map_size[1]:
-            x = functional.adaptive_avg_pool2d(x, self.map_size)
         return self.head(x.flatten(1))

@@ -194,6 +194,16 @@ def test_requires_grad_is_restored_when_the_generators_loss_fails() -> None:
     assert all(parameter.requires_grad for parameter in discriminator.parameters())
 
 
+def test_a_frozen_layer_of_the_discriminator_stays_as_it_is() -> None:
+    generator, discriminator = networks()
+    discriminator.layers[0].requires_grad_(False)
+    before = snapshot(discriminator)
+    make_trainer(generator, discriminator, train_data_loader=batches(3)).run()
+    moved = {name for name, value in discriminator.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {name for name in before if not name.startswith("layers.0.")}
+    assert not any(parameter.requires_grad for parameter in discriminator.layers[0].parameters())
+
+
 @pytest.mark.parametrize("roles", [("target", "source"), ("source", "target")])
 def test_output_holds_the_images_of_the_iteration(roles: tuple[str, str]) -> None:
     generator, discriminator = networks()

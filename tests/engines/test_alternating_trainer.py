@@ -22,6 +22,14 @@ def test_held_networks_are_released_after_an_exception():
     assert all(p.requires_grad for p in network.parameters())
 
 
+def test_what_was_frozen_before_stays_frozen():
+    network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    network[0].requires_grad_(False)
+    with AlternatingTrainer._held_still(network):
+        assert not any(p.requires_grad for p in network.parameters())
+    assert [p.requires_grad for p in network.parameters()] == [False, False, True, True]
+
+
 def test_a_wrapped_network_is_held_bare():
     wrapper = nn.Module()
     wrapper.module = nn.Linear(2, 1)

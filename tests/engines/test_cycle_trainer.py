@@ -8,14 +8,13 @@ from monai.losses import PatchAdversarialLoss
 from torch import nn
 from torch.nn import functional
 
-from monai_nce.engines import CycleTrainer, Precision
+from monai_nce.engines import CycleTrainer, ImageBuffer, Precision
 
 
 def make_trainer(kit, batch, **options) -> CycleTrainer:
     return CycleTrainer(
         device="cpu",
         max_epochs=1,
-        train_data_loader=[batch],
         network=kit.network,
         auxiliary=kit.auxiliary,
         target_discriminator=kit.discriminator,
@@ -25,6 +24,7 @@ def make_trainer(kit, batch, **options) -> CycleTrainer:
         target_discriminator_optimizer=kit.sgd(kit.discriminator),
         source_discriminator_optimizer=kit.sgd(kit.source_discriminator),
         **{
+            "train_data_loader": [batch],
             "adversarial_loss": PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True),
             "cycle_loss": kit.rec,
             "decollate": False,
@@ -199,3 +199,53 @@ def test_handlers_see_lists(kit, batch):
     trainer = make_trainer(kit(1), batch, decollate=True)
     trainer.run()
     assert isinstance(trainer.state.output, list) and trainer.state.output[0]["pred"].shape == (3, 32, 32)
+
+
+def test_a_frozen_layer_of_a_discriminator_stays_as_it_is(kit, batch, equal_weights):
+    made = kit(1)
+    judges = (made.discriminator, made.source_discriminator)
+    for judge in judges:
+        judge.layers[0].requires_grad_(False)
+    before = made.copy()
+    make_trainer(made, batch, train_data_loader=[batch] * 3).run()
+    for judge, old in zip(judges, (before.discriminator, before.source_discriminator), strict=True):
+        assert equal_weights(judge.layers[0], old.layers[0]) and not equal_weights(judge.head, old.head)
+        assert not any(p.requires_grad for p in judge.layers[0].parameters())
+
+
+def test_discriminators_see_the_buffered_images_and_generators_the_fresh_ones(kit, batch, equal_weights):
+    made = kit(1)
+    buffers = {name: ImageBuffer(2) for name in ("target", "source")}
+    judged: dict[str, list[torch.Tensor]] = {"discriminator": [], "source_discriminator": []}
+    for name, seen in judged.items():
+        getattr(made, name).register_forward_pre_hook(lambda _, args, seen=seen: seen.append(args[0].detach()))
+    fresh = {"discriminator": [], "source_discriminator": []}
+    for name, network in (("discriminator", made.network), ("source_discriminator", made.auxiliary)):
+        network.register_forward_hook(lambda _, args, out, seen=fresh[name]: seen.append(out.detach()))
+    trainer = make_trainer(
+        made,
+        batch,
+        train_data_loader=[batch] * 6,
+        target_buffer=buffers["target"],
+        source_buffer=buffers["source"],
+    )
+    trainer.run()
+    replaced = 0
+    for name, seen in judged.items():
+        of_generator, of_discriminator = seen[::2], [images[2:] for images in seen[1::2]]
+        made_now = fresh[name][::2]  # the other passes close the cycle
+        assert all(torch.equal(a, b) for a, b in zip(of_generator, made_now, strict=True))
+        made_before = torch.cat(made_now)
+        for number, images in enumerate(of_discriminator):
+            for image, new in zip(images, made_now[number], strict=True):
+                earlier = made_before[: 2 * number + 2]  # or of this batch, as in the original
+                assert torch.equal(image, new) or any(torch.equal(image, old) for old in earlier)
+                replaced += not torch.equal(image, new)
+    assert 3 < replaced < 17  # of 20 that could be
+
+
+def test_without_a_buffer_nothing_changes(kit, batch, equal_weights):
+    plain, off = kit(1), kit(1)
+    make_trainer(plain, batch, train_data_loader=[batch] * 2).run()
+    make_trainer(off, batch, train_data_loader=[batch] * 2, target_buffer=ImageBuffer(0)).run()
+    assert all(equal_weights(getattr(plain, name), getattr(off, name)) for name in NETWORKS)

@@ -14,7 +14,6 @@ def make_trainer(kit, batch, **options) -> JointTrainer:
     return JointTrainer(
         device="cpu",
         max_epochs=1,
-        train_data_loader=[batch],
         generator=kit.auxiliary,
         discriminator=kit.discriminator,
         generator_optimizer=kit.sgd(kit.auxiliary),
@@ -22,9 +21,13 @@ def make_trainer(kit, batch, **options) -> JointTrainer:
         network=kit.network,
         optimizer=kit.sgd(kit.network),
         **{
-            "adversarial_loss": ThreeClassAdversarialLoss(), "loss_function": kit.rec, "decollate": False, **options
+            "train_data_loader": [batch],
+            "adversarial_loss": ThreeClassAdversarialLoss(),
+            "loss_function": kit.rec,
+            "decollate": False,
+            **options,
         },
-    )  # fmt: skip
+    )
 
 
 def cross_entropy(logits: torch.Tensor, label: int) -> torch.Tensor:
@@ -152,3 +155,26 @@ def test_the_classifier_stays_bit_identical_and_handlers_see_lists(kit, batch, e
     assert not equal_weights(made.network, before.network)
     assert isinstance(trainer.state.output, list) and trainer.state.output[0]["pred"].shape == (3, 32, 32)
     assert all(p.requires_grad for p in made.discriminator.parameters())
+
+
+def test_the_output_compares_the_reconstruction_with_the_real_target(kit, batch):
+    made = kit(3)
+    reference = made.copy()
+    trainer = make_trainer(made, batch)
+    trainer.run()
+    synthetic = reference.auxiliary(batch["target"])
+    output = trainer.state.output
+    torch.testing.assert_close(output["image"], synthetic)
+    torch.testing.assert_close(output["pred"], reference.network(synthetic))
+    assert torch.equal(output["label"], batch["target"])
+    assert not output["image"].requires_grad and not output["pred"].requires_grad
+
+
+def test_a_frozen_layer_of_the_discriminator_stays_as_it_is(kit, batch, equal_weights):
+    made = kit(3)
+    made.discriminator.layers[0].requires_grad_(False)
+    before = made.copy()
+    make_trainer(made, batch, train_data_loader=[batch] * 3).run()
+    assert equal_weights(made.discriminator.layers[0], before.discriminator.layers[0])
+    assert not equal_weights(made.discriminator.head, before.discriminator.head)
+    assert not any(p.requires_grad for p in made.discriminator.layers[0].parameters())

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from monai_nce.errors import InputError
 from monai_nce.losses import ThreeClassAdversarialLoss
 from monai_nce.networks import Discriminator
 
@@ -52,24 +55,30 @@ def test_parameter_count_of_the_paper(paper):
 @pytest.mark.parametrize(
     ("size", "last"), [((256, 256), (8, 8)), ((128, 128), (4, 4)), ((512, 512), (16, 16)), ((320, 192), (10, 6))]
 )
-def test_shapes_of_the_paper(paper, size, last):
-    x = torch.empty(2, 3, *size, device="meta")
-    before, flat = maps_before_the_head(paper, x)
+def test_shapes_of_the_paper(size, last):
+    with torch.device("meta"):
+        net = Discriminator(input_size=size)
+        x = torch.empty(2, 3, *size)
+    before, flat = maps_before_the_head(net, x)
     assert before == (2, 2048, *last)
-    assert flat == (2, 4 * 4 * 2048)
-    assert paper(x).shape == (2, 3)
+    assert flat == (2, last[0] // 2 * (last[1] // 2) * 2048)
+    assert net(x).shape == (2, 3)
 
 
-@pytest.mark.parametrize("size", [(16, 16), (24, 40), (17, 9), (8, 8), (4, 4)])
-def test_other_sizes_are_pooled_to_the_map_of_the_given_one(size):
-    logits = small()(torch.rand(2, 3, *size))
-    assert logits.shape == (2, 3)
-    assert torch.isfinite(logits).all()
+@pytest.mark.parametrize("size", [(24, 40), (17, 16), (16, 17), (8, 8), (16, 32)])
+def test_images_of_another_size_are_refused(size):
+    with pytest.raises(InputError, match=re.escape(f"expected images of input_size (16, 16) but got {size}")):
+        small()(torch.rand(2, 3, *size))
+
+
+@pytest.mark.parametrize("size", [(17, 9), (6, 7)])
+def test_a_size_that_halves_to_a_fraction(size):
+    logits = small(input_size=size)(torch.rand(2, 3, *size))
+    assert logits.shape == (2, 3) and torch.isfinite(logits).all()
 
 
 def test_a_size_that_is_not_square():
     net = small(input_size=(32, 16))
-    assert net.map_size == (8, 4)
     assert net.head.in_features == 6 * 8 * 4
     assert net(torch.rand(1, 3, 32, 16)).shape == (1, 3)
 
@@ -127,9 +136,8 @@ def test_the_whole_image_is_judged():
 def test_torchscript():
     net = small().eval()
     scripted = torch.jit.script(net)
-    for size in ((16, 16), (24, 40)):
-        x = torch.rand(2, 3, *size)
-        torch.testing.assert_close(scripted(x), net(x))
+    x = torch.rand(2, 3, 16, 16)
+    torch.testing.assert_close(scripted(x), net(x))
 
 
 @pytest.mark.parametrize("size", [(3, 16), (16, 3)])

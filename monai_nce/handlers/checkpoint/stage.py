@@ -171,12 +171,14 @@ class StageCheckpoint:
                 broadcast_buffers(value)
                 check_finite(value, f"{self.name}, epoch {state.epoch}, iteration {state.iteration}: {key}")
         missing = self.validation.missing
+        # on every process: an object may gather its state from all of them
+        objects = {key: value.state_dict() for key, value in self.objects.items()}
         random = all_gather(self.validation.random if missing else random_state(state.device))
         failure: InputError | None = None
         if is_main_process():
             scaler, trained_for = getattr(engine, "scaler", None), self.training.trained_for
             content = {
-                "objects": {key: value.state_dict() for key, value in self.objects.items()},
+                "objects": objects,
                 "epoch": state.iteration // length,
                 "iteration": state.iteration,
                 "made_with": _circumstances(engine),
