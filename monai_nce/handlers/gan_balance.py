@@ -28,7 +28,8 @@ class DiscriminatorWatch:
     Args:
         name: of the stage, for the message.
         key: accuracy in the engine's output.
-        chance: accuracy of guessing; 1/3 for three classes.
+        chance: accuracy of guessing; 1/3 for three classes. With 1/2, for two, there is no warning of a collapse: at
+            the optimum of a GAN no discriminator can tell the two apart.
         won: running mean from which on the discriminator has won.
         iterations: of the running mean, and before the first warning.
     """
@@ -43,7 +44,7 @@ class DiscriminatorWatch:
     ) -> None:
         self.name = name
         self.key = key
-        self.collapsed = chance + MARGIN
+        self.collapsed = chance + MARGIN if chance < 0.5 else 0.0
         self.won = won
         self.iterations = iterations
         self._mean: torch.Tensor | None = None

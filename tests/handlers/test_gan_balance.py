@@ -48,9 +48,10 @@ def test_a_game_that_tips_late_is_noticed(capsys: pytest.CaptureFixture) -> None
     assert len(warnings_of(noisy(0.7, 2000) + [1.0] * 1500, capsys)) == 1
 
 
-def test_chance_of_two_classes(capsys: pytest.CaptureFixture) -> None:
-    assert warnings_of([0.5] * 400, capsys) == []
-    assert len(warnings_of([0.5] * 400, capsys, chance=0.5)) == 1
+def test_two_classes_that_cannot_be_told_apart_are_a_gans_optimum(capsys: pytest.CaptureFixture) -> None:
+    for accuracies in ([0.5] * 1000, noisy(0.5, 1000), noisy(0.3, 1000)):
+        assert warnings_of(accuracies, capsys, chance=0.5) == []
+    assert len(warnings_of([1.0] * 400, capsys, chance=0.5)) == 1  # but it can win
 
 
 def test_rank_0_alone_warns(capsys: pytest.CaptureFixture, as_rank: Any) -> None:
