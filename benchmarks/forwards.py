@@ -15,25 +15,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.apart import Apart
 from benchmarks.timing import busy_cores, faster, in_turns, spread
-from monai_nce.allocator import keep_freed_memory
 from monai_nce.engines.compiled import missing_for_compile
-from monai_nce.inferers import Runtime, torch_backend
-from monai_nce.inferers.packed_convolution import has_eight_bits
+from monai_nce.inferers import Runtime
 from monai_nce.inferers.slice_stack_inferer import run_batches
-from monai_nce.networks.air import body_box
-from monai_nce.precision import best_precision
 
 __all__ = ["differences", "eager", "gflop", "measure_forwards", "names", "passes", "spade_peer"]
 
 HU = 150.0  # of an intensity, in the paper's window
 EAGER = "eager fp32"
 COMPILED = "torch.compile bf16"
-WITHOUT_BF16 = "torch int8 without bf16"
 CANDIDATES = (
     ("torch", "fp32"),
     ("torch", "bf16"),
-    ("torch", "int8"),
-    ("onnxruntime", "fp32"),
     ("openvino", "fp32"),
     ("openvino", "bf16"),
 )
@@ -67,8 +60,6 @@ def passes(
 ) -> Callable[[bool], Any]:
     """A candidate's work, made in the process that is to do it: run all batches, and give the results if asked to.
 
-    The bundle's backends come with the allocator settings of the bundle's inference, plain PyTorch with none.
-
     Args:
         name: of :func:`names`.
         network: in eval mode.
@@ -84,10 +75,7 @@ def passes(
     elif name == COMPILED:
         run = compiled(network)
     else:
-        keep_freed_memory()
-        if name == WITHOUT_BF16:  # in this process alone
-            torch_backend.best_precision = lambda device_type: "fp32"
-        kind, precision, *_ = name.split()
+        kind, precision = name.split()
         backend = Runtime(kind, precision, checkpoint).prepare(network, stacks, work.shape[1])
 
         def run(batches: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -107,10 +95,8 @@ def names(device: torch.device, compile_too: bool) -> list[str]:
     on_cpu = device.type == "cpu"
     found = [EAGER]
     for backend, precision in CANDIDATES:
-        if (on_cpu or backend == "torch") and (precision != "int8" or on_cpu and has_eight_bits()):
+        if on_cpu or backend == "torch":
             found.append(f"{backend} {precision}")
-    if "torch int8" in found and best_precision(device.type) == "bf16":
-        found.append(WITHOUT_BF16)  # what older processors have
     return [*found, COMPILED] if compile_too and not missing_for_compile(device.type) else found
 
 
@@ -149,8 +135,7 @@ def measure_forwards(
         compile_too: ``torch.compile`` as well.
 
     Returns:
-        How large a part of the images the box around all bodies is, outside of which PyTorch's backend saves work; and
-        per backend ``seconds`` a batch; how many times ``faster`` than eager PyTorch, and ``at_best``, that is by the
+        Per backend ``seconds`` a batch; how many times ``faster`` than eager PyTorch, and ``at_best``, that is by the
         fastest turns of both; its difference from it in HU; and ``busy``, how fast it is on busy cores as a part of its
         quiet speed.
     """
@@ -169,7 +154,7 @@ def measure_forwards(
             with busy_cores(1):
                 busy = turns(max(rounds // 2, 2))
         outputs = {name: torch.from_numpy(candidate(True)) for name, candidate in candidates.items()}
-    body, result = body_box(work.flatten(0, 1)), {}
+    result = {}
     for name, values in quiet.items():
         result[name] = {
             "seconds": spread(values),
@@ -182,7 +167,6 @@ def measure_forwards(
     return {
         "batch_size": batch_size,
         "size": list(stacks.shape[2:]),
-        "body_box": body.pixels() / stacks.shape[2:].numel(),
         "rounds": rounds,
         "batches": batches,
         "parameters": sum(p.numel() for p in network.parameters()),

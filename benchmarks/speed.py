@@ -19,7 +19,7 @@ import torch
 
 from benchmarks.brief_training import phantom_stacks, trained_briefly
 from benchmarks.cell import CONFIGS
-from benchmarks.forwards import WITHOUT_BF16, gflop, measure_forwards, spade_peer
+from benchmarks.forwards import gflop, measure_forwards, spade_peer
 from benchmarks.hardware import host
 from benchmarks.loading import measure_loader, measure_memory, sparse_patients
 from benchmarks.timing import in_turns, spread
@@ -173,7 +173,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 def _fastest(measured: dict[str, Any]) -> str:
     """Of the backends that inference offers, such as ``openvino bf16``."""
     rows = measured["paper 256"]["backends"]
-    offered = [name for name in rows if name.partition(" ")[0] in BACKENDS and name != WITHOUT_BF16]
+    offered = [name for name in rows if name.partition(" ")[0] in BACKENDS]
     return min(offered, key=lambda name: rows[name]["seconds"]["median"])
 
 
@@ -190,10 +190,7 @@ def _lines(part: str, result: dict[str, Any]) -> list[str]:
                     f"{theirs['seconds']['median']:.3f} s a batch, {per[1] / per[0]:.2f} times faster per operation"
                 )
                 continue
-            lines.append(
-                f"{name}, batches of {measured['batch_size']}, against eager PyTorch in fp32, with a body in a box of "
-                f"{measured['body_box']:.0%} of the image:"
-            )
+            lines.append(f"{name}, batches of {measured['batch_size']}, against eager PyTorch in fp32:")
             for backend, row in measured["backends"].items():
                 times, ratio = row["seconds"], row["faster"]
                 busy = f", keeps {row['busy']:.2f} of it beside a busy process" if "busy" in row else ""

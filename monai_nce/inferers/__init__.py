@@ -1,6 +1,6 @@
-"""From a volume to slice stacks, through a network, and back."""
+"""Predict a volume from its slice stacks, by PyTorch or OpenVINO."""
 
-from .runtime import BACKENDS, Backend, Runtime
+from .runtime import BACKENDS, Backend, Difference, Runtime, difference
 from .slice_stack_inferer import SliceStackInferer
 
-__all__ = ["BACKENDS", "Backend", "Runtime", "SliceStackInferer"]
+__all__ = ["BACKENDS", "Backend", "Difference", "Runtime", "SliceStackInferer", "difference"]

@@ -1,44 +1,32 @@
-"""A network as an ONNX file, written once and found again as long as its weights are the same."""
+"""Export a network to an ONNX file and find it again by its weights."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
+import glob
 import hashlib
 import logging
 import os
-import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from monai_nce.data.files.atomic import atomic_path, locked, make_folders, remove_empty
+from monai_nce.data.files.atomic import atomic_path, locked
 from monai_nce.errors import InputError
 
-__all__ = ["exported_network", "network_key"]
+__all__ = ["exported_network", "find_export", "network_key"]
 
-PLAIN = (bool, int, float, str, tuple)
-MOST_CACHED = 8  # files in the user's cache folder
+FORMAT = 1  # counted up when this file exports another graph of the same network
 
 
 def network_key(network: nn.Module) -> str:
-    """16 hexadecimal digits that stand for a network's structure, weights and code, whatever its device.
-
-    Its code is all that lies beside its modules' own, since what is exported may be a rearranged network.
-    """
-    digest = hashlib.sha256(torch.__version__.encode())
-    names = {type(module).__module__ for module in network.modules()}
-    files = {getattr(sys.modules.get(name), "__file__", None) for name in names if not name.startswith("torch.")}
-    folders = {Path(file).parent for file in files if file}
-    code = {Path(__file__), *(file for folder in folders for file in folder.glob("*.py"))}
-    for content in sorted(file.read_bytes() for file in code):  # wherever it lies
-        digest.update(content)
+    """Hash a network's weights and settings to 16 hexadecimal digits, whatever its device and memory format."""
+    digest = hashlib.sha256(f"{FORMAT}".encode())
     for name, module in network.named_modules():
-        # not its repr, which need not tell all that changes the forward pass
-        plain = {key: value for key, value in vars(module).items() if isinstance(value, PLAIN) and key != "training"}
+        plain = {k: v for k, v in vars(module).items() if isinstance(v, (bool, int, float, str, tuple))}
+        plain.pop("training", None)
         digest.update(f"{name} {type(module).__qualname__} {sorted(plain.items())}".encode())
     for name, value in network.state_dict().items():
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -46,14 +34,19 @@ def network_key(network: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
+def find_export(network: nn.Module, checkpoint: Path | None = None) -> Path | None:
+    """Return the ONNX file that :func:`exported_network` has written for these weights, if there is one."""
+    name = _file_name(network, checkpoint)
+    return next((folder / name for folder in _folders(checkpoint) if (folder / name).is_file()), None)
+
+
 def exported_network(
     network: nn.Module, stacks: torch.Tensor, checkpoint: Path | None = None, again: bool = False
 ) -> Path:
-    """The ONNX file of a network, for batches of any size and images of any size that it can take.
+    """Return the ONNX file of a network, for batches and images of any size that it can take; write it if missing.
 
-    It lies beside the checkpoint, as ``model.0123456789abcdef.onnx`` for ``model.pt``; older ones there, made from
-    other weights or by other code, are removed. Where that folder cannot be written to it lies in the user's cache
-    folder, which keeps the newest ``MOST_CACHED``.
+    It lies beside the checkpoint, as ``model.0123456789abcdef.onnx`` for ``model.pt``, and replaces those made from
+    other weights. Where that folder cannot be written to, it lies in the user's cache folder.
 
     Args:
         network: to export, in fp32; left as it is.
@@ -67,20 +60,23 @@ def exported_network(
     Raises:
         InputError: when it can be written nowhere, or the network cannot be exported.
     """
-    stem = "network" if checkpoint is None else checkpoint.stem
-    path = Path(f"{stem}.onnx")  # before its folder and key are known
+    path = None if again else find_export(network, checkpoint)
+    if path is not None:
+        return path
+    name = _file_name(network, checkpoint)
+    folders = _folders(checkpoint)
+    folder = next((folder for folder in folders if os.access(folder, os.W_OK)), folders[-1])
+    path = folder / name
     try:
-        if checkpoint is not None and _writable(checkpoint.parent):
-            folder, names, most = checkpoint.parent, f"{stem}.{'[0-9a-f]' * 16}.onnx", 1
-        else:
-            folder, names, most = _cache_folder(), "*.onnx", MOST_CACHED
-        path = folder / f"{stem}.{network_key(network)}.onnx"
-        with _held(folder):  # of several processes that need the file one makes it
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder):  # of several processes that need the file one makes it
             if again or not path.is_file():
                 print(f"exporting the network to {path}, which is done once", flush=True)
                 with atomic_path(path) as partial:
-                    _export(rearranged(network), stacks, partial)
-                _remove_old(path, names, most)
+                    _export(network, stacks, partial)
+                others = f"{glob.escape(name.rsplit('.', 2)[0])}.{'[0-9a-f]' * 16}.onnx"
+                for old in set(folder.glob(others)) - {path}:
+                    old.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or 'unknown error'}") from error
     except Exception as error:  # of many kinds: whatever the exporter makes of a network that it cannot take
@@ -89,34 +85,26 @@ def exported_network(
     return path
 
 
-@contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """A folder for one process at a time, made if it is missing, and removed again if nothing came of that."""
-    made = make_folders(folder)
+def _file_name(network: nn.Module, checkpoint: Path | None) -> str:
+    return f"{'network' if checkpoint is None else checkpoint.stem}.{network_key(network)}.onnx"
+
+
+def _folders(checkpoint: Path | None) -> list[Path]:
+    """Return the folders that a file may lie in: the checkpoint's, and the user's cache."""
+    folders = [] if checkpoint is None else [checkpoint.parent]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     try:
-        with locked(folder):
-            yield
-    finally:
-        remove_empty(made)
+        return [*folders, cache.expanduser() / "monai-nce"]
+    except RuntimeError as error:  # no home
+        if folders:
+            return folders
+        raise InputError(f"no folder for an ONNX file: {error}") from error
 
 
-def _remove_old(path: Path, names: str, most: int) -> None:
-    """Of the files with such names beside ``path``, leave it and the newest others, ``most`` together."""
-    others = sorted((old for old in path.parent.glob(names) if old != path), key=lambda old: old.stat().st_mtime_ns)
-    for old in others[: len(others) - most + 1]:
-        old.unlink(missing_ok=True)
-
-
-def rearranged(network: nn.Module) -> nn.Module:
-    """What is exported of a network: a copy on the CPU in fp32, rearranged for inference if it can do that itself."""
+def _export(network: nn.Module, stacks: torch.Tensor, path: Path) -> None:
     plain = copy.deepcopy(network).float().cpu().eval()
-    for_inference = getattr(plain, "for_inference", None)
-    return plain if for_inference is None else for_inference()
-
-
-def _export(ready: nn.Module, stacks: torch.Tensor, path: Path) -> None:
     # two stacks: a size of one would be taken for a constant
-    example = stacks.detach().float().cpu().expand(2, -1, -1, -1).contiguous()
+    example = stacks[:1].detach().float().cpu().expand(2, -1, -1, -1).contiguous()
     dynamic = {0: torch.export.Dim("batch"), 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -125,7 +113,7 @@ def _export(ready: nn.Module, stacks: torch.Tensor, path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch's own parts about each other
             program = torch.onnx.export(
-                ready,
+                plain,
                 (example,),
                 dynamo=True,
                 dynamic_shapes=(dynamic,),
@@ -136,11 +124,3 @@ def _export(ready: nn.Module, stacks: torch.Tensor, path: Path) -> None:
     finally:
         logger.setLevel(level)
     program.save(path)  # type: ignore[union-attr]
-
-
-def _writable(folder: Path) -> bool:
-    return folder.is_dir() and os.access(folder, os.W_OK)
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "monai-nce"

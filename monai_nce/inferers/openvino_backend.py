@@ -1,4 +1,4 @@
-"""OpenVINO on a CPU."""
+"""Run an exported network with OpenVINO on a CPU."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MOST_SIZES = 4  # each keeps the weights as OpenVINO lays them out
 
 
 class OpenVinoBackend:
-    """An exported network as OpenVINO runs it.
+    """Run an exported network with OpenVINO.
 
     It is compiled for each in-plane size that comes, which takes as long as a few passes: with all sizes known OpenVINO
-    joins operations that it runs one by one else, which is faster and rounds less.
+    joins operations that it would run one by one, which is faster and rounds less.
 
     Args:
         path: of the ONNX file.
@@ -51,7 +51,7 @@ class OpenVinoBackend:
         self.workers = int(model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
 
     def _for(self, stacks: torch.Tensor) -> tuple[Any, deque[Any]]:
-        """The compiled network for a size, and its requests that are not at work."""
+        """Return the compiled network for a size, and its idle requests."""
         size = tuple(stacks.shape[1:])
         with self._lock:
             if size not in self._compiled:

@@ -1,9 +1,10 @@
-"""A whole volume through a network that takes slice stacks (paper §3.3; decision 18)."""
+"""Predict a whole volume with a network that takes slice stacks (paper §3.3; decision 18)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from tqdm.auto import tqdm
 from monai_nce.errors import InputError
 from monai_nce.transforms import StackMean, slice_stacks, stack_centres, stack_positions
 
-from .runtime import Backend, Runtime
+from .runtime import Runtime
 
 __all__ = ["SliceStackInferer", "even_batches", "run_batches"]
 
@@ -96,10 +97,7 @@ class SliceStackInferer(Inferer):
             divisor = int(getattr(getattr(network, "module", network), "size_factor", 1))
         plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
 
-        def forward(stacks: torch.Tensor) -> torch.Tensor:
-            return network(stacks, *args, **kwargs)
-
-        volumes = [self._one(volume, divisor, network, forward) for volume in plain]
+        volumes = [self._one(volume, divisor, network, partial(network, *args, **kwargs)) for volume in plain]
         output = volumes[0][None] if len(volumes) == 1 else torch.stack(volumes)  # without a copy, slices stay whole
         if isinstance(inputs, MetaTensor):
             return MetaTensor(output).copy_meta_from(inputs)
@@ -110,30 +108,28 @@ class SliceStackInferer(Inferer):
         volume: torch.Tensor,
         divisor: int,
         network: Callable[..., torch.Tensor],
-        forward: Callable[[torch.Tensor], torch.Tensor],
+        compute: Callable[[torch.Tensor], torch.Tensor],
     ) -> torch.Tensor:
         height, width, depth = volume.shape[1:]
         pad_h, pad_w = -height % divisor, -width % divisor
         top, left = pad_h // 2, pad_w // 2
         padding = (left, pad_w - left, top, pad_h - top)
+        centres = stack_centres(depth, self.slices, self.stride)
 
         def stacks_at(centres: Sequence[int]) -> torch.Tensor:
             stacks = slice_stacks(volume, self.slices, centres)
             return functional.pad(stacks, padding, value=self.padding_value) if any(padding) else stacks
 
-        backend: Backend | None = None
         workers = threads = sharing = 1
         if self.runtime is not None:
-            # of all stacks the middle one is the likeliest to show a body
-            backend = self.runtime.prepare(network, stacks_at([depth // 2]), self.batch_size)
+            samples = sorted({depth * quarter // 4 for quarter in (1, 2, 3)})
+            compute = backend = self.runtime.prepare(network, stacks_at(samples), self.batch_size, len(centres))
             workers, threads, sharing = backend.workers, backend.threads, backend.sharing
 
         def predict(centres: Sequence[int]) -> torch.Tensor:
-            stacks = stacks_at(centres)
-            prediction = (forward(stacks) if backend is None else backend(stacks)).float()
-            return prediction[:, :, top : top + height, left : left + width]
+            return compute(stacks_at(centres)).float()[:, :, top : top + height, left : left + width]
 
-        batches = even_batches(stack_centres(depth, self.slices, self.stride), self.batch_size, sharing)
+        batches = even_batches(centres, self.batch_size, sharing)
         predictions = run_batches(predict, batches, workers, threads)
         mean = StackMean(depth)
         bar = tqdm(batches, desc="slices", unit="batch", leave=False, disable=not self.progress)
@@ -143,7 +139,7 @@ class SliceStackInferer(Inferer):
 
 
 def even_batches(items: Sequence[T], most: int, workers: int = 1) -> list[Sequence[T]]:
-    """Batches of nearly equal size, as many as all workers share equally, so that none waits for another at the end.
+    """Divide items into batches of nearly equal size, the same number of them for each worker.
 
     Args:
         items: to be divided, in their order; at least one.
@@ -166,13 +162,13 @@ def even_batches(items: Sequence[T], most: int, workers: int = 1) -> list[Sequen
 def run_batches(
     work: Callable[[T], torch.Tensor], batches: Sequence[T], workers: int, threads: int = 1
 ) -> Iterator[torch.Tensor]:
-    """Results of ``work`` for the batches in their order, several at work at once.
+    """Yield the results of ``work`` for the batches in their order, several at work at once.
 
     PyTorch's own threads wait for each other by spinning. Meanwhile they would take the cores from the workers, so the
     caller's thread has only one until all is done.
 
     Args:
-        work: a :class:`Backend`, or a function around one.
+        work: a backend, or a function around one.
         batches: what it is called with.
         workers: of the backend.
         threads: of PyTorch, in each of them.

@@ -3,7 +3,6 @@
 from .discriminator import Discriminator
 from .domain_classifier import DomainClassifier
 from .generator import Generator
-from .inference_generator import InferenceGenerator
 from .spade import SPADE, SPADEResidualBlock, largest_group_count
 
 __all__ = [
@@ -11,7 +10,6 @@ __all__ = [
     "Discriminator",
     "DomainClassifier",
     "Generator",
-    "InferenceGenerator",
     "SPADEResidualBlock",
     "largest_group_count",
 ]

@@ -10,8 +10,6 @@ from torch.nn import functional
 
 from monai_nce.errors import InputError
 
-from .inference_generator import InferenceGenerator
-from .input_statistics import input_statistics
 from .spade import SPADEResidualBlock
 
 __all__ = ["Generator"]
@@ -117,13 +115,3 @@ class Generator(nn.Module):
             # have no gradient at t = 0, where everything starts
             y = x + y - y.abs() * x
         return y
-
-    def for_inference(self, dtype: torch.dtype = torch.float32, eight_bits: bool = False) -> InferenceGenerator:
-        """The same function, faster and with its convolutions in ``dtype``; this network is left as it is.
-
-        Args:
-            dtype: float32, bfloat16 or float16.
-            eight_bits: compute partly in 8 bits, for CPUs that are faster at it; of images in [-1, 1].
-        """
-        means, reaches = input_statistics(self)
-        return InferenceGenerator(self, dtype, means, reaches if eight_bits else None)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks import forwards
-from benchmarks.forwards import WITHOUT_BF16, differences, gflop, measure_forwards, names, spade_peer
+from benchmarks.forwards import differences, gflop, measure_forwards, spade_peer
 from monai_nce.networks import Generator
 
 
@@ -32,23 +32,6 @@ def test_every_backend_is_measured_against_eager(tmp_path, monkeypatch):
     assert result["backends"]["torch fp32"]["max_hu"] < 0.01 < result["backends"]["torch bf16"]["max_hu"]
     assert result["backends"]["eager fp32"]["at_best"] == 1
     assert all(row["busy"] > 0 < row["at_best"] for row in result["backends"].values())
-
-
-@pytest.mark.parametrize(
-    ("device", "eight_bits", "best", "expected"),
-    [
-        ("cpu", True, "bf16", ["torch int8", WITHOUT_BF16]),
-        ("cpu", True, "fp32", ["torch int8"]),
-        ("cpu", False, "bf16", []),
-        ("cuda", True, "bf16", []),
-    ],
-)
-def test_eight_bits_are_measured_where_there_are_any(device, eight_bits, best, expected, monkeypatch):
-    monkeypatch.setattr(forwards, "has_eight_bits", lambda: eight_bits)
-    monkeypatch.setattr(forwards, "best_precision", lambda device_type: best)
-    found = names(torch.device(device), compile_too=False)
-    assert found[:3] == ["eager fp32", "torch fp32", "torch bf16"]
-    assert [name for name in found if "int8" in name] == expected
 
 
 def test_the_peer_gives_images_of_the_same_size():

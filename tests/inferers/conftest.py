@@ -33,7 +33,7 @@ def exports(generator: Callable[..., Generator], tmp_path_factory: pytest.TempPa
     made = {}
     for network in (generator(0), generator(1), generator(0, residual=True)):
         path = tmp_path_factory.mktemp("export") / "network.onnx"
-        onnx_export._export(onnx_export.rearranged(network), torch.rand(1, 3, 16, 24), path)
+        onnx_export._export(network, torch.rand(1, 3, 16, 24), path)
         made[onnx_export.network_key(network)] = path
     return made
 
@@ -43,7 +43,7 @@ def export(exports: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Exporting takes the file made before, and never touches the user's own cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(
-        onnx_export, "_export", lambda ready, stacks, path: shutil.copy(exports[path.name.split(".")[1]], path)
+        onnx_export, "_export", lambda network, stacks, path: shutil.copy(exports[path.name.split(".")[1]], path)
     )
 
 
@@ -54,4 +54,4 @@ def network(generator: Callable[..., Generator]) -> Generator:
 
 @pytest.fixture
 def stacks() -> torch.Tensor:
-    return torch.rand(1, 3, 16, 24, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    return torch.rand(3, 3, 16, 24, generator=torch.Generator().manual_seed(1)) * 2 - 1

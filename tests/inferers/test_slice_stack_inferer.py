@@ -132,7 +132,7 @@ class Sharing:
         self.sharing = sharing
         self.sizes: list[int] = []
 
-    def prepare(self, network: object, stacks: torch.Tensor, batch_size: int) -> Sharing:
+    def prepare(self, network: object, stacks: torch.Tensor, batch_size: int, total: int) -> Sharing:
         return self
 
     def __call__(self, stacks: torch.Tensor) -> torch.Tensor:
