@@ -11,9 +11,9 @@ from monai_nce.data.dataset.slice_stack_dataset import SliceStackDataset
 from monai_nce.data.dataset.splits import split_patients
 from monai_nce.data.dataset.writer import ROLES, SPLITS, DatasetWriter
 from monai_nce.data.dicom.save_series import SaveDicomSeriesd, check_output_format
-from monai_nce.data.files.atomic import atomic_path, remove_abandoned
+from monai_nce.data.files.atomic import atomic_path, remove_abandoned, write_json
 from monai_nce.data.nifti.save_image_hu import SaveImageHUd
-from monai_nce.data.nifti.writer import write_json, write_nifti_hu, write_nifti_labels
+from monai_nce.data.nifti.writer import write_nifti_hu, write_nifti_labels
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.found import FoundVolume, find_images
 from monai_nce.data.scans.inference_items import check_inference_items, inference_items

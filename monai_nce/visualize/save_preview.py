@@ -10,7 +10,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform, Transform
 
 from monai_nce.data import atomic_path
-from monai_nce.data.nifti.writer import writing
+from monai_nce.data.files.atomic import writing
 
 from .preview import PreviewRow, axial_slices
 from .quick_preview import draw_quick_preview

@@ -27,8 +27,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from monai_nce.data.files.unfinished import UnfinishedRun
-from monai_nce.data.nifti.writer import make_folders, remove_empty, write_json, write_nifti_hu, write_nifti_labels
+from monai_nce.data.files.atomic import make_folders, remove_empty, write_json
+from monai_nce.data.files.unfinished import JoinedRun, UnfinishedRun
+from monai_nce.data.nifti.writer import write_nifti_hu, write_nifti_labels
 from monai_nce.errors import InputError
 
 __all__ = ["DATALIST", "PATIENT", "REPORT", "ROLES", "SPLITS", "DatasetWriter"]
@@ -137,8 +138,9 @@ class DatasetWriter:
         writer.out_dir = Path(out_dir)
         writer._items = {split: [] for split in SPLITS}
         writer._patients, writer._files, writer.finished = set(), set(), {}
-        writer._run = UnfinishedRun.join(writer.out_dir)
-        writer._staging, writer._made = writer._run.folder, []
+        run = JoinedRun(writer.out_dir)
+        writer._run = run  # type: ignore[assignment]  # enough for add()
+        writer._staging, writer._made = run.folder, []
         return writer
 
     def add(

@@ -18,8 +18,8 @@ from monai_nce.data.dicom.geometry import DicomSeries
 from monai_nce.data.dicom.header import Derivation
 from monai_nce.data.dicom.reader import check_dicom
 from monai_nce.data.dicom.writer import check_series_folder, write_derived_series
+from monai_nce.data.files.atomic import writing
 from monai_nce.data.nifti.reader import is_nifti_name
-from monai_nce.data.nifti.writer import writing
 from monai_nce.data.scans.recent import listed_volume
 from monai_nce.errors import InputError
 

@@ -1,6 +1,6 @@
-"""Files and folders that are there complete, or not at all.
+"""Write files, JSON and folders atomically: complete, or not at all.
 
-What is written goes to a hidden workspace beside its place, to disk, and then takes its place in one step. A full disk,
+New content goes to a hidden workspace beside its place, to disk, and then takes its place in one step. A full disk,
 a crash or an interrupt leaves what was there before and nothing else. After a SIGKILL or a power cut the workspace is
 still there, hidden, and the next writer of the same name removes it, or :func:`remove_abandoned`.
 """
@@ -9,33 +9,40 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
+from typing import Any
+
+from monai_nce.errors import InputError
 
 LOCKS = os.name == "posix"  # elsewhere what a killed writer left stays there
 if LOCKS:
+    # not filelock: it locks a file, which would stay beside the result, and a folder holds the result alone
     import fcntl
 
-__all__ = ["atomic_folder", "atomic_path", "locked", "make_folders", "remove_abandoned", "remove_empty"]
+__all__ = [
+    "atomic_folder",
+    "atomic_path",
+    "locked",
+    "make_folders",
+    "remove_abandoned",
+    "remove_empty",
+    "write_json",
+    "writing",
+]
 
-WORKSPACE = ".partial"  # what the names of workspaces end in
+WORKSPACE = ".partial"  # end of a workspace's name
 OLD = "replaced"  # in a workspace: the folder that makes way for the new one
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # Linux: fcntl.h
 
 
 def make_folders(folder: str | PathLike[str]) -> list[Path]:
-    """Make ``folder`` and its missing parents.
-
-    Args:
-        folder: the folder that is needed.
-
-    Returns:
-        The folders that were made, deepest first, for :func:`remove_empty` to undo it.
-    """
+    """Make ``folder`` and its missing parents; return those that were made, deepest first, for :func:`remove_empty`."""
     folder = Path(folder)
     made = [f for f in (folder, *folder.parents) if not f.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,16 +58,13 @@ def remove_empty(folders: Iterable[Path]) -> None:
 
 @contextlib.contextmanager
 def atomic_path(path: str | PathLike[str]) -> Iterator[Path]:
-    """Give a temporary file of the same name to write to, and move it to ``path`` once it is safely on disk.
+    """Yield a temporary file of the same name to write to, and move it to ``path`` once it is safely on disk.
 
     If the body or the move fails, the temporary file is removed, a file already at ``path`` stays as it was, and
     folders made for it are removed again.
 
     Args:
-        path: the file to write or replace; missing parent folders are made.
-
-    Yields:
-        The path to write to, of the same name; the body must create that file.
+        path: the file to write or replace, which the body must create; missing parent folders are made.
     """
     path = Path(path)
     with _workspace(path) as temporary:
@@ -71,16 +75,13 @@ def atomic_path(path: str | PathLike[str]) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: str | PathLike[str]) -> Iterator[Path]:
-    """Give an empty temporary folder to fill, and move it to ``path`` once it is safely on disk.
+    """Yield an empty temporary folder of the same name to fill, and move it to ``path`` once it is safely on disk.
 
     If the body or the move fails, the temporary folder is removed and one already at ``path`` stays as it was. On
     Linux the two change places in one step, so that there is one of them at any moment.
 
     Args:
         path: the folder to make, or to replace as a whole; missing parent folders are made.
-
-    Yields:
-        The folder to fill with files, of the same name.
     """
     path = Path(path)
     with _workspace(path) as temporary:
@@ -101,9 +102,30 @@ def atomic_folder(path: str | PathLike[str]) -> Iterator[Path]:
                 raise
 
 
+def write_json(path: str | PathLike[str], obj: Any) -> None:
+    """Write ``obj`` as strict JSON (UTF-8, two spaces of indentation), atomically.
+
+    Raises:
+        ValueError: if ``obj`` holds NaN or an infinity, which JSON cannot express.
+        TypeError: if ``obj`` holds something else that JSON cannot express.
+    """
+    text = json.dumps(obj, indent=2, allow_nan=False) + "\n"
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def writing(path: str | PathLike[str]) -> Iterator[None]:
+    """Turn an OSError of the body, such as that of a full disk, into an InputError that names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or 'unknown error'}") from error
+
+
 @contextlib.contextmanager
 def _workspace(path: Path) -> Iterator[Path]:
-    """A path to write to, in a locked hidden folder beside ``path`` that is removed at the end."""
+    """Yield a path to write to, in a locked hidden folder beside ``path`` that is removed at the end."""
     made = make_folders(path.parent)
     try:
         remove_abandoned(path.parent, path.name)
@@ -126,11 +148,11 @@ def _workspace(path: Path) -> Iterator[Path]:
 
 
 def remove_abandoned(folder: str | PathLike[str], name: str | None = None) -> None:
-    """Remove the workspaces whose writer was killed: those that nobody holds locked.
+    """Remove the workspaces of killed writers, which nobody holds locked, from a folder.
 
     Args:
-        folder: that holds what was to be written.
-        name: of what was to be written; None is anything.
+        folder: where they wrote to.
+        name: name that they wrote to; None is any.
     """
     if not LOCKS:
         return
@@ -148,11 +170,7 @@ def remove_abandoned(folder: str | PathLike[str], name: str | None = None) -> No
 
 @contextlib.contextmanager
 def locked(folder: str | PathLike[str]) -> Iterator[None]:
-    """Let one process at a time into the body; where there are no locks, any.
-
-    Args:
-        folder: one that is there, and that they all name; nothing is written to it.
-    """
+    """Let one process at a time into the body, by a lock on an existing folder; where there are no locks, any."""
     lock = _lock(Path(folder))
     try:
         yield
@@ -162,7 +180,7 @@ def locked(folder: str | PathLike[str]) -> Iterator[None]:
 
 
 def _lock(folder: Path, wait: bool = True) -> int | None:
-    """A descriptor that holds the lock on a folder until it is closed, or None where it cannot be had."""
+    """Return a descriptor that holds the lock on a folder until it is closed, or None where it cannot be had."""
     if not LOCKS:
         return None
     try:
@@ -178,7 +196,7 @@ def _lock(folder: Path, wait: bool = True) -> int | None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Let two folders change places in one step; False where system or file system cannot."""
+    """Exchange two folders in one step; return False where system or file system cannot."""
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError, TypeError):

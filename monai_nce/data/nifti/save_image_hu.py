@@ -8,7 +8,8 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from monai_nce.data.nifti.writer import write_nifti_hu, writing
+from monai_nce.data.files.atomic import writing
+from monai_nce.data.nifti.writer import write_nifti_hu
 
 __all__ = ["SaveImageHUd"]
 

@@ -1,4 +1,4 @@
-"""Atomic writers of NIfTI and JSON: a file is there complete, or the old one is still there.
+"""Write NIfTI files atomically: complete, or the old one is still there.
 
 CT volumes are written as int16 Hounsfield units (HU), rounded and clipped: a plain cast would wrap 40000 to -25536 and
 turn NaN into 0 without a word.
@@ -6,12 +6,8 @@ turn NaN into 0 without a word.
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -20,56 +16,14 @@ from isal import igzip_threaded
 from nibabel.affines import apply_affine
 from numpy.typing import ArrayLike
 
-from monai_nce.data.files.atomic import atomic_path, make_folders, remove_empty
-from monai_nce.errors import InputError
+from monai_nce.data.files.atomic import atomic_path
 
-__all__ = [
-    "as_int16_hu",
-    "atomic_path",
-    "make_folders",
-    "remove_empty",
-    "write_json",
-    "write_nifti_hu",
-    "write_nifti_labels",
-    "writing",
-]
+__all__ = ["as_int16_hu", "write_nifti_hu", "write_nifti_labels"]
 
 MAX_DESCRIPTION = 79  # bytes in a NIfTI header's descrip field, less its closing zero
 PACKING = 3  # level of ISA-L, its last: in two thirds of the default's time, for files 1.5 % larger
 PACKERS = 2  # threads; the file is the same with any number
 QFORM_TOLERANCE_MM = 0.01  # a quaternion that misplaces a corner of the volume by more is not written as valid
-
-
-@contextlib.contextmanager
-def writing(path: str | PathLike[str]) -> Iterator[None]:
-    """Say in one line that a result cannot be written.
-
-    Args:
-        path: the result, for the message.
-
-    Raises:
-        InputError: for an OSError of the body, such as that of a full disk.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or 'unknown error'}") from error
-
-
-def write_json(path: str | PathLike[str], obj: Any) -> None:
-    """Write ``obj`` as strict JSON (UTF-8, two spaces of indentation), atomically.
-
-    Args:
-        path: the file to write or replace.
-        obj: what to write.
-
-    Raises:
-        ValueError: if ``obj`` holds NaN or an infinity, which JSON cannot express.
-        TypeError: if ``obj`` holds something else that JSON cannot express.
-    """
-    text = json.dumps(obj, indent=2, allow_nan=False) + "\n"
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def as_int16_hu(volume: ArrayLike) -> np.ndarray:

@@ -16,7 +16,8 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_nce.data.nifti.writer import write_json, write_nifti_hu, write_nifti_labels
+from monai_nce.data.files.atomic import write_json
+from monai_nce.data.nifti.writer import write_nifti_hu, write_nifti_labels
 
 AFFINE = np.array([[-0.7, 0, 0, 12.5], [0, 0.8, 0, -3], [0, 0, 2.5, 100], [0, 0, 0, 1]])
 # every order of the axes with every direction: 48
