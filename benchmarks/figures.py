@@ -32,9 +32,8 @@ from monai_nce.handlers import load_weights
 from monai_nce.inferers import SliceStackInferer
 from monai_nce.transforms import WindowHU
 from monai_nce.visualize import (
-    ComparisonRow,
-    RegistrationRow,
-    SyntheticSourceRow,
+    Display,
+    FigureRow,
     axial_slices,
     draw_comparison,
     draw_registration,
@@ -111,9 +110,8 @@ def _shown(volume: MetaTensor) -> np.ndarray:
     return axial_slices(volume)[0]
 
 
-def _most_change(source: np.ndarray, target: np.ndarray, low: float, high: float) -> int:
-    change = np.abs(np.clip(target, low, high) - np.clip(source, low, high))
-    return int(change.mean(axis=(0, 1)).argmax())
+def _most_change(source: np.ndarray, target: np.ndarray, display: Display) -> int:
+    return int(np.abs(display.difference(target, source)).mean(axis=(0, 1)).argmax())
 
 
 def draw_figures(table_dir: Path, distortion: float | None = None, progress: bool = True) -> list[Path]:
@@ -136,20 +134,17 @@ def draw_figures(table_dir: Path, distortion: float | None = None, progress: boo
     dataset_dir = base.spec["dataset_dir"]
     mri = is_mri(base.spec["configs"])
     data_name = str(read_datalist_file(dataset_dir)["name"])
-    names = {
-        "source_name": base.setting("source_name"),
-        "target_name": base.setting("target_name"),
-        "window_level": base.setting("window_level"),
-        "window_width": base.setting("window_width"),
-        "data_name": data_name + (f", k = {base.distortion:g}" if base.distortion else ""),
-        "unit": "" if mri else "HU",
-    }
+    display = Display(
+        **{key: base.setting(key) for key in ("source_name", "target_name", "window_level", "window_width")},
+        unit="" if mri else "HU",
+        data_name=data_name + (f", k = {base.distortion:g}" if base.distortion else ""),
+    )
     folder = table_dir / "figures"
     drawn = []
     tasks = {
-        "fig2_registration.png": lambda path: _fig2(path, cells, dataset_dir, names),
-        "fig5_synthetic_source.png": lambda path: _fig5(path, cells, dataset_dir, names),
-        f"fig{8 if mri else 6}_comparison.png": lambda path: _fig6(path, cells, dataset_dir, names),
+        "fig2_registration.png": lambda path: _fig2(path, cells, dataset_dir, display),
+        "fig5_synthetic_source.png": lambda path: _fig5(path, cells, dataset_dir, display),
+        f"fig{8 if mri else 6}_comparison.png": lambda path: _fig6(path, cells, dataset_dir, display),
     }
     for name, draw in tqdm(tasks.items(), desc="figures", unit="figure", disable=not progress):
         if draw(folder / name):
@@ -157,12 +152,7 @@ def draw_figures(table_dir: Path, distortion: float | None = None, progress: boo
     return drawn
 
 
-def _window(names: Mapping[str, Any]) -> tuple[WindowHU, float, float]:
-    level, width = names["window_level"], names["window_width"]
-    return WindowHU(level, width), level - width / 2, level + width / 2
-
-
-def _fig2(path: Path, cells: Mapping[str, TrainedCell], dataset_dir: str, names: Mapping[str, Any]) -> bool:
+def _fig2(path: Path, cells: Mapping[str, TrainedCell], dataset_dir: str, display: Display) -> bool:
     """Registration of training patients, since the test's are never registered."""
     methods = [method for method in REGISTRATIONS if method in cells]
     if not methods:
@@ -171,29 +161,28 @@ def _fig2(path: Path, cells: Mapping[str, TrainedCell], dataset_dir: str, names:
         method: {item["patient"]: item for item in read_datalist(cells[method].spec["dataset_dir"], "training")}
         for method in methods
     }
-    _, low, high = _window(names)
     rows = []
     items = [item for item in read_datalist(dataset_dir, "training") if "source" in item and "target" in item]
     for item in items[: PATIENTS - 1]:
         target, source = _load(item["target"]), _load(item["source"])
         shown, pixel = axial_slices(target)
         moving = _shown(source)
-        z = _most_change(moving, shown, low, high)
+        z = _most_change(moving, shown, display)
         aligned = _shown(_load(item["aligned_source"]))[..., z] if "aligned_source" in item else None
         moved = {name: _shown(_load(of[item["patient"]]["source"]))[..., z] for name, of in registered.items()}
         title = f"{item['patient']}, slice {z + 1} of {shown.shape[2]}"
-        rows.append(RegistrationRow(title, shown[..., z], moving[..., z], moved, aligned, pixel))
-    draw_registration(path, rows, **names)
+        rows.append(FigureRow(title, moving[..., z], shown[..., z], moved, aligned, pixel))
+    draw_registration(rows, display).save(path)
     return True
 
 
-def _fig5(path: Path, cells: Mapping[str, TrainedCell], dataset_dir: str, names: Mapping[str, Any]) -> bool:
+def _fig5(path: Path, cells: Mapping[str, TrainedCell], dataset_dir: str, display: Display) -> bool:
     """What the auxiliary network of the separate training makes of test patients."""
     cell = cells.get("separate")
     if cell is None:
         return False
-    network, slices = cell.network("auxiliary"), cell.setting("slices")
-    window, low, high = _window(names)
+    network, slices, made = cell.network("auxiliary"), cell.setting("slices"), f"synthetic {display.source_name}"
+    window = WindowHU(display.window_level, display.window_width)
     rows = []
     items = [item for item in read_datalist(dataset_dir, "test") if "source" in item and "target" in item]
     for item in items[:PATIENTS]:
@@ -201,17 +190,17 @@ def _fig5(path: Path, cells: Mapping[str, TrainedCell], dataset_dir: str, names:
         shown, pixel = axial_slices(target)
         source, synthetic = _shown(_load(item["source"])), _shown(_synthesize(network, target, window, slices))
         aligned = _shown(_load(item["aligned_source"])) if "aligned_source" in item else None
-        z = _most_change(source if aligned is None else aligned, shown, low, high)
+        z = _most_change(source if aligned is None else aligned, shown, display)
         title = f"{item['patient']}, slice {z + 1} of {shown.shape[2]}"
         at = None if aligned is None else aligned[..., z]
-        rows.append(SyntheticSourceRow(title, shown[..., z], source[..., z], synthetic[..., z], at, pixel))
-    draw_synthetic_source(path, rows, **names)
+        rows.append(FigureRow(title, source[..., z], shown[..., z], {made: synthetic[..., z]}, at, pixel))
+    draw_synthetic_source(rows, display).save(path)
     return True
 
 
-def _fig6(path: Path, cells: Mapping[str, TrainedCell], dataset_dir: str, names: Mapping[str, Any]) -> bool:
+def _fig6(path: Path, cells: Mapping[str, TrainedCell], dataset_dir: str, display: Display) -> bool:
     """The paper's methods on the same slices of test patients; every method where there is none of them."""
-    window, low, high = _window(names)
+    window = WindowHU(display.window_level, display.window_width)
     compared = {method: cell for method, cell in cells.items() if method in COMPARED} or cells
     networks = {method: cell.network("network") for method, cell in compared.items()}
     slices = next(iter(cells.values())).setting("slices")
@@ -220,11 +209,11 @@ def _fig6(path: Path, cells: Mapping[str, TrainedCell], dataset_dir: str, names:
         image, label = _load(pair["image"]), _load(pair["label"])
         source, pixel = axial_slices(image)
         target = _shown(label)
-        z = _most_change(source, target, low, high)
+        z = _most_change(source, target, display)
         made = {name: _shown(_synthesize(net, image, window, slices))[..., z] for name, net in networks.items()}
         title = f"{pair['patient']}, slice {z + 1} of {target.shape[2]}"
-        rows.append(ComparisonRow(title, source[..., z], made, target[..., z], pixel))
-    draw_comparison(path, rows, **names)
+        rows.append(FigureRow(title, source[..., z], target[..., z], made, pixel_size=pixel))
+    draw_comparison(rows, display).save(path)
     return True
 
 

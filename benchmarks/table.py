@@ -12,11 +12,10 @@ import numpy as np
 
 from benchmarks.plan import METHODS
 from monai_nce.data import atomic_path, write_json
-from monai_nce.metrics import summarize
+from monai_nce.metrics import METRICS, summarize
 
 __all__ = ["PAPER_CT", "PAPER_IXI", "table_rows", "write_table"]
 
-METRICS = ("mse", "ms_ssim", "ms_ssim_01", "psnr", "mae_hu")
 # Table 1 of Seo et al., WACV 2021: MSE, times 100 for IXI, and MS-SSIM
 PAPER_CT = {
     "single": (0.108, 0.533),
@@ -59,7 +58,10 @@ def table_rows(results: Sequence[Mapping[str, Any]], mri: bool) -> list[dict[str
                 "method": method,
                 "distortion": distortion,
                 "seeds": [] if method == FLOOR else [result["seed"] for result in group],
-                **{name: _over_seeds([result["metrics"][key][name] for result in group]) for name in METRICS},
+                **{
+                    name: _over_seeds([result["metrics"][key][name] for result in group])
+                    for name in _shown(group[0]["metrics"][key])
+                },
                 "seconds": None if method == FLOOR else _mean([result["seconds"] for result in group]),
                 "paper": _paper(method, distortion, mri),
             }
@@ -77,6 +79,11 @@ def _over_seeds(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     interval = summarize(per_patient)
     per_seed = [value["mean"] for value in values]
     return {"mean": float(np.mean(per_seed)), "low": interval["low"], "high": interval["high"], "per_seed": per_seed}
+
+
+def _shown(values: Mapping[str, Any]) -> list[str]:
+    """List the metrics for tables that were computed: none in HU of MR images."""
+    return [name for name, metric in METRICS.items() if metric.shown and name in values]
 
 
 def _mean(seconds: Sequence[float | None]) -> float | None:
@@ -125,10 +132,10 @@ def write_table(out_dir: Path, about: Mapping[str, Any], results: Sequence[Mappi
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    columns = [f"{name}{part}" for name in METRICS for part in ("", "_low", "_high")]
+    columns = [f"{name}{part}" for name in _shown(rows[0]) for part in ("", "_low", "_high")]
     writer.writerow(["method", "distortion", "seeds", *columns, "gap_closed", "seconds", "paper_mse", "paper_ms_ssim"])
     for row in rows:
-        values = [row[name][part] for name in METRICS for part in ("mean", "low", "high")]
+        values = [row[name][part] for name in _shown(row) for part in ("mean", "low", "high")]
         paper = row["paper"] or {"mse": None, "ms_ssim": None}
         seeds = " ".join(map(str, row["seeds"]))
         writer.writerow(
@@ -195,7 +202,7 @@ def markdown(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], mri: b
 def _ranks(rows: Sequence[Mapping[str, Any]], name: str, distortion: float | None) -> list[str]:
     """Best and second, of the methods that had no aligned pairs."""
     ranked = [row for row in rows if row["distortion"] == distortion and row["method"] not in (FLOOR, CEILING)]
-    ranked.sort(key=lambda row: row[name]["mean"], reverse=name == "ms_ssim")
+    ranked.sort(key=lambda row: row[name]["mean"], reverse=not METRICS[name].lower_is_better)
     return [row["method"] for row in ranked[:2]] if len(ranked) > 1 else []
 
 

@@ -1,4 +1,4 @@
-"""What a prepared data set looks like, patient by patient: NECT, CECT and their difference in the middle slice."""
+"""Draw NECT, CECT and their difference in the middle slice of each patient of a prepared data set."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
 
-from monai_nce.visualize.panels import DIFFERENCE_COLOURS, Crop, Page, Window
+from monai_nce.visualize.panels import DIFFERENCE_COLOURS, Display, FigureRow, Page
 
 __all__ = ["ROWS", "write_contact_sheets"]
 
 ROWS = 16  # patients on a page
 COLUMNS = ("NECT", "CECT", "CECT − NECT")
-WINDOW = Window(50, 300)  # the paper's
-LIMIT = 150.0  # HU of the difference at the ends of its colours
 
 
 def write_contact_sheets(
@@ -36,7 +34,7 @@ def write_contact_sheets(
     patients = list(volumes)
     pages = [patients[start : start + ROWS] for start in range(0, len(patients), ROWS)]
     for number, page in enumerate(pages, start=1):
-        note = f"Middle slices. {WINDOW} Colours: difference of the windowed images, nothing is registered."
+        note = "Middle slices. Colours: difference of the windowed images, nothing is registered."
         note += f" Page {number} of {len(pages)}." if len(pages) > 1 else ""
         _draw([volumes[patient] for patient in page], [titles[patient] for patient in page], note).save(next_page())
         gc.collect()  # a figure and its canvas hold each other: without it memory grows by 15 MB for each page
@@ -44,17 +42,17 @@ def write_contact_sheets(
 
 
 def _draw(volumes: Sequence[Mapping[str, Path]], titles: Sequence[str], note: str) -> Page:
-    rows = [[_middle(paths["source"]), _middle(paths["target"])] for paths in volumes]
-    crops = [
-        Crop(title, {name: image for name, (image, _) in zip(COLUMNS, row, strict=False)}, row[0][1], WINDOW)
-        for title, row in zip(titles, rows, strict=True)
-    ]
-    page = Page(COLUMNS, crops, titles, note)
-    for index, ((nect, _), (cect, _)) in enumerate(rows):
-        page.panel(index, 0, nect, "gray", WINDOW.low, WINDOW.high)
-        page.panel(index, 1, cect, "gray", WINDOW.low, WINDOW.high)
-        page.panel(index, 2, WINDOW.difference(cect, nect), DIFFERENCE_COLOURS, -LIMIT, LIMIT)
-    page.bar(DIFFERENCE_COLOURS, LIMIT, "HU", len(COLUMNS))
+    display, rows = Display(), []
+    for paths, title in zip(volumes, titles, strict=True):
+        nect, pixel_size = _middle(paths["source"])
+        rows.append(FigureRow(title, nect, _middle(paths["target"])[0], pixel_size=pixel_size))
+    page = Page(COLUMNS, rows, display, note)
+    for index, row in enumerate(rows):
+        assert row.target is not None
+        page.panel(index, 0, row.source)
+        page.panel(index, 1, row.target)
+        page.panel(index, 2, display.difference(row.target, row.source), DIFFERENCE_COLOURS)
+    page.bar(DIFFERENCE_COLOURS, column=2)
     return page
 
 

@@ -1,11 +1,12 @@
-"""What an evaluation leaves behind: metrics.json, metrics.csv, preview.png and a table on the screen."""
+"""Write an evaluation's metrics.json, metrics.csv and preview.png, and print its table."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,14 @@ from monai.data import MetaTensor
 from monai_nce.data import atomic_path, read_datalist_file, write_json
 from monai_nce.distributed import world_size
 from monai_nce.errors import InputError
-from monai_nce.metrics import METRICS, ImageMetrics, ms_ssim_setting, summarize
-from monai_nce.visualize import PreviewRow, axial_slices, draw_preview
+from monai_nce.metrics import ImageMetrics, Metric, ms_ssim_setting, summarize
+from monai_nce.visualize import Display, FigureRow, axial_slices, draw_preview
 
 __all__ = ["EvaluationReport"]
 
 PREVIEW_ROWS = 3
 IDENTITY = "identity"
 NOTE = "Research use only."
-SHOWN = ("mse", "mae_hu", "psnr", "ms_ssim", "ms_ssim_01")  # on the screen; the files hold all
 ALONE = "evaluation: one process does it, but several were started; run it without torchrun"
 NOTHING = "nothing was evaluated: the test set has no patient with both domains"
 
@@ -39,7 +39,7 @@ class EvaluationReport:
 
     ``metrics.json`` holds per method (``identity``, the floor, and ``method``) and metric what
     :func:`monai_nce.metrics.summarize` gives, and under ``about`` the facts that a figure needs beside it; where there
-    are label maps, ``organs_hu`` holds mean HU within the window.
+    are label maps, ``organs_hu`` (without a unit ``organs``) holds mean values within the window.
 
     Args:
         output_dir: folder for the files.
@@ -47,10 +47,10 @@ class EvaluationReport:
             (``provenance.labels``) to the mean HU per organ.
         checkpoint: file that the weights came from; its hash goes beside the figures.
         method: name of the row.
-        source_name: of the source domain.
-        target_name: of the target domain.
-        window_level: HU window that [-1, 1] stands for.
-        window_width: the same.
+        source_name, target_name: of the domains.
+        window_level, window_width: window that [-1, 1] stands for, in ``unit``.
+        unit: of the images; empty where they have none, as MR images.
+        additional_metrics: beside the standard ones; they appear in the files, on the screen and in the picture.
 
     Raises:
         InputError: when one of several processes makes it, or nothing is evaluated.
@@ -66,6 +66,8 @@ class EvaluationReport:
         target_name: str = "CECT",
         window_level: float = 50.0,
         window_width: float = 300.0,
+        unit: str = "HU",
+        additional_metrics: Sequence[Metric] = (),
     ) -> None:
         if world_size() > 1:  # each would evaluate, and write, everything
             raise InputError(ALONE)
@@ -73,10 +75,8 @@ class EvaluationReport:
         self.dataset_dir = dataset_dir
         self.checkpoint = Path(checkpoint)
         self.method = method
-        self.names = (source_name, target_name)
-        self.window_level = window_level
-        self.window_width = window_width
-        self.metrics = ImageMetrics(window_width)
+        self.display = Display(source_name, target_name, window_level, window_width, unit)
+        self.compare = ImageMetrics(window_width, unit, additional_metrics)
 
     def attach(self, engine: Engine) -> None:
         """Args: engine: the evaluator."""
@@ -89,10 +89,10 @@ class EvaluationReport:
     def _start(self, engine: Engine) -> None:
         self._dataset = read_datalist_file(self.dataset_dir)
         self._values: dict[str, dict[str, dict[str, list[float]]]] = {
-            method: {name: {} for name in METRICS} for method in (IDENTITY, self.method)
+            method: {name: {} for name in self.compare.metrics} for method in (IDENTITY, self.method)
         }
         self._organs: dict[str, list[np.ndarray]] = {}
-        self._rows: list[PreviewRow] = []
+        self._rows: list[FigureRow] = []
         self._shape: tuple[int, int] = (0, 0)
         self._aligned = True
 
@@ -102,7 +102,7 @@ class EvaluationReport:
             self._aligned = self._aligned and bool(item["aligned"])
             image, pred, label = (output[key] for key in ("image", "pred", "label"))
             for method, synthetic in ((IDENTITY, image), (self.method, pred)):
-                for name, values in self.metrics(synthetic, label).items():
+                for name, values in self.compare(synthetic, label).items():
                     self._values[method][name][patient] = values.tolist()
             self._shape = (label.shape[1], label.shape[2])
             if "organs" in item:
@@ -116,7 +116,7 @@ class EvaluationReport:
 
     def _hu(self, intensity: torch.Tensor) -> np.ndarray:
         plain = torch.as_tensor(intensity).as_subclass(torch.Tensor).detach().float().clamp(-1, 1).cpu().numpy()
-        return plain[0] * (self.window_width / 2) + self.window_level
+        return plain[0] * (self.display.window_width / 2) + self.display.window_level
 
     def _collect_organs(self, organs: Any, image: Any, pred: Any, label: Any) -> None:
         where = np.asarray(organs.cpu() if isinstance(organs, torch.Tensor) else organs)[0]
@@ -127,19 +127,19 @@ class EvaluationReport:
                 means = np.array([volume[inside].mean(dtype=float) for volume in volumes])
                 self._organs.setdefault(name, []).append(means)
 
-    def _preview_row(self, patient: str, image: Any, pred: Any, label: Any) -> PreviewRow:
+    def _preview_row(self, patient: str, image: Any, pred: Any, label: Any) -> FigureRow:
         (source, pixel), (synthetic, _), (target, _) = (
             axial_slices(MetaTensor(torch.from_numpy(self._hu(volume))[None], affine=_affine(label)))
             for volume in (image, pred, label)
         )
         # the slice where most changes shows most
         position = int(np.abs(target - source).mean(axis=(0, 1)).argmax())
-        return PreviewRow(
+        return FigureRow(
             f"{patient}, slice {position + 1} of {target.shape[2]}",
             source[..., position],
-            synthetic[..., position],
             target[..., position],
-            pixel,
+            {f"synthetic {self.display.target_name}": synthetic[..., position]},
+            pixel_size=pixel,
         )
 
     def _write(self, engine: Engine) -> None:
@@ -165,27 +165,36 @@ class EvaluationReport:
         }
         report: dict[str, Any] = {"about": about, **summary}
         if self._organs:
-            keys = (self.names[0].lower(), "synthetic", self.names[1].lower())
-            report["organs_hu"] = {
+            keys = (self.display.source_name.lower(), "synthetic", self.display.target_name.lower())
+            report["organs_hu" if self.display.unit == "HU" else "organs"] = {
                 name: dict(zip(keys, np.mean(rows, axis=0).round(2).tolist(), strict=True))
                 for name, rows in self._organs.items()
             }
-        # the JSON last: where it is new, the others are
+        table = self._table(summary)
         with atomic_path(self.output_dir / "metrics.csv") as partial:
             partial.write_text(_as_csv(summary), encoding="utf-8")
-        draw_preview(
-            self.output_dir / "preview.png",
-            self._rows,
-            summary,
-            *self.names,
-            window_level=self.window_level,
-            window_width=self.window_width,
-            note=f"Data: {about['data']}. {NOTE}",
-        )
+        display = replace(self.display, data_name=str(about["data"]))
+        draw_preview(self._rows, display, table=table).save(self.output_dir / "preview.png")
+        # last: where it is new, the others are
         write_json(self.output_dir / "metrics.json", report)
         print(f"{about['data']}, {about['patients']} patients, {self.checkpoint}. {NOTE}")
-        print(_as_table(summary))
+        widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
+        for line in table:
+            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
         print(f"metrics.json, metrics.csv and preview.png are in {self.output_dir}", flush=True)
+
+    def _table(self, summary: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+        """Lay out the shown metrics of each method, with their intervals, under a head."""
+        shown = [metric for metric in self.compare.metrics.values() if metric.shown]
+        lines = [["method", *map(str, shown)]]
+        for method, values in summary.items():
+            cells = []
+            for metric in shown:
+                mean, low, high = (values[metric.name][part] for part in ("mean", "low", "high"))
+                interval = "" if low is None else f" [{low:{metric.format}}, {high:{metric.format}}]"
+                cells.append(f"{mean:{metric.format}}{interval}")
+            lines.append([method, *cells])
+        return lines
 
 
 def _affine(volume: Any) -> torch.Tensor:
@@ -195,23 +204,10 @@ def _affine(volume: Any) -> torch.Tensor:
 def _as_csv(summary: Mapping[str, Mapping[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "patient", *METRICS])
+    writer.writerow(["method", "patient", *next(iter(summary.values()))])
     for method, metrics in summary.items():
         for patient in metrics["mse"]["per_patient"]:
-            writer.writerow([method, patient, *(metrics[name]["per_patient"][patient] for name in METRICS)])
+            writer.writerow([method, patient, *(metric["per_patient"][patient] for metric in metrics.values())])
         for statistic in ("mean", "patient_mean", "low", "high"):
-            writer.writerow([method, statistic, *(metrics[name][statistic] for name in METRICS)])
+            writer.writerow([method, statistic, *(metric[statistic] for metric in metrics.values())])
     return text.getvalue()
-
-
-def _as_table(summary: Mapping[str, Mapping[str, Any]]) -> str:
-    rows = [["method", *SHOWN]]
-    for method, metrics in summary.items():
-        cells = [method]
-        for name in SHOWN:
-            value = metrics[name]
-            interval = "" if value["low"] is None else f" [{value['low']:.3g}, {value['high']:.3g}]"
-            cells.append(f"{value['mean']:.3g}{interval}")
-        rows.append(cells)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)

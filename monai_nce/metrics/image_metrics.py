@@ -1,21 +1,110 @@
-"""MSE, MAE, PSNR and MS-SSIM per slice, on the paper's scale and in HU (paper Table 1; decisions 25 to 27)."""
+"""Compute MSE, MAE, PSNR, MS-SSIM and metrics of one's own per slice (paper Table 1; decisions 25 to 27)."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from monai.metrics import MAEMetric, MSEMetric, MultiScaleSSIMMetric
 
-__all__ = ["METRICS", "ImageMetrics", "ms_ssim_setting"]
+from monai_nce.errors import InputError
 
-METRICS = ("mse", "mse_01", "mse_hu2", "mae_hu", "psnr", "ms_ssim", "ms_ssim_01")
+__all__ = ["METRICS", "ImageMetrics", "Metric", "ms_ssim_setting"]
 
 DATA_RANGE = 2.0  # of [-1, 1]
 MAX_PSNR_DB = 100.0  # of two equal slices, whose PSNR is infinite
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al., "Multiscale structural similarity", 2003
 
 
+@dataclass(frozen=True)
+class Metric:
+    """Describe a metric of slices: how it is computed, named and printed.
+
+    Attributes:
+        name: in metrics.json and metrics.csv.
+        function: called with predictions and real images ``(D, 1, H, W)`` in [-1, 1]; gives ``(D,)`` or ``(D, 1)``, as
+            MONAI's metrics do with ``reduction="none"``.
+        title: of the column; the name if empty.
+        format: of a value in the tables.
+        lower_is_better: as for an error.
+        shown: in the tables on the screen and in the preview; the files hold all.
+        hu_power: values are multiplied by this power of the window's half width, which takes them from [-1, 1] to HU;
+            images in other units do not have such a metric.
+    """
+
+    name: str
+    function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    title: str = ""
+    format: str = ".4f"
+    lower_is_better: bool = True
+    shown: bool = True
+    hu_power: int = 0
+
+    def __str__(self) -> str:
+        return self.title or self.name
+
+
+class ImageMetrics:
+    """Compare each slice of a volume with the real one (decision 27: the paper averages slices).
+
+    ``mse`` is on [-1, 1], the paper's scale by all evidence (decision 25); ``mse_01`` the same on [0, 1]; ``mse_hu2``
+    in HU² and ``mae_hu`` in HU, both within the window; ``psnr`` in dB, at most 100.
+
+    ``ms_ssim`` is on [-1, 1] with a data range of 2 (decision 26). SSIM was made for intensities from 0 on: where a
+    coarse window's mean is above 0 in one image and below it in the other, its luminance term is negative and the whole
+    slice gets 0. ``ms_ssim_01``, on [0, 1] with a data range of 1, has no such trap and stands beside it.
+
+    Args:
+        window_width: of the window that [-1, 1] stands for, in ``unit``.
+        unit: of the images; in another one than HU there are no metrics in HU.
+        additional: metrics beside the standard ones, :data:`METRICS`.
+
+    Raises:
+        InputError: when two metrics have one name.
+    """
+
+    def __init__(self, window_width: float = 300.0, unit: str = "HU", additional: Sequence[Metric] = ()) -> None:
+        metrics = [metric for metric in METRICS.values() if unit == "HU" or not metric.hu_power] + list(additional)
+        self.metrics = {metric.name: metric for metric in metrics}
+        if len(self.metrics) < len(metrics):
+            raise InputError(
+                f"metrics: expected a name for each but got {', '.join(metric.name for metric in metrics)}"
+            )
+        self.half_width = window_width / 2
+
+    def __call__(self, pred: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+        """
+        Args:
+            pred: intensities; clamped to the window, [-1, 1].
+            target: intensities in [-1, 1].
+
+        Shape:
+            - pred, target: ``(1, H, W, D)``
+            - each output: ``(D,)``
+
+        Raises:
+            InputError: when a metric does not give a value for each slice.
+        """
+        if pred.shape != target.shape or pred.ndim != 4 or pred.shape[0] != 1:
+            raise ValueError(
+                f"expected two volumes of shape (1, H, W, D) but got {tuple(pred.shape)} and {tuple(target.shape)}"
+            )
+        # slices as a batch of images; plain tensors, since metadata only slows the metrics
+        pred, target = (
+            torch.as_tensor(volume).as_subclass(torch.Tensor).detach().float().clamp(-1, 1).permute(3, 0, 1, 2)
+            for volume in (pred, target)
+        )
+        values = {name: metric.function(pred, target).flatten() for name, metric in self.metrics.items()}
+        for name, value in values.items():
+            if len(value) != len(pred):
+                raise InputError(f"metric {name}: expected a value for each of {len(pred)} slices but got {len(value)}")
+        return {name: value * self.half_width ** self.metrics[name].hu_power for name, value in values.items()}
+
+
 def ms_ssim_setting(height: int, width: int) -> dict[str, int]:
-    """Window and number of scales of MS-SSIM that an image allows (decision 26).
+    """Choose window and number of scales of MS-SSIM that an image allows (decision 26).
 
     11×11 and 5 scales where the shorter side has 176 pixels or more, 11 at the coarsest scale; else 7×7, with fewer
     scales where MONAI would refuse 5.
@@ -36,58 +125,20 @@ def ms_ssim_setting(height: int, width: int) -> dict[str, int]:
     return {"window": window, "scales": scales}
 
 
-class ImageMetrics:
-    """Metrics of each slice of a volume against the real one (decision 27: the paper averages slices).
-
-    ``mse`` is on [-1, 1], the paper's scale by all evidence (decision 25); ``mse_01`` the same on [0, 1]; ``mse_hu2``
-    in HU² and ``mae_hu`` in HU, both within the window; ``psnr`` in dB, at most 100.
-
-    ``ms_ssim`` is on [-1, 1] with a data range of 2 (decision 26). SSIM was made for intensities from 0 on: where a
-    coarse window's mean is above 0 in one image and below it in the other, its luminance term is negative and the whole
-    slice gets 0. ``ms_ssim_01``, on [0, 1] with a data range of 1, has no such trap and stands beside it.
-
-    Args:
-        window_width: of the HU window that [-1, 1] stands for, in HU.
-    """
-
-    def __init__(self, window_width: float = 300.0) -> None:
-        self.half_width = window_width / 2
-
-    def __call__(self, pred: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
-        """
-        Args:
-            pred: intensities; clamped to the window, [-1, 1].
-            target: intensities in [-1, 1].
-
-        Shape:
-            - pred, target: ``(1, H, W, D)``
-            - each output: ``(D,)``
-        """
-        if pred.shape != target.shape or pred.ndim != 4 or pred.shape[0] != 1:
-            raise ValueError(
-                f"expected two volumes of shape (1, H, W, D) but got {tuple(pred.shape)} and {tuple(target.shape)}"
-            )
-        # slices as a batch of images; plain tensors, since metadata only slows the metrics
-        pred, target = (
-            torch.as_tensor(volume).as_subclass(torch.Tensor).detach().float().clamp(-1, 1).permute(3, 0, 1, 2)
-            for volume in (pred, target)
-        )
-        mse = MSEMetric(reduction="none")(pred, target).flatten()
-        mae = MAEMetric(reduction="none")(pred, target).flatten()
-        psnr = (10 * torch.log10(DATA_RANGE**2 / mse)).clamp(max=MAX_PSNR_DB)
-        return {
-            "mse": mse,
-            "mse_01": mse / 4,
-            "mse_hu2": mse * self.half_width**2,
-            "mae_hu": mae * self.half_width,
-            "psnr": psnr,
-            "ms_ssim": _ms_ssim(pred, target, DATA_RANGE),
-            "ms_ssim_01": _ms_ssim((pred + 1) / 2, (target + 1) / 2, DATA_RANGE / 2),
-        }
+def _mse(pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return MSEMetric(reduction="none")(pred, target)
 
 
-def _ms_ssim(pred: torch.Tensor, target: torch.Tensor, data_range: float) -> torch.Tensor:
-    """MS-SSIM of each image, ``(N, 1, H, W)`` to ``(N,)``."""
+def _mae(pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return MAEMetric(reduction="none")(pred, target)
+
+
+def _psnr(pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return (10 * torch.log10(DATA_RANGE**2 / _mse(pred, target))).clamp(max=MAX_PSNR_DB)
+
+
+def _ms_ssim(pred: torch.Tensor, target: torch.Tensor, data_range: float = DATA_RANGE) -> torch.Tensor:
+    """Compute MS-SSIM of each image, ``(D, 1, H, W)`` to ``(D, 1)``."""
     setting = ms_ssim_setting(*pred.shape[2:])
     weights = torch.tensor(SCALE_WEIGHTS[: setting["scales"]])
     metric = MultiScaleSSIMMetric(
@@ -97,4 +148,24 @@ def _ms_ssim(pred: torch.Tensor, target: torch.Tensor, data_range: float) -> tor
         weights=(weights / weights.sum()).tolist(),
         reduction="none",
     )
-    return metric(pred, target).flatten()
+    return metric(pred, target)
+
+
+def _ms_ssim_01(pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return _ms_ssim((pred + 1) / 2, (target + 1) / 2, DATA_RANGE / 2)
+
+
+METRICS = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (
+            Metric("mse", _mse, "MSE [-1, 1]"),
+            Metric("mse_01", lambda pred, target: _mse(pred, target) / 4, "MSE [0, 1]", shown=False),
+            Metric("mse_hu2", _mse, "MSE HU²", ".1f", shown=False, hu_power=2),
+            Metric("mae_hu", _mae, "MAE HU", ".2f", hu_power=1),
+            Metric("psnr", _psnr, "PSNR dB", ".2f", lower_is_better=False),
+            Metric("ms_ssim", _ms_ssim, "MS-SSIM", lower_is_better=False),
+            Metric("ms_ssim_01", _ms_ssim_01, "MS-SSIM [0, 1]", lower_is_better=False),
+        )
+    }
+)

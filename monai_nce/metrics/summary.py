@@ -1,4 +1,4 @@
-"""From per-slice values to a table's row: mean over slices, per patient, bootstrap interval (decision 27)."""
+"""Summarize per-slice values: mean over slices, per patient, bootstrap interval (decision 27)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["summarize"]
 def summarize(
     per_patient: Mapping[str, Sequence[float]], confidence: float = 0.95, seed: int = 0, resamples: int = 9999
 ) -> dict[str, Any]:
-    """One metric over a test set.
+    """Summarize one metric over a test set.
 
     Args:
         per_patient: values of each patient's slices.

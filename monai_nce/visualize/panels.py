@@ -1,49 +1,33 @@
-"""What the figures share: panels as they are looked at, their colours, and a dark page to put them on."""
+"""Lay out axial slices in rows and columns on a dark page."""
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
-from matplotlib.colorbar import Colorbar
-from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
-from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 
 from monai_nce.data import atomic_path
 
-__all__ = [
-    "DIFFERENCE_COLOURS",
-    "Crop",
-    "Page",
-    "Window",
-    "colour_bar",
-    "column_names",
-    "dark_figure",
-    "draw_panel",
-    "label_corner",
-    "radiological",
-    "save_figure",
-]
+if TYPE_CHECKING:
+    from matplotlib.colorbar import Colorbar
 
-# black where nothing differs, as on a dark display; red where the synthetic image is brighter
-DIFFERENCE_COLOURS = LinearSegmentedColormap.from_list(
-    "difference", ["#9fd8ff", "#2166ff", "black", "#ff4020", "#ffd090"]
-)
+__all__ = ["DIFFERENCE_COLOURS", "Display", "FigureRow", "Page", "method_names", "radiological"]
 
+# from darker than the reference over black, where nothing differs, to brighter
+DIFFERENCE_COLOURS = ("#9fd8ff", "#2166ff", "black", "#ff4020", "#ffd090")
 RESEARCH_USE = "Research use only."
 DOTS_PER_INCH = 110
+MARGIN = 0.07  # around a body, as a part of its size: keeps labels off it
+BLACK = 0.02  # of the window, above its lower end: what is not seen
 
 
 def radiological(axial: np.ndarray) -> np.ndarray:
-    """An axial slice as it is looked at: the patient's right on the left, anterior on top.
+    """Turn an axial slice as it is looked at: the patient's right on the left, anterior on top.
 
     Args:
         axial: ``(H, W)``, axes towards the patient's right and anterior (the first two of RAS).
@@ -56,248 +40,255 @@ def radiological(axial: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Window:
-    """The values that a display tells apart.
+class Display:
+    """Say what a figure shows: names of the domains, window, unit and data.
 
     Attributes:
-        level: middle.
-        width: from black to white.
-        unit: of both; empty where the values have none.
+        source_name, target_name: of the domains.
+        window_level, window_width: from black to white, in ``unit``; a third of the width gets the last colour of
+            differences.
+        unit: of the images; empty where they have none.
+        data_name: for the note at the bottom.
     """
 
-    level: float
-    width: float
+    source_name: str = "NECT"
+    target_name: str = "CECT"
+    window_level: float = 50.0
+    window_width: float = 300.0
     unit: str = "HU"
+    data_name: str = ""
 
     @property
     def low(self) -> float:
-        return self.level - self.width / 2
+        return self.window_level - self.window_width / 2
 
     @property
     def high(self) -> float:
-        return self.level + self.width / 2
+        return self.window_level + self.window_width / 2
+
+    @property
+    def limit(self) -> float:
+        return self.window_width / 3
+
+    @property
+    def note(self) -> str:
+        window = f"Window level {self.window_level:g}, width {self.window_width:g} {self.unit}".rstrip()
+        return f"{window}. Data: {self.data_name}." if self.data_name else f"{window}."
 
     def difference(self, image: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        """Of the windowed images: what the window hides is carried over and not the network's doing."""
+        """Subtract windowed images: what the window hides is carried over and not the network's doing."""
         return np.clip(image, self.low, self.high) - np.clip(reference, self.low, self.high)
 
-    def note(self, data_name: str) -> str:
-        """The figure's note on window and data."""
-        return f"{self} Data: {data_name}." if data_name else str(self)
 
-    def __str__(self) -> str:
-        return f"Window level {self.level:g}, width {self.width:g}{' ' if self.unit else ''}{self.unit}."
+@dataclass(frozen=True)
+class FigureRow:
+    """Hold one axial slice of one patient; arrays ``(H, W)`` on one grid, axes towards right and anterior.
 
-
-def column_names(methods: Sequence[Mapping[str, np.ndarray]]) -> list[str]:
-    """Names of the methods, in the first row's order.
-
-    Args:
-        methods: images by the method's name, for each row.
-
-    Raises:
-        ValueError: without rows, without methods, or when rows have different ones.
-    """
-    if not methods:
-        raise ValueError("expected at least one row but got none")
-    names = list(methods[0])
-    if not names:
-        raise ValueError("expected at least one method but got none")
-    for other in methods[1:]:
-        if set(other) != set(names):
-            raise ValueError(f"expected the methods {names} in every row but got {list(other)}")
-    return names
-
-
-class Crop:
-    """The part of a row's images that there is something to see in.
-
-    Beyond it all are black, none more than 2 % of the window above its lower end, so none of their differences is lost
-    that one could see. A margin keeps labels off the body.
-
-    Args:
-        title: of the row, for the message.
-        images: of the row, by name, ``(H, W)`` each.
-        pixel_size: height to width of a pixel in mm, along the arrays' two axes.
-        window: of the display.
+    Attributes:
+        title: such as the patient and the slice.
+        source: image of the source domain, as acquired.
+        target: the real target, or None where there is none.
+        made: what each method made, by the name of its column.
+        aligned_source: the source that lies exactly on the target, or None where it is not known.
+        pixel_size: height to width of a pixel in mm, along the array's two axes.
 
     Raises:
         ValueError: when the images are not of one shape ``(H, W)``.
     """
 
-    MARGIN = 0.07
-    BLACK = 0.02
+    title: str
+    source: np.ndarray
+    target: np.ndarray | None = None
+    made: Mapping[str, np.ndarray] = field(default_factory=dict)
+    aligned_source: np.ndarray | None = None
+    pixel_size: tuple[float, float] = (1.0, 1.0)
 
-    def __init__(
-        self, title: str, images: Mapping[str, np.ndarray], pixel_size: tuple[float, float], window: Window
-    ) -> None:
-        shapes = {name: np.shape(image) for name, image in images.items()}
-        shape = next(iter(shapes.values()))
-        if len(shape) != 2 or set(shapes.values()) != {shape}:
-            raise ValueError(f"expected images of one shape (H, W) in row {title!r} but got {shapes}")
-        self.pixel_size = pixel_size
-        seen = np.any([np.asarray(image) > window.low + self.BLACK * window.width for image in images.values()], axis=0)
-        self.box = tuple(
-            self._extent(seen.any(axis=1 - axis), self.MARGIN) if seen.any() else slice(0, shape[axis])
-            for axis in (0, 1)
-        )
-
-    @staticmethod
-    def _extent(seen: np.ndarray, margin: float) -> slice:
-        first, last = np.flatnonzero(seen)[[0, -1]]
-        extra = round(margin * (last - first + 1))
-        return slice(max(first - extra, 0), min(last + 1 + extra, len(seen)))
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        return np.asarray(image)[self.box]
+    def __post_init__(self) -> None:
+        shapes = {name: np.shape(image) for name, image in self.images.items()}
+        if len(self.source.shape) != 2 or len(set(shapes.values())) != 1:
+            raise ValueError(f"expected images of one shape (H, W) in row {self.title!r} but got {shapes}")
 
     @property
-    def aspect(self) -> float:
-        """Height of the panel by its width."""
-        along, up = (part.stop - part.start for part in self.box)
-        return up * self.pixel_size[1] / (along * self.pixel_size[0])
+    def images(self) -> dict[str, np.ndarray]:
+        named = {"source": self.source, **self.made, "target": self.target, "aligned source": self.aligned_source}
+        return {name: image for name, image in named.items() if image is not None}
+
+    def box(self, display: Display) -> tuple[slice, slice]:
+        """Find the part of the images in which any of them is not black."""
+        black = display.low + BLACK * display.window_width
+        seen = np.any([image > black for image in self.images.values()], axis=0)
+        return _extent(seen.any(axis=1)), _extent(seen.any(axis=0))
 
 
-def dark_figure(width: float, height: float) -> Figure:
-    """An empty page; width and height in inches."""
-    figure = Figure(figsize=(width, height), facecolor="black")
-    FigureCanvasAgg(figure)
-    return figure
+def _extent(seen: np.ndarray) -> slice:
+    if not seen.any():
+        return slice(0, len(seen))
+    first, last = np.flatnonzero(seen)[[0, -1]]
+    extra = round(MARGIN * (last - first + 1))
+    return slice(max(first - extra, 0), min(last + 1 + extra, len(seen)))
 
 
-def draw_panel(
-    axes: Axes,
-    image: np.ndarray,
-    pixel_size: tuple[float, float],
-    colours: str | Colormap,
-    low: float,
-    high: float,
-) -> AxesImage:
-    """Show a slice in the radiological orientation, with the patient's right marked.
+def method_names(rows: Sequence[FigureRow]) -> list[str]:
+    """List the methods in the first row's order.
 
-    Args:
-        axes: to draw in.
-        image: ``(H, W)``, axes towards right and anterior.
-        pixel_size: height to width of a pixel in mm, along the array's two axes.
-        colours: of the values.
-        low: value of the first colour.
-        high: value of the last colour.
+    Raises:
+        ValueError: without rows, without methods, or when rows have different ones.
     """
-    shown = axes.imshow(
-        radiological(image),
-        cmap=colours,
-        vmin=low,
-        vmax=high,
-        aspect=pixel_size[1] / pixel_size[0],
-        interpolation="bilinear",
-    )
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.text(0.01, 0.5, "R", transform=axes.transAxes, color="gold", fontsize=8)
-    return shown
-
-
-def label_corner(axes: Axes, text: str, colour: str = "gold") -> None:
-    """Write into the panel, so that it is still there when the panel is cut out."""
-    axes.text(0.99, 0.02, text, transform=axes.transAxes, color=colour, fontsize=7, ha="right")
-
-
-def colour_bar(
-    figure: Figure, shown: ScalarMappable, position: tuple[float, float, float, float], label: str
-) -> Colorbar:
-    """Add a colour bar at left, bottom, width and height, as fractions of the page."""
-    bar = figure.colorbar(shown, cax=figure.add_axes(position), extend="both")
-    bar.set_label(label, color="white", fontsize=8)
-    bar.ax.tick_params(colors="white", labelsize=7)
-    return bar
-
-
-def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
-    """Write a PNG, in one step."""
-    with atomic_path(path) as partial:
-        figure.savefig(partial, dpi=DOTS_PER_INCH, facecolor="black", format="png")
+    if not rows:
+        raise ValueError("expected at least one row but got none")
+    names = list(rows[0].made)
+    if not names:
+        raise ValueError("expected at least one method but got none")
+    for row in rows[1:]:
+        if set(row.made) != set(names):
+            raise ValueError(f"expected the methods {names} in every row but got {list(row.made)}")
+    return names
 
 
 class Page:
-    """Rows of panels under titled columns, with a colour bar on the right and a note at the bottom.
+    """Show rows of panels under titled columns, with a note at the bottom.
 
-    A row has one or more lines of panels; all panels are of one width, those of a row as high as its crop asks.
+    A row has one or more lines of panels; all panels are of one width, those of a row as high as its images ask, cut
+    to what there is to see. Matplotlib is imported when a page is made, since it takes half a second.
 
     Args:
         columns: titles.
-        crops: of the rows from top to bottom.
-        row_titles: likewise.
-        note: at the bottom; that the figure is for research use only is added to it.
+        rows: from top to bottom.
+        display: window and unit.
+        note: at the bottom; window, data and "research use only" are added to it.
         lines: of panels in each row.
         right: margin for a colour bar, in inches.
+        below: room above the note, in inches.
     """
 
     PANEL = 2.0  # all in inches
     GAP = 0.05
-    ROW_GAP = 0.16
+    ROW_GAP = 0.06
     LEFT, TOP = 0.45, 0.4
 
     def __init__(
         self,
         columns: Sequence[str],
-        crops: Sequence[Crop],
-        row_titles: Sequence[str],
-        note: str,
+        rows: Sequence[FigureRow],
+        display: Display,
+        note: str = "",
         lines: int = 1,
         right: float = 0.85,
+        below: float = 0.0,
     ) -> None:
-        width = self.LEFT + len(columns) * (self.PANEL + self.GAP) + right
-        # a character of the note is about 0.062 inches wide
-        note_lines = textwrap.wrap(f"{note} {RESEARCH_USE}".strip(), int((width - 0.4) / 0.066))
-        bottom = 0.3 + 0.16 * len(note_lines)
-        self.crops = list(crops)
-        self.heights = [crop.aspect * self.PANEL for crop in crops]
-        row_heights = [lines * (height + self.GAP) for height in self.heights]
-        self.size = (width, self.TOP + sum(row_heights) + self.ROW_GAP * (len(crops) - 1) + bottom)
-        self.tops = [self.size[1] - self.TOP - sum(row_heights[:row]) - self.ROW_GAP * row for row in range(len(crops))]
-        self.figure = dark_figure(*self.size)
+        from matplotlib.figure import Figure
+
+        self.rows, self.display, self.lines = rows, display, lines
+        self.boxes = [row.box(display) for row in rows]
+        heights = [self._height(row, box) for row, box in zip(rows, self.boxes, strict=True)]
+        tracks = [track for height in heights for track in (*[height] * lines, self.ROW_GAP)][:-1]
+        width = self.LEFT + len(columns) * (self.PANEL + self.GAP) - self.GAP + right
+        # a character of the note is about 0.066 inches wide
+        notes = textwrap.wrap(f"{note} {display.note} {RESEARCH_USE}".strip(), int((width - 0.4) / 0.066))
+        self.bottom = 0.3 + 0.16 * len(notes)
+        page = self.TOP + sum(tracks) + self.GAP * (len(tracks) - 1) + below + self.bottom
+        self.figure = Figure(figsize=(width, page), facecolor="black")
+        self.grid = self.figure.add_gridspec(
+            len(tracks),
+            len(columns),
+            height_ratios=tracks,
+            left=self.LEFT / width,
+            right=1 - right / width,
+            top=1 - self.TOP / page,
+            bottom=(below + self.bottom) / page,
+            wspace=self.GAP / self.PANEL,
+            hspace=self.GAP / float(np.mean(tracks)),
+        )
         for column, title in enumerate(columns):
-            centre = self.LEFT + column * (self.PANEL + self.GAP) + self.PANEL / 2
+            x = self.LEFT + column * (self.PANEL + self.GAP) + self.PANEL / 2
             # 22 characters of 11 points fill a column
-            self._text(centre, self.size[1] - 0.29, title, 11 * min(1.0, 22 / max(len(title), 1)), "white")
-        for top, height, title in zip(self.tops, row_heights, row_titles, strict=True):
-            wrapped = textwrap.fill(title, max(int(height / 0.07), 8))
-            self._text(0.23, top - height / 2, wrapped, 8, "white", rotation=90, va="center")
-        self._text(width / 2, 0.14, "\n".join(note_lines), 8, "0.75", va="bottom")
+            self._text(x, page - 0.29, title, 11 * min(1.0, 22 / max(len(title), 1)), "white")
+        for index, (row, height) in enumerate(zip(rows, heights, strict=True)):
+            first, last = (self._position(index, line, 0) for line in (0, lines - 1))
+            title = textwrap.fill(row.title, max(int(height * lines / 0.062), 8))
+            self._text(0.23, page * (first.y1 + last.y0) / 2, title, 8, "white", rotation=90, va="center")
+        self._text(width / 2, 0.14, "\n".join(notes), 8, "0.75", va="bottom")
+
+    def _height(self, row: FigureRow, box: tuple[slice, slice]) -> float:
+        along, up = ((part.stop - part.start) * mm for part, mm in zip(box, row.pixel_size, strict=True))
+        return up / along * self.PANEL
 
     def _text(self, x: float, y: float, text: str, size: float, colour: str, **how: Any) -> None:
-        self.figure.text(x / self.size[0], y / self.size[1], text, fontsize=size, color=colour, ha="center", **how)
+        width, height = self.figure.get_size_inches()
+        self.figure.text(x / width, y / height, text, fontsize=size, color=colour, ha="center", **how)
 
-    def _position(self, row: int, line: int, column: int) -> tuple[float, float, float, float]:
-        height = self.heights[row]
-        left = self.LEFT + column * (self.PANEL + self.GAP)
-        bottom = self.tops[row] - (line + 1) * height - line * self.GAP
-        return left / self.size[0], bottom / self.size[1], self.PANEL / self.size[0], height / self.size[1]
+    def _cell(self, row: int, line: int, column: int) -> Any:
+        return self.grid[row * (self.lines + 1) + line, column]
+
+    def _position(self, row: int, line: int, column: int) -> Any:
+        return self._cell(row, line, column).get_position(self.figure)
 
     def panel(
         self,
         row: int,
         column: int,
         image: np.ndarray,
-        colours: str | Colormap,
-        low: float,
-        high: float,
+        colours: Sequence[str] | None = None,
         line: int = 0,
         corner: str = "",
     ) -> None:
-        """Draw one image; arguments as in :func:`draw_panel`, ``corner`` is written into the panel."""
-        axes = self.figure.add_axes(self._position(row, line, column))
-        crop = self.crops[row]
-        draw_panel(axes, crop(image), crop.pixel_size, colours, low, high)
-        if corner:
-            label_corner(axes, corner)
+        """Draw an image in the window's greys, or a difference in colours; ``R`` marks the patient's right.
 
-    def bar(self, colours: Colormap, limit: float, label: str, column: int, line: int = 0) -> Colorbar:
-        """Add the colour bar from ``-limit`` to ``limit`` in the last row, where ``column`` begins."""
-        left, bottom, _, height = self._position(len(self.crops) - 1, line, column)
-        shown = ScalarMappable(Normalize(-limit, limit), colours)
-        return colour_bar(self.figure, shown, (left + 0.06 / self.size[0], bottom, 0.14 / self.size[0], height), label)
+        Args:
+            row, column, line: where.
+            image: ``(H, W)`` of the row's images.
+            colours: of a difference, from the lowest value to the highest; None for an image.
+            corner: written into the panel, so that it is still there when the panel is cut out.
+        """
+        axes = self.figure.add_subplot(self._cell(row, line, column))
+        display, (height, width) = self.display, self.rows[row].pixel_size
+        axes.imshow(
+            radiological(np.asarray(image)[self.boxes[row]]),
+            cmap="gray" if colours is None else _colour_map(colours),
+            vmin=display.low if colours is None else -display.limit,
+            vmax=display.high if colours is None else display.limit,
+            aspect=width / height,
+            interpolation="bilinear",
+        )
+        axes.set_axis_off()
+        axes.text(0.01, 0.5, "R", transform=axes.transAxes, color="gold", fontsize=8)
+        if corner:
+            axes.text(0.99, 0.02, corner, transform=axes.transAxes, color="gold", fontsize=7, ha="right")
+
+    def bar(self, colours: Sequence[str], column: int, line: int = 0, label: str = "", x: float = 1.03) -> Colorbar:
+        """Add a colour bar of differences to the last row.
+
+        Args:
+            colours: as in :meth:`panel`.
+            column, line: of the panel beside which it stands.
+            label: the images' unit if empty.
+            x: where it begins, in widths of the panel.
+        """
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
+
+        limit, place = self.display.limit, self._position(len(self.rows) - 1, line, column)
+        axes = self.figure.add_axes((place.x0 + x * place.width, place.y0, 0.07 * place.width, place.height))
+        shown = ScalarMappable(Normalize(-limit, limit), _colour_map(colours))
+        bar = self.figure.colorbar(shown, cax=axes, extend="both")
+        bar.set_label(label or self.display.unit, color="white", fontsize=8)
+        axes.tick_params(colors="white", labelsize=7)
+        return bar
+
+    def png(self) -> bytes:
+        """Return the page as the content of a PNG file."""
+        file = io.BytesIO()
+        self.figure.savefig(file, dpi=DOTS_PER_INCH, facecolor="black", format="png")
+        return file.getvalue()
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the page as a PNG, in one step."""
-        save_figure(self.figure, path)
+        picture = self.png()
+        with atomic_path(path) as partial:
+            partial.write_bytes(picture)
+
+
+def _colour_map(colours: Sequence[str]) -> Any:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("difference", list(colours))

@@ -1,8 +1,8 @@
-"""A picture beside each synthetic volume, so that it is looked at before it is used."""
+"""Put a picture beside each synthetic volume, so that it is looked at before it is used."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,8 +12,8 @@ from monai.transforms import MapTransform, Transform
 from monai_nce.data import atomic_path
 from monai_nce.data.files.atomic import writing
 
-from .preview import PreviewRow, axial_slices
-from .quick_preview import draw_quick_preview
+from .panels import Display, FigureRow
+from .preview import axial_slices, draw_preview
 
 __all__ = ["DrawImagePreviewd", "SaveImagePreviewd"]
 
@@ -21,17 +21,14 @@ __all__ = ["DrawImagePreviewd", "SaveImagePreviewd"]
 class DrawImagePreviewd(MapTransform):
     """Draw slices of a synthetic volume beside the scan it was made from, and what changed, in a thread of its own.
 
-    Three slices at a quarter, half and three quarters of the volume, turned to the radiological orientation. They are
-    drawn while the volume is saved, and :class:`SaveImagePreviewd` puts the picture beside it.
+    Three slices at a quarter, half and three quarters of the volume. They are drawn while the volume is saved, and
+    :class:`SaveImagePreviewd` puts the picture beside it.
 
     Args:
-        keys: the synthetic volume ``(1, H, W, D)``, a MetaTensor in HU.
+        keys: the synthetic volume ``(1, H, W, D)``, a MetaTensor in ``unit``.
         source_key: the scan, likewise.
         preview_key: for the picture that is being drawn, a future of the bytes of a PNG file.
-        source_name: of the source domain.
-        target_name: of the target domain.
-        window_level: of the display, in HU.
-        window_width: of the display, in HU.
+        source_name, target_name, window_level, window_width, unit: as in :class:`Display`.
         allow_missing_keys: leave out keys that the data lacks.
     """
 
@@ -44,28 +41,30 @@ class DrawImagePreviewd(MapTransform):
         target_name: str = "CECT",
         window_level: float = 50.0,
         window_width: float = 300.0,
+        unit: str = "HU",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.source_key = source_key
         self.preview_key = preview_key
-        self.names = (source_name, target_name)
-        self.window = (window_level, window_width)
+        self.display = Display(source_name, target_name, window_level, window_width, unit)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
             (source, pixel), (synthetic, _) = axial_slices(d[self.source_key]), axial_slices(d[key])
-            depth = source.shape[2]
-            positions = sorted({depth // 4, depth // 2, depth * 3 // 4})
+            depth, name = source.shape[2], f"synthetic {self.display.target_name}"
             rows = [
-                PreviewRow(f"slice {z + 1} of {depth}", source[..., z], synthetic[..., z], pixel_size=pixel)
-                for z in reversed(positions)  # from the head down
+                FigureRow(f"slice {z + 1} of {depth}", source[..., z], made={name: synthetic[..., z]}, pixel_size=pixel)
+                for z in sorted({depth // 4, depth // 2, depth * 3 // 4}, reverse=True)  # from the head down
             ]
             thread = ThreadPoolExecutor(1, thread_name_prefix="drawing")
-            d[self.preview_key] = thread.submit(draw_quick_preview, rows, *self.names, *self.window)
+            d[self.preview_key] = thread.submit(self._draw, rows)
             thread.shutdown(wait=False)
         return d
+
+    def _draw(self, rows: Sequence[FigureRow]) -> bytes:
+        return draw_preview(rows, self.display, "SYNTHETIC.").png()
 
 
 class SaveImagePreviewd(Transform):

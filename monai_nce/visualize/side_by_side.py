@@ -1,4 +1,4 @@
-"""A sample for TensorBoard: what a network was given, what it made and what it should have made."""
+"""Put a network's input, output and target side by side for TensorBoard."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["side_by_side"]
 
 
 def side_by_side(output: Mapping[str, torch.Tensor], keys: Sequence[str] = ("image", "pred", "label")) -> torch.Tensor:
-    """The middle slice of each volume, next to each other, as it is looked at.
+    """Join the middle slices of volumes, in the radiological orientation.
 
     Args:
         output: of an evaluator, for one item.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -19,6 +21,7 @@ from data_prep.register import register_dataset
 from monai_nce.data import read_datalist
 from monai_nce.errors import InputError
 from monai_nce.phantom import write_phantom_dataset
+from monai_nce.visualize import Display, FigureRow
 
 TINY = {
     "in_plane_size": 64,
@@ -50,8 +53,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> dict:
     """What the drawing functions are given, in place of pictures."""
     kept: dict = {}
+
+    def draw(name: str, rows: list[FigureRow], display: Display) -> SimpleNamespace:
+        kept[name] = (rows, display)
+        return SimpleNamespace(save=lambda path: None)
+
     for name in ("draw_registration", "draw_synthetic_source", "draw_comparison"):
-        monkeypatch.setattr(figures, name, lambda path, rows, _name=name, **names: kept.update({_name: (rows, names)}))
+        monkeypatch.setattr(figures, name, partial(draw, name))
     return kept
 
 
@@ -61,16 +69,16 @@ def volume(path: str) -> np.ndarray:
 
 def test_methods_are_compared_on_the_aligned_source_of_test_patients(trained, drawn):
     draw_figures(trained, progress=False)
-    rows, names = drawn["draw_comparison"]
+    rows, display = drawn["draw_comparison"]
     item = read_datalist(trained / "set", "test")[0]
-    assert rows[0].title.startswith(item["patient"]) and list(rows[0].synthetic) == ["separate", "oracle"]
-    assert (names["source_name"], names["window_width"], names["unit"]) == ("NECT", 300, "HU")
+    assert rows[0].title.startswith(item["patient"]) and list(rows[0].made) == ["separate", "oracle"]
+    assert (display.source_name, display.window_width, display.unit) == ("NECT", 300, "HU")
     z = int(rows[0].title.split("slice ")[1].split(" ")[0]) - 1
     source, target = volume(item["aligned_source"]), volume(item["target"])
     np.testing.assert_allclose(rows[0].source, source[..., z])
     np.testing.assert_allclose(rows[0].target, target[..., z])
     # an untrained residual generator gives its input, back in HU and within the window
-    np.testing.assert_allclose(rows[0].synthetic["separate"], source[..., z].clip(-100, 200), atol=0.01)
+    np.testing.assert_allclose(rows[0].made["separate"], source[..., z].clip(-100, 200), atol=0.01)
     change = [np.abs(target[..., i].clip(-100, 200) - source[..., i].clip(-100, 200)).mean() for i in range(4)]
     assert z == int(np.argmax(change))
 
@@ -78,7 +86,7 @@ def test_methods_are_compared_on_the_aligned_source_of_test_patients(trained, dr
 def test_the_auxiliary_network_is_given_the_target(trained, drawn):
     draw_figures(trained, progress=False)
     (row, *_), _ = drawn["draw_synthetic_source"]
-    np.testing.assert_allclose(row.synthetic_source, row.target.clip(-100, 200), atol=0.01)
+    np.testing.assert_allclose(row.made["synthetic NECT"], row.target.clip(-100, 200), atol=0.01)
     assert not np.array_equal(row.source, row.aligned_source)
 
 
@@ -88,7 +96,7 @@ def test_registration_is_shown_on_training_patients(trained, drawn):
     item = read_datalist(trained / "set", "training")[0]
     moved = {i["patient"]: i for i in read_datalist(trained / "registered", "training")}[item["patient"]]
     z = int(row.title.split("slice ")[1].split(" ")[0]) - 1
-    np.testing.assert_allclose(row.registered["affine"], volume(moved["source"])[..., z])
+    np.testing.assert_allclose(row.made["affine"], volume(moved["source"])[..., z])
     np.testing.assert_allclose(row.source, volume(item["source"])[..., z])
 
 
@@ -108,8 +116,8 @@ def test_the_largest_distortion_and_the_first_seed_are_shown(trained, tmp_path, 
         (tmp_path / "cells" / name).mkdir(parents=True)
         (tmp_path / "cells" / name / "cell.json").write_text(json.dumps({"spec": {**spec, "out_dir": place}}))
     draw_figures(tmp_path, progress=False)
-    _, names = drawn["draw_comparison"]
-    assert names["data_name"].endswith(", k = 0.05")
+    _, display = drawn["draw_comparison"]
+    assert display.data_name.endswith(", k = 0.05")
     with pytest.raises(InputError, match="nowhere"):
         draw_figures(tmp_path, 0.01, progress=False)
 

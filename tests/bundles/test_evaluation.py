@@ -59,6 +59,23 @@ def test_files_and_what_is_in_them(evaluate, identity_weights):
     assert (folder / "preview.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_metric_is_added_by_the_configuration_alone(evaluate, identity_weights, capsys):
+    """The door of CONTRIBUTING.md: one of MONAI's metrics, and one from a file of one's own."""
+    own = {"name": "bias_hu", "function": "$lambda pred, target: (pred - target).mean(dim=(1, 2, 3))", "hu_power": 1}
+    ssim = {"_target_": "monai.metrics.SSIMMetric", "spatial_dims": 2, "data_range": 2.0, "reduction": "none"}
+    target = {"_target_": "monai_nce.metrics.Metric"}
+    added = [{**target, **own, "format": ".1f"}, {**target, "name": "ssim", "title": "SSIM", "function": ssim}]
+    folder = evaluate(additional_metrics=added)
+    report = json.loads((folder / "metrics.json").read_text(), parse_constant=pytest.fail)
+    assert -60 < report["identity"]["bias_hu"]["mean"] < -1  # contrast medium is what the input lacks
+    assert 0.3 < report["separate"]["ssim"]["mean"] < 1
+    rows = list(csv.reader((folder / "metrics.csv").open()))
+    assert rows[0] == ["method", "patient", *METRICS, "bias_hu", "ssim"]
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith(("method", "identity"))]
+    assert table[0].split()[-2:] == ["bias_hu", "SSIM"]
+    assert table[1].split()[-2] == f"{report['identity']['bias_hu']['mean']:.1f}"
+
+
 def test_weights_of_another_window_are_refused_and_nothing_is_written(evaluate, identity_weights, tiny):
     weights = torch.load(identity_weights, weights_only=True)
     TrainedFor("NECT", "CECT", 50, 300, spacing=9.0).write_to(weights)  # an evaluation is on the grid of its data

@@ -10,17 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.text import Text
 from monai.data import DataLoader, Dataset, MetaTensor
 from monai.engines import SupervisedEvaluator
+from monai.metrics import RMSEMetric
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
 from PIL import Image
 from torch import nn
 
 from monai_nce.data import CTReader, DatasetWriter, evaluation_pairs, read_datalist
 from monai_nce.errors import InputError
-from monai_nce.handlers import EvaluationReport
-from monai_nce.metrics import METRICS
+from monai_nce.handlers import EvaluationReport, evaluation_report
+from monai_nce.metrics import METRICS, Metric
 from monai_nce.transforms import WindowHUd
+from monai_nce.visualize.panels import Page
 
 AFFINE = np.diag([1.5, 1.5, 5.0, 1.0])
 SHAPE = (24, 20, 4)
@@ -228,5 +231,68 @@ def test_preview_shows_the_slice_that_changes_most_with_its_pixel_size(tmp_path:
     assert row.title == "p0, slice 4 of 5" and row.pixel_size == (0.5, 2.0)
     assert row.target is not None
     np.testing.assert_allclose(row.source, 50)
-    np.testing.assert_allclose(row.synthetic, 20, rtol=1e-5)
+    np.testing.assert_allclose(row.made["synthetic CECT"], 20, rtol=1e-5)
     np.testing.assert_allclose([row.target[2, 1], row.target[0, 0]], [110, 50], rtol=1e-5)
+
+
+def largest_error(pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return (pred - target).abs().amax(dim=(1, 2, 3))
+
+
+def test_a_metric_of_ones_own_appears_wherever_the_others_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patients = make_dataset(tmp_path / "data")
+    drawn: dict[str, Any] = {}
+    draw = evaluation_report.draw_preview
+    monkeypatch.setattr(evaluation_report, "draw_preview", lambda *a, **k: drawn.update(k) or draw(*a, **k))
+    own = Metric("largest_hu", largest_error, "largest error HU", ".1f", hu_power=1)
+    rmse = Metric("rmse", RMSEMetric(reduction="none"))  # MONAI's as they are
+    out = evaluate(tmp_path, Brighter(), additional_metrics=[own, rmse])
+    report = read_strict_json(out / "metrics.json")
+    p = patients["p1"]
+    assert report["separate"]["largest_hu"]["per_patient"]["p1"] == pytest.approx(
+        np.abs(p["source"] + 75 - p["target"]).max(), rel=1e-4
+    )
+    assert report["identity"]["rmse"]["per_patient"]["p1"] == pytest.approx(
+        report["identity"]["mse"]["per_patient"]["p1"] ** 0.5, rel=0.01
+    )
+    with open(out / "metrics.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["method", "patient", *METRICS, "largest_hu", "rmse"]
+    head, *lines = capsys.readouterr().out.splitlines()[1:4]
+    assert head.split("  ")[0] == "method" and head.rstrip().endswith("rmse") and "largest error HU" in head
+    mean = report["separate"]["largest_hu"]["mean"]
+    assert f"{mean:.1f} [" in lines[1]
+    assert drawn["table"][0][-2:] == ["largest error HU", "rmse"]
+
+
+def test_images_without_a_unit_are_not_said_to_be_in_hu(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages: list[Page] = []
+    draw = evaluation_report.draw_preview
+    monkeypatch.setattr(evaluation_report, "draw_preview", lambda *a, **k: pages.append(draw(*a, **k)) or pages[0])
+    make_dataset(tmp_path / "data")
+    out = evaluate(tmp_path, Brighter(), source_name="T2", target_name="PD", unit="")
+    report = read_strict_json(out / "metrics.json")
+    assert set(report["separate"]) == set(METRICS) - {"mae_hu", "mse_hu2"}
+    assert set(report) == {"about", "identity", "separate", "organs"}
+    assert set(report["organs"]["aorta"]) == {"t2", "synthetic", "pd"}
+    assert "HU" not in capsys.readouterr().out + (out / "metrics.csv").read_text().upper()
+    (page,) = pages
+    texts = [text.get_text() for text in page.figure.findobj(Text)]
+    assert any("Window level 50, width 300. Data: fake." in text for text in texts)
+    assert not [text for text in texts if "HU" in text]
+
+
+def test_two_metrics_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected a name for each but got mse, .*, psnr"):
+        EvaluationReport(tmp_path, tmp_path, tmp_path, additional_metrics=[Metric("psnr", largest_error)])
+
+
+def test_a_metric_that_gives_one_value_for_all_slices_is_refused(tmp_path: Path) -> None:
+    make_dataset(tmp_path / "data")
+    wrong = Metric("mine", lambda pred, target: (pred - target).abs().mean())
+    with pytest.raises(InputError, match="metric mine: expected a value for each of 4 slices but got 1"):
+        evaluate(tmp_path, Brighter(), additional_metrics=[wrong])

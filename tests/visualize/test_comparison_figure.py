@@ -10,12 +10,12 @@ import torch
 from matplotlib.figure import Figure
 
 from monai_nce.metrics import ImageMetrics
-from monai_nce.visualize import ComparisonRow, draw_comparison, radiological
+from monai_nce.visualize import Display, FigureRow, draw_comparison, radiological
 
 LEVELS = {"single": 80.0, "cycle": 50.0, "separate": 20.0}  # the methods' gray values, left-anterior
 
 
-def row(**changes: Any) -> ComparisonRow:
+def row(**changes: Any) -> FigureRow:
     """All at 50 HU; ``single`` is 50 HU brighter at right-anterior and 50 HU darker at left-posterior."""
     target = np.full((40, 30), 50.0)
     synthetic = {}
@@ -25,7 +25,7 @@ def row(**changes: Any) -> ComparisonRow:
     synthetic["single"][20:, 15:] += 50
     synthetic["single"][:20, :15] -= 50
     source = np.full((40, 30), -25.0)
-    return replace(ComparisonRow("p0, slice 3", source, synthetic, target), **changes)
+    return replace(FigureRow("p0, slice 3", source, target, synthetic), **changes)
 
 
 def corners(pixels: np.ndarray) -> list[np.ndarray]:
@@ -44,8 +44,8 @@ def differences(panels: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def test_each_image_stands_under_its_name(tmp_path: Path, panels: list[dict[str, Any]], panel_pixels: Any) -> None:
     path = tmp_path / "figure6.png"
-    turned = row(synthetic=dict(reversed(row().synthetic.items())))
-    draw_comparison(path, [row(), turned])
+    turned = row(made=dict(reversed(row().made.items())))
+    draw_comparison([row(), turned], Display()).save(path)
     assert len(panels) == 2 * (5 + 4)
     for part in (gray(panels)[:5], gray(panels)[5:]):
         assert [panel["title"] for panel in part] == ["NECT", "single", "cycle", "separate", "real CECT"]
@@ -61,7 +61,7 @@ def test_each_image_stands_under_its_name(tmp_path: Path, panels: list[dict[str,
 
 def test_brighter_than_the_real_one_is_red(tmp_path: Path, panels: list[dict[str, Any]], panel_pixels: Any) -> None:
     path = tmp_path / "figure6.png"
-    draw_comparison(path, [row()])
+    draw_comparison([row()], Display()).save(path)
     single = corners(panel_pixels(path, differences(panels)[1]))
     np.testing.assert_allclose(single[0], [0xFF, 0x40, 0x20], atol=6)
     assert single[2].max() < 6
@@ -76,7 +76,8 @@ def test_the_mse_is_that_of_the_tables(tmp_path: Path, panels: list[dict[str, An
     images = {name: air.copy() for name in ("source", "target", "m")}
     for value, image in zip((0.0, 400.0, 120.0), images.values(), strict=True):
         image[inside] = value
-    draw_comparison(tmp_path / "a.png", [ComparisonRow("p", images["source"], {"m": images["m"]}, images["target"])])
+    rows = [FigureRow("p", images["source"], images["target"], {"m": images["m"]})]
+    draw_comparison(rows, Display()).save(tmp_path / "a.png")
     volumes = {name: torch.tensor((image - 50) / 150)[None, ..., None] for name, image in images.items()}
     for panel, name in zip(differences(panels), ("source", "m"), strict=True):
         expected = float(ImageMetrics()(volumes[name], volumes["target"].clamp(-1, 1))["mse"])
@@ -87,13 +88,15 @@ def test_the_mse_is_that_of_the_tables(tmp_path: Path, panels: list[dict[str, An
 def test_identity_is_not_called_synthetic_and_takes_the_sources_place(
     tmp_path: Path, panels: list[dict[str, Any]]
 ) -> None:
-    draw_comparison(tmp_path / "a.png", [row(synthetic={"identity": row().source, **row().synthetic})])
+    rows = [row(made={"identity": row().source, **row().made})]
+    draw_comparison(rows, Display()).save(tmp_path / "a.png")
     assert [panel["title"] for panel in differences(panels)] == ["identity", *LEVELS]
     assert "SYNTHETIC" not in gray(panels)[1]["texts"]
 
 
 def test_mr_images(tmp_path: Path, panels: list[dict[str, Any]]) -> None:
-    draw_comparison(tmp_path / "figure8.png", [row()], "T2", "PD", 500, 1000, data_name="IXI, distortion 0.05", unit="")
+    display = Display("T2", "PD", 500, 1000, unit="", data_name="IXI, distortion 0.05")
+    draw_comparison([row()], display).save(tmp_path / "figure8.png")
     assert [panel["title"] for panel in panels if panel["limits"] == (0, 1000)] == ["T2", *LEVELS, "real PD"]
     note = " ".join(panels[0]["notes"][-1].split())
     assert note.endswith("Window level 500, width 1000. Data: IXI, distortion 0.05. Research use only.")
@@ -108,7 +111,8 @@ def test_pixels_are_drawn_in_their_size(
     y, x = (np.arange(height) - height / 2 + 0.5) * height_mm, (np.arange(width) - width / 2 + 0.5) * width_mm
     square = np.where((np.abs(y)[:, None] < 15) & (np.abs(x)[None] < 15), 200.0, -50.0)
     path = tmp_path / "a.png"
-    draw_comparison(path, [ComparisonRow("p", square, {"m": square}, square, (height_mm, width_mm))])
+    rows = [FigureRow("p", square, square, {"m": square}, pixel_size=(height_mm, width_mm))]
+    draw_comparison(rows, Display()).save(path)
     bright = panel_pixels(path, panels[0])[..., 2] > 150  # the letter R is yellow, without blue
     rows, columns = bright.any(axis=1).sum(), bright.any(axis=0).sum()
     assert rows > 30 and rows == pytest.approx(columns, rel=0.08)
@@ -118,23 +122,21 @@ def test_pixels_are_drawn_in_their_size(
     ("rows", "message"),
     [
         ([], "at least one row"),
-        ([row(synthetic={})], "at least one method"),
-        ([row(), row(synthetic={"joint": row().target})], "methods .* in every row but got .*joint"),
-        ([row(target=np.zeros((40, 31)))], "one shape"),
+        ([row(made={})], "at least one method"),
+        ([row(), row(made={"joint": row().target})], "methods .* in every row but got .*joint"),
     ],
 )
-def test_wrong_rows_are_refused(tmp_path: Path, rows: list[ComparisonRow], message: str) -> None:
+def test_wrong_rows_are_refused(rows: list[FigureRow], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        draw_comparison(tmp_path / "figure6.png", rows)
-    assert list(tmp_path.iterdir()) == []
+        draw_comparison(rows, Display())
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def half(figure: Figure, file: Path, **kwargs: Any) -> None:
-        Path(file).write_bytes(b"half")
+    def half(figure: Figure, file: Any, **kwargs: Any) -> None:
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Figure, "savefig", half)
     with pytest.raises(OSError, match="No space left"):
-        draw_comparison(tmp_path / "figure6.png", [row()])
+        draw_comparison([row()], Display()).save(tmp_path / "figure6.png")
     assert list(tmp_path.iterdir()) == []

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from matplotlib.colors import to_rgb
 
+from monai_nce.visualize import Display
 from monai_nce.visualize.contrast_change import CHANGE_COLOURS, split_change
-from monai_nce.visualize.panels import Window
 
-CT = Window(50, 300)
+CT = Display()
 IMAGE = hnp.arrays(np.float64, (3, 4), elements=st.floats(-300, 400))
 
 
@@ -53,7 +54,7 @@ def test_the_aligned_source_itself_has_no_false_change(target: np.ndarray, align
 
 
 def test_correct_is_blue_and_false_is_red() -> None:
-    red, black, blue = (CHANGE_COLOURS(share) for share in (0.25, 0.5, 0.75))
+    red, black, blue = (to_rgb(CHANGE_COLOURS[place]) for place in (1, 2, 3))
     assert blue[2] > 0.9 and blue[2] > 2 * blue[1] and blue[0] < 0.2
     assert red[0] > 0.9 and red[0] > 2 * red[1] and red[2] < 0.2
     assert max(black[:3]) < 0.01

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from monai_nce.visualize import radiological
-from monai_nce.visualize.panels import Crop, Page, Window, column_names
+from monai_nce.visualize import Display, FigureRow, radiological
+from monai_nce.visualize.panels import DIFFERENCE_COLOURS, Page, method_names
 
-CT = Window(50, 300)
+CT = Display()
 
 
 def test_the_patients_right_is_left_and_anterior_on_top() -> None:
@@ -32,62 +31,73 @@ def body(height: int = 40, width: int = 30) -> np.ndarray:
 
 
 def test_a_window_compares_what_it_shows() -> None:
-    assert (CT.low, CT.high, str(CT)) == (-100, 200, "Window level 50, width 300 HU.")
-    assert Window(500, 1000, "").note("IXI") == "Window level 500, width 1000. Data: IXI."
+    assert (CT.low, CT.high, CT.limit, CT.note) == (-100, 200, 100, "Window level 50, width 300 HU.")
+    assert Display("T2", "PD", 500, 1000, "", "IXI").note == "Window level 500, width 1000. Data: IXI."
     difference = CT.difference(np.array([900.0, 50, -900]), np.array([300.0, 20, 0]))
     assert difference.tolist() == [0, 30, -100]
 
 
-def test_a_crop_holds_all_that_any_image_shows() -> None:
+def test_a_row_is_cut_to_what_any_image_shows() -> None:
     other = np.full((40, 30), -1000.0)
     other[35, 20] = -50  # an artefact beyond the body must stay in sight
-    crop = Crop("p0", {"a": body(), "b": other}, (2.0, 1.0), CT)
-    assert crop.box == (slice(8, 38), slice(7, 22))
-    assert crop.aspect == pytest.approx(15 * 1.0 / (30 * 2.0))
-    assert crop(other).max() == -50
-    assert Crop("p0", {"a": body()}, (1.0, 1.0), CT).box == (slice(9, 31), slice(7, 19))
+    row = FigureRow("p0", body(), made={"b": other})
+    assert row.box(CT) == (slice(8, 38), slice(7, 22))
+    assert other[row.box(CT)].max() == -50
+    assert FigureRow("p0", body()).box(CT) == (slice(9, 31), slice(7, 19))
+    assert FigureRow("p0", body(), aligned_source=other).box(CT) == row.box(CT)
 
 
-def test_a_crop_keeps_within_the_image_and_keeps_an_empty_one() -> None:
+def test_a_cut_keeps_within_the_image_and_keeps_an_empty_one() -> None:
     for value in (-1000.0, -95.0, 0.0):  # air, next to black, nothing but body
-        assert Crop("p0", {"a": np.full((8, 6), value)}, (1.0, 1.0), CT).box == (slice(0, 8), slice(0, 6))
+        assert FigureRow("p0", np.full((8, 6), value)).box(CT) == (slice(0, 8), slice(0, 6))
 
 
 @pytest.mark.parametrize("shape", [(40, 31), (30, 40), (40, 30, 1)])
-def test_images_of_different_shapes_are_refused(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("where", ["target", "aligned_source", "made"])
+def test_images_of_different_shapes_are_refused(shape: tuple[int, ...], where: str) -> None:
+    other = np.zeros(shape)
     with pytest.raises(ValueError, match=re.escape("one shape (H, W) in row 'p0'")):
-        Crop("p0", {"a": body(), "b": np.zeros(shape)}, (1.0, 1.0), CT)
+        FigureRow("p0", body(), **{where: {"b": other} if where == "made" else other})
 
 
-def test_column_names_are_the_first_rows() -> None:
+def test_volumes_are_refused() -> None:
+    with pytest.raises(ValueError, match=re.escape("one shape (H, W) in row 'p0'")):
+        FigureRow("p0", np.zeros((4, 4, 4)))
+
+
+def test_method_names_are_the_first_rows() -> None:
     a = np.zeros((2, 2))
-    assert column_names([{"x": a, "y": a}, {"y": a, "x": a}]) == ["x", "y"]
+
+    def names(*methods: str) -> list[str]:
+        return method_names([FigureRow("p", a, made=dict.fromkeys(row, a)) for row in methods])
+
+    assert names("xy", "yx") == ["x", "y"]
     for rows, message in (
-        ([], "at least one row"),
-        ([{}], "at least one method"),
-        ([{"x": a}, {"y": a}], re.escape("methods ['x'] in every row but got ['y']")),
-        ([{"x": a}, {"x": a, "y": a}], re.escape("but got ['x', 'y']")),
+        ((), "at least one row"),
+        (("",), "at least one method"),
+        (("x", "y"), re.escape("methods ['x'] in every row but got ['y']")),
+        (("x", "xy"), re.escape("but got ['x', 'y']")),
     ):
         with pytest.raises(ValueError, match=message):
-            column_names(rows)
+            names(*rows)
 
 
 def test_nothing_on_a_page_overlaps_or_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = [body(), body(20, 60), body(60, 20)]
-    crops = [Crop("p", {"a": image}, (1.0, 1.0), CT) for image in images]
+    rows = [FigureRow("patient_with_a_long_name_000, slice 20 of 32", image) for image in images]
     note = "A long note that does not fit into one line. " * 8
     page = Page(
         ["a method with a name of many words", "Wwwwwwwwwwwwwwwwww"],
-        crops,
-        ["patient_with_a_long_name_000, slice 20 of 32"] * 3,
+        rows,
+        CT,
         note,
         lines=2,
     )
     for r, image in enumerate(images):
         for c in range(2):
             for line in range(2):
-                page.panel(r, c, image, "gray", CT.low, CT.high, line, "SYNTHETIC")
-    bar = page.bar(colormaps["gray"], 100, "HU", column=2, line=1)
+                page.panel(r, c, image, None, line, "SYNTHETIC")
+    bar = page.bar(DIFFERENCE_COLOURS, column=1, line=1)
     boxes: list[Any] = []
 
     def measure(figure: Figure, *args: Any, **kwargs: Any) -> None:
@@ -95,7 +105,6 @@ def test_nothing_on_a_page_overlaps_or_is_cut(tmp_path: Path, monkeypatch: pytes
         boxes.extend(text.get_window_extent() for text in figure.texts)
         boxes.extend(axes.get_window_extent() for axes in figure.axes if axes is not bar.ax)
         boxes.append(bar.ax.get_tightbbox())
-        Path(args[0]).touch()
 
     monkeypatch.setattr(Figure, "savefig", measure)
     page.save(tmp_path / "page.png")

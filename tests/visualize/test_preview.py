@@ -8,12 +8,14 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from monai_nce.visualize import PreviewRow, draw_preview, radiological
+from monai_nce.visualize import Display, FigureRow, draw_preview, radiological
 
-METRICS = {
-    method: {name: {"mean": 0.1234} for name in ("mse", "mse_01", "mse_hu2", "mae_hu", "psnr", "ms_ssim")}
-    for method in ("identity", "separate")
-}
+NAME = "synthetic CECT"
+TABLE = [["method", "MSE", "MAE HU"], ["identity", "0.0297 [0.0251, 0.0341]", "9.87"], ["separate", "0.0078", "5.43"]]
+
+
+def row(source: np.ndarray, synthetic: np.ndarray, target: np.ndarray | None = None, **more: Any) -> FigureRow:
+    return FigureRow("p0, slice 3", source, target, {NAME: synthetic}, **more)
 
 
 def slices(height: int = 40, width: int = 30) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -29,7 +31,7 @@ def slices(height: int = 40, width: int = 30) -> tuple[np.ndarray, np.ndarray, n
 def test_four_columns_in_the_window(tmp_path: Path, panels: list[dict[str, Any]]) -> None:
     source, synthetic, target = slices()
     path = tmp_path / "new" / "preview.png"
-    draw_preview(path, [PreviewRow("p0, slice 3", source, synthetic, target)] * 2, METRICS)
+    draw_preview([row(source, synthetic, target)] * 2, Display(), table=TABLE).save(path)
     with Image.open(path) as picture:
         assert picture.format == "PNG" and picture.width > 900
     assert [panel["title"] for panel in panels[:4]] == ["NECT", "synthetic CECT", "real CECT", "synthetic - real"]
@@ -46,10 +48,10 @@ def test_difference_is_black_where_nothing_differs(
     tmp_path: Path, panels: list[dict[str, Any]], panel_pixels: Any
 ) -> None:
     path = tmp_path / "preview.png"
-    draw_preview(path, [PreviewRow("p0", *slices())])
+    draw_preview([row(*slices())], Display()).save(path)
     pixels = panel_pixels(path, panels[3])
     height, width = pixels.shape[:2]
-    equal = pixels[int(0.6 * height) : int(0.95 * height), int(0.3 * width) : int(0.95 * width)]
+    equal = pixels[int(0.6 * height) : int(0.85 * height), int(0.3 * width) : int(0.95 * width)]
     assert equal.max() <= 2
     # the square at right-anterior: upper left, and red because the synthetic image is brighter
     differing = pixels[int(0.1 * height) : int(0.2 * height), int(0.1 * width) : int(0.2 * width)]
@@ -59,23 +61,37 @@ def test_difference_is_black_where_nothing_differs(
 def test_difference_is_that_of_the_windowed_images(tmp_path: Path, panels: list[dict[str, Any]]) -> None:
     source, _, target = slices()
     bone = np.where(target == 120, 900.0, target)  # beyond the window in both
-    draw_preview(tmp_path / "preview.png", [PreviewRow("p0", source, bone + 300 * (bone > 500), bone)])
+    rows = [row(source, bone + 300 * (bone > 500), bone)]
+    draw_preview(rows, Display()).save(tmp_path / "preview.png")
     assert np.abs(panels[3]["image"]).max() == 0
 
 
 def test_without_a_target_the_source_is_compared(tmp_path: Path, panels: list[dict[str, Any]]) -> None:
     source, synthetic, _ = slices()
-    draw_preview(
-        tmp_path / "preview.png",
-        [PreviewRow("p0", source, synthetic)],
-        source_name="PD",
-        target_name="T1",
-        window_level=0,
-        window_width=400,
-    )
+    rows = [FigureRow("p0", source, made={"synthetic T1": synthetic})]
+    draw_preview(rows, Display("PD", "T1", 0, 400, unit=""), "SYNTHETIC.").save(tmp_path / "preview.png")
     assert [panel["title"] for panel in panels] == ["PD", "synthetic T1", "synthetic - PD"]
     assert panels[0]["limits"] == (-200, 200)
     np.testing.assert_allclose(panels[2]["image"], radiological(np.clip(synthetic, -200, 200) - source))
+    assert ["SYNTHETIC" in panel["texts"] for panel in panels] == [False, True, True]
+    assert panels[0]["notes"][-1] == "SYNTHETIC. Window level 0, width 400. Research use only."
+
+
+@pytest.mark.parametrize("more", [0, 5])
+def test_the_table_stands_under_the_pictures(more: int) -> None:
+    lines = [[*line, *["0.0297 [0.0251, 0.0341]"] * more] for line in TABLE]
+    page = draw_preview([row(*slices())], Display(data_name="phantom"), table=lines)
+    axes = next(axes for axes in page.figure.axes if axes.tables)
+    cells = {place: cell.get_text().get_text() for place, cell in axes.tables[0].get_celld().items()}
+    assert cells == {(r, c): text for r, line in enumerate(lines) for c, text in enumerate(line)}
+    page.figure.draw_without_rendering()
+    for cell in axes.tables[0].get_celld().values():
+        text, box = cell.get_text().get_window_extent(), cell.get_window_extent()
+        assert box.x0 <= text.x0 and text.x1 <= box.x1 and box.y0 <= text.y0 and text.y1 <= box.y1
+    table, note = axes.get_window_extent(), page.figure.texts[-1].get_window_extent()
+    pictures = [other.get_window_extent() for other in page.figure.axes if other.images]
+    assert note.y1 <= table.y0 and all(table.y1 <= picture.y0 for picture in pictures)
+    assert "Data: phantom." in page.figure.texts[-1].get_text()
 
 
 @pytest.mark.parametrize(("height_mm", "width_mm"), [(1.0, 1.0), (2.0, 1.0), (0.5, 1.5)])
@@ -87,30 +103,29 @@ def test_pixels_are_drawn_in_their_size(
     y, x = (np.arange(height) - height / 2 + 0.5) * height_mm, (np.arange(width) - width / 2 + 0.5) * width_mm
     square = np.where((np.abs(y)[:, None] < 15) & (np.abs(x)[None] < 15), 200.0, -100.0)
     path = tmp_path / "preview.png"
-    draw_preview(path, [PreviewRow("p", square, square, square, (height_mm, width_mm))])
+    draw_preview([row(square, square, square, pixel_size=(height_mm, width_mm))], Display()).save(path)
     bright = panel_pixels(path, panels[0])[..., 2] > 128  # the letter R is yellow, without blue
     rows, columns = bright.any(axis=1).sum(), bright.any(axis=0).sum()
     assert rows > 30 and rows == pytest.approx(columns, rel=0.08)
 
 
-def test_no_rows_are_refused(tmp_path: Path) -> None:
+def test_no_rows_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one row"):
-        draw_preview(tmp_path / "preview.png", [])
-    assert list(tmp_path.iterdir()) == []
+        draw_preview([], Display())
 
 
 def test_a_failure_leaves_the_old_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "preview.png"
-    rows = [PreviewRow("p0", *slices())]
-    draw_preview(path, rows)
+    rows = [row(*slices())]
+    draw_preview(rows, Display()).save(path)
     old = path.read_bytes()
 
-    def half(figure: Figure, file: Path, **kwargs: Any) -> None:
-        Path(file).write_bytes(old[:100])
+    def half(figure: Figure, file: Any, **kwargs: Any) -> None:
+        file.write(old[:100])
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Figure, "savefig", half)
     with pytest.raises(OSError, match="No space left"):
-        draw_preview(path, rows, METRICS)
+        draw_preview(rows, Display(), table=TABLE).save(path)
     assert path.read_bytes() == old
     assert [file.name for file in tmp_path.iterdir()] == ["preview.png"]

@@ -33,8 +33,8 @@ def test_a_picture_lies_beside_the_volume_and_shows_its_slices(tmp_path, monkeyp
         seen["rows"] = rows
         return draw(rows, *args, **kwargs)
 
-    draw = save_preview.draw_quick_preview
-    monkeypatch.setattr(save_preview, "draw_quick_preview", spy)
+    draw = save_preview.draw_preview
+    monkeypatch.setattr(save_preview, "draw_preview", spy)
     source = np.random.default_rng(0).normal(0, 30, (30, 40, 8)).astype(np.float32)
     item = {"pred": volume(source + 25), "hu": volume(source), "output": str(tmp_path / "a_synthetic.nii.gz")}
     SaveImagePreviewd()(DrawImagePreviewd("pred", source_key="hu")(item))
@@ -43,7 +43,7 @@ def test_a_picture_lies_beside_the_volume_and_shows_its_slices(tmp_path, monkeyp
     assert [row.title for row in seen["rows"]] == ["slice 7 of 8", "slice 5 of 8", "slice 3 of 8"]
     row = seen["rows"][1]
     np.testing.assert_array_equal(row.source, source[::-1, ::-1, 4])
-    np.testing.assert_allclose(row.synthetic - row.source, 25, atol=1e-4)
+    np.testing.assert_allclose(row.made["synthetic CECT"] - row.source, 25, atol=1e-4)
     assert row.target is None
 
 
@@ -59,7 +59,7 @@ def test_what_goes_wrong_while_drawing_is_said_when_saving(tmp_path, monkeypatch
     def fails(rows, *args):
         raise MemoryError("no room for the picture")
 
-    monkeypatch.setattr(save_preview, "draw_quick_preview", fails)
+    monkeypatch.setattr(save_preview, "draw_preview", fails)
     flat = volume(np.zeros((8, 8, 1)))
     item = DrawImagePreviewd("pred", source_key="hu")({"pred": flat, "hu": flat, "output": tmp_path / "a.nii"})
     with pytest.raises(MemoryError, match="no room"):
