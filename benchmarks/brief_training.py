@@ -1,4 +1,4 @@
-"""A network trained for minutes, for measurements that mean nothing with random weights."""
+"""Train a network for minutes, for measurements that mean nothing with random weights."""
 
 from __future__ import annotations
 
@@ -20,26 +20,22 @@ PATIENTS = 6
 
 
 def phantom_stacks(index: int, size: int, slices: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Slice stacks of a phantom patient in the paper's window: aligned NECT and CECT, ``(slices, 3, size, size)``."""
+    """Make a phantom's slice stacks in the paper's window: aligned NECT and CECT, ``(slices, 3, size, size)``."""
     patient = make_phantom_patient(index, size=size, slices=slices)
-    source, target = (
-        slice_stacks(WindowHU()(torch.from_numpy(volume).float()[None]), 3)
-        for volume in (patient.nect_aligned, patient.cect)
-    )
+    volumes = (WindowHU()(torch.from_numpy(hu).float()[None]) for hu in (patient.nect_aligned, patient.cect))
+    source, target = (slice_stacks(volume, 3) for volume in volumes)
     return source, target
 
 
 def trained_briefly(network: nn.Module, path: Path, size: int, iterations: int, device: torch.device) -> nn.Module:
-    """L1 regression of aligned phantom pairs, in the precision the device is fast in; from ``path`` if there.
-
-    How far a rounding error grows depends on the weights: the first ones give a wrong idea of it.
+    """Train with L1 on aligned phantom pairs, or load from ``path`` what was trained before; return it in eval mode.
 
     Args:
-        network: to train, in place.
-        path: of the weights.
+        network: network to train, in place.
+        path: file of the weights.
         size: pixels along both in-plane axes.
         iterations: batches of four stacks.
-        device: where to train.
+        device: where to train, in bf16 if it computes in it.
     """
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if path.is_file():
@@ -50,14 +46,11 @@ def trained_briefly(network: nn.Module, path: Path, size: int, iterations: int, 
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, betas=(0.5, 0.999))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-4, total_steps=iterations)
     random = torch.Generator().manual_seed(0)
-    # no scaler here, so fp16 is left to those who have one
-    short = torch.bfloat16 if best_precision(device.type) == "bf16" else torch.float32
     for _ in trange(iterations, desc=f"training at {size}", mininterval=5):
         chosen = torch.randint(len(source), (4,), generator=random)
-        x, y = source[chosen].to(device), target[chosen].to(device)
-        with torch.autocast(device.type, dtype=short, enabled=short != torch.float32):
-            prediction = network(x)
-        loss = functional.l1_loss(prediction.float(), y)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=best_precision(device.type) == "bf16"):
+            prediction = network(source[chosen].to(device))
+        loss = functional.l1_loss(prediction.float(), target[chosen].to(device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,4 +1,4 @@
-"""Studies as an archive has them, made on the spot: crude bodies in DICOM, the same for one seed. No patients."""
+"""Write studies as an archive has them: crude bodies in DICOM, the same for one seed. No patients."""
 
 from __future__ import annotations
 
@@ -14,10 +14,17 @@ __all__ = ["body", "write_series", "write_studies"]
 FIELD_MM = 340.0
 UID_ROOT = "1.2.826.0.1.3680043.8.498."  # pydicom's
 AIR_HU, TISSUE_HU, NECT_HU, CECT_HU = -1000, 50, 45, 190
+HEADER: dict[str, Any] = {
+    **{"SOPClassUID": CTImageStorage, "Modality": "CT", "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"]},
+    **{"PatientID": "1", "StudyInstanceUID": f"{UID_ROOT}1", "SeriesInstanceUID": f"{UID_ROOT}2", "SeriesNumber": 1},
+    **{"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2"},
+    **{"BitsAllocated": 16, "BitsStored": 16, "HighBit": 15, "PixelRepresentation": 1},
+    **{"RescaleSlope": 1, "RescaleIntercept": 0, "RescaleType": "HU"},
+}
 
 
 def body(size: int, slices: int, enhanced: bool, seed: int = 0) -> np.ndarray:
-    """An oval of soft tissue with two kidneys and an aorta.
+    """Make an oval of soft tissue with two kidneys and an aorta.
 
     Args:
         size: pixels along both in-plane axes, which span 340 mm.
@@ -42,71 +49,55 @@ def body(size: int, slices: int, enhanced: bool, seed: int = 0) -> np.ndarray:
 def write_series(
     folder: Path, volume: np.ndarray, spacing: tuple[float, float, float], first_z: float = 0.0, **elements: Any
 ) -> Path:
-    """Write a volume as a CT series, a file per slice, about the axis of the scanner.
+    """Write a volume as a CT series, a file per slice named after SeriesNumber and slice; return the folder.
 
     Args:
-        folder: made if missing; files are named after SeriesNumber and slice.
+        folder: made if missing.
         volume: HU, int16, (columns, rows, slices), in the axes of a patient on the back.
         spacing: of columns, rows and slices, in mm.
         first_z: position of the first slice along the body, in mm.
-        elements: of the header, by keyword; they replace those that are made.
-
-    Returns:
-        ``folder``.
+        elements: elements of the header, by keyword, in place of those that are made.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    given: dict[str, Any] = {"PatientID": "1", "StudyInstanceUID": f"{UID_ROOT}1", "SeriesInstanceUID": f"{UID_ROOT}2"}
-    given |= {"SeriesNumber": 1, **elements}
+    given = {**HEADER, **elements}
     columns, rows, slices = volume.shape
+    corner = [-spacing[0] * (columns - 1) / 2, -spacing[1] * (rows - 1) / 2]
     for index in range(slices):
-        meta = pydicom.dataset.FileMetaDataset()
-        meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        meta.MediaStorageSOPClassUID = CTImageStorage
-        meta.MediaStorageSOPInstanceUID = UID(f"{given['SeriesInstanceUID']}.{index + 1}")
+        uid = UID(f"{given['SeriesInstanceUID']}.{index + 1}")
+        made = {
+            **{"SOPInstanceUID": uid, "InstanceNumber": index + 1, "Columns": columns, "Rows": rows},
+            **{"FrameOfReferenceUID": f"{given['StudyInstanceUID']}.9", "SliceThickness": spacing[2]},
+            **{
+                "PixelSpacing": [spacing[1], spacing[0]],
+                "ImagePositionPatient": [*corner, first_z + spacing[2] * index],
+            },
+            "PixelData": np.ascontiguousarray(volume[:, :, index].T).astype("<i2").tobytes(),
+        }
         dataset = pydicom.Dataset()
-        dataset.file_meta = meta
-        dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
-        dataset.Modality, dataset.ImageType = "CT", ["ORIGINAL", "PRIMARY", "AXIAL"]
-        dataset.FrameOfReferenceUID = f"{given['StudyInstanceUID']}.9"
-        dataset.InstanceNumber = index + 1
-        corner = [-spacing[0] * (columns - 1) / 2, -spacing[1] * (rows - 1) / 2]
-        dataset.ImagePositionPatient = [*corner, first_z + spacing[2] * index]
-        dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        dataset.PixelSpacing, dataset.SliceThickness = [spacing[1], spacing[0]], spacing[2]
-        dataset.Columns, dataset.Rows = columns, rows
-        dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 1
-        dataset.RescaleSlope, dataset.RescaleIntercept, dataset.RescaleType = 1, 0, "HU"
-        dataset.PixelData = np.ascontiguousarray(volume[:, :, index].T).astype("<i2").tobytes()
-        for keyword, value in given.items():
+        dataset.file_meta = pydicom.dataset.FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.MediaStorageSOPInstanceUID = CTImageStorage, uid
+        for keyword, value in {**made, **given}.items():
             setattr(dataset, keyword, value)
         dataset.save_as(folder / f"{given['SeriesNumber']}-{index:03d}.dcm", enforce_file_format=True)
     return folder
 
 
 def write_studies(root: Path, patients: int, size: int = 512, slices: int = 60) -> Path:
-    """Write one study for each patient: a series ``noncontrast`` and a series ``arterial``, as C4KC-KiTS names them.
+    """Write a study for each patient, with series ``noncontrast`` and ``arterial`` as C4KC-KiTS names them.
 
     Args:
         root: a folder for each patient is made in it.
-        patients: their number.
+        patients: number of patients.
         size: pixels along both in-plane axes, which span 340 mm.
-        slices: of each series, 5 mm apart.
-
-    Returns:
-        ``root``.
+        slices: slices of each series, 5 mm apart.
     """
+    spacing = (FIELD_MM / size, FIELD_MM / size, 5.0)
     for number in range(patients):
-        study = f"{UID_ROOT}{number + 1}"
+        study = {"PatientID": f"P{number}", "StudyInstanceUID": f"{UID_ROOT}{number + 1}"}
         for series, name in enumerate(("noncontrast", "arterial"), start=1):
-            write_series(
-                root / f"{number:04d}" / name,
-                body(size, slices, enhanced=series == 2, seed=number),
-                (FIELD_MM / size, FIELD_MM / size, 5.0),
-                PatientID=f"P{number}",
-                StudyInstanceUID=study,
-                SeriesInstanceUID=f"{study}.{series}",
-                SeriesNumber=series,
-                SeriesDescription=name,
-            )
+            uid = f"{study['StudyInstanceUID']}.{series}"
+            volume = body(size, slices, enhanced=series == 2, seed=number)
+            described = {"SeriesInstanceUID": uid, "SeriesNumber": series, "SeriesDescription": name}
+            write_series(root / f"{number:04d}" / name, volume, spacing, **study, **described)
     return root
