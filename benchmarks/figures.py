@@ -1,4 +1,4 @@
-"""The paper's Figs. 2, 5, 6 and 8 from what :mod:`benchmarks.table1` has trained.
+"""Draw the paper's Figs. 2, 5, 6 and 8 from what :mod:`benchmarks.table1` has trained.
 
     python -m benchmarks.figures TABLE_DIR [--distortion K]
 
@@ -11,8 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,49 +49,55 @@ COMPARED = ("single", "cycle", "joint", "separate", "oracle")  # the paper's col
 
 @dataclass(frozen=True)
 class TrainedCell:
-    """A finished cell of the table: its place there and what ``cell.json`` says of its making."""
+    """A finished cell of the table: its place there, and what ``cell.json`` says about how it was made."""
 
     method: str
     distortion: float | None
     seed: int
     spec: dict[str, Any]
 
-    def network(self, name: str) -> torch.nn.Module:
-        """``network`` or ``auxiliary`` with its trained weights."""
-        parser = self._parser()
-        network = parser.get_parsed_content(f"{name}_def", instantiate=True)
-        file = {"network": "model.pt", "auxiliary": "auxiliary.pt"}[name]
-        load_weights(network, Path(self.spec["out_dir"]) / "models" / file)
-        return network.eval()
-
-    def setting(self, key: str) -> Any:
-        """A value of its configuration."""
-        return self._parser()[key]
-
-    def _parser(self) -> ConfigParser:
+    @cached_property
+    def config(self) -> ConfigParser:
+        """Its configuration."""
         parser = ConfigParser()
         parser.read_config([CONFIGS / f"{name}.json" for name in self.spec["configs"]])
         parser.update(self.spec["overrides"])
         return parser
 
+    def synthesizer(self, name: str = "network") -> Callable[[str], np.ndarray]:
+        """Load its ``network`` or ``auxiliary`` network; return a function from a file to synthetic slices in HU."""
+        network = self.config.get_parsed_content(f"{name}_def", instantiate=True)
+        file = {"network": "model.pt", "auxiliary": "auxiliary.pt"}[name]
+        load_weights(network, Path(self.spec["out_dir"]) / "models" / file)
+        network.eval()
+        window = WindowHU(self.config["window_level"], self.config["window_width"])
+        inferer = SliceStackInferer(slices=self.config["slices"])
+
+        def synthesize(path: str) -> np.ndarray:
+            volume = _load(path)
+            with torch.no_grad():
+                intensity = inferer(window(volume.as_tensor())[None], network)[0]
+            return axial_slices(MetaTensor(window.inverse(intensity), affine=volume.affine))[0]
+
+        return synthesize
+
 
 def _finished(table_dir: Path, distortion: float | None) -> dict[str, TrainedCell]:
-    """The cells of the first seed, by method; of the largest distortion unless one is given."""
+    """Find the cells of the first seed, by method; of the largest distortion unless one is given."""
     cells = []
     for file in (table_dir / "cells").glob(f"*/{RESULT}"):
         if named := parse_folder_name(file.parent.name):
             cells.append(TrainedCell(*named, json.loads(file.read_text(encoding="utf-8"))["spec"]))
-    found: dict[tuple[str, float | None], TrainedCell] = {}
-    for cell in sorted(cells, key=lambda cell: cell.seed):
-        found.setdefault((cell.method, cell.distortion), cell)
-    distortions = {k for _, k in found}
+    found = {(c.method, c.distortion): c for c in sorted(cells, key=lambda cell: cell.seed, reverse=True)}
     if not found:
         raise InputError(f"{table_dir}: holds no finished cell of python -m benchmarks.table1")
-    if distortion is None and None not in distortions:
-        distortion = max(k for k in distortions if k is not None)
-    if distortion not in distortions:
-        known = ", ".join(f"{k:g}" for k in sorted(k for k in distortions if k is not None)) or "none"
-        raise InputError(f"distortion: {table_dir} has {known} but not {distortion}")
+    known = sorted({k for _, k in found if k is not None})
+    if distortion is None and known:
+        distortion = known[-1]
+    if not any(k == distortion for _, k in found):
+        raise InputError(
+            f"distortion: {table_dir} has {', '.join(f'{k:g}' for k in known) or 'none'} but not {distortion}"
+        )
     return {method: found[method, distortion] for method in METHODS if (method, distortion) in found}
 
 
@@ -99,19 +106,55 @@ def _load(path: str) -> MetaTensor:
     return MetaTensor(torch.from_numpy(np.asarray(image.dataobj, dtype=np.float32))[None], affine=image.affine)
 
 
-def _synthesize(network: torch.nn.Module, volume: MetaTensor, window: WindowHU, slices: int) -> MetaTensor:
-    """A whole volume through a network, in HU."""
-    with torch.no_grad():
-        intensity = SliceStackInferer(slices=slices)(window(volume.as_tensor())[None], network)[0]
-    return MetaTensor(window.inverse(intensity), affine=volume.affine)
+def _row(item: Mapping[str, str], made: Mapping[str, np.ndarray], display: Display) -> FigureRow:
+    """Show the slice in which the source, aligned where that is known, and the target differ most."""
+    target, pixel_size = axial_slices(_load(item["target"]))
+    source = axial_slices(_load(item["source"]))[0]
+    aligned = axial_slices(_load(item["aligned_source"]))[0] if "aligned_source" in item else None
+    change = display.difference(target, source if aligned is None else aligned)
+    z = int(np.abs(change).mean(axis=(0, 1)).argmax())
+    title = f"{item['patient']}, slice {z + 1} of {target.shape[2]}"
+    shown = {name: volume[..., z] for name, volume in made.items()}
+    truth = None if aligned is None else aligned[..., z]
+    return FigureRow(title, source[..., z], target[..., z], shown, truth, pixel_size)
 
 
-def _shown(volume: MetaTensor) -> np.ndarray:
-    return axial_slices(volume)[0]
+def _registered(cells: Mapping[str, TrainedCell], dataset_dir: str, display: Display) -> list[FigureRow]:
+    """Show registration on training patients, since test patients are never registered."""
+    moved = {
+        method: {item["patient"]: item["source"] for item in read_datalist(cell.spec["dataset_dir"], "training")}
+        for method, cell in cells.items()
+        if method in REGISTRATIONS
+    }
+    rows = []
+    for item in _paired(dataset_dir, "training")[: PATIENTS - 1] if moved else ():
+        made = {method: axial_slices(_load(of[item["patient"]]))[0] for method, of in moved.items()}
+        rows.append(_row(item, made, display))
+    return rows
 
 
-def _most_change(source: np.ndarray, target: np.ndarray, display: Display) -> int:
-    return int(np.abs(display.difference(target, source)).mean(axis=(0, 1)).argmax())
+def _synthetic_source(cells: Mapping[str, TrainedCell], dataset_dir: str, display: Display) -> list[FigureRow]:
+    """Show what the auxiliary network of the separate training makes of test patients."""
+    if "separate" not in cells:
+        return []
+    synthesize, name = cells["separate"].synthesizer("auxiliary"), f"synthetic {display.source_name}"
+    return [_row(item, {name: synthesize(item["target"])}, display) for item in _paired(dataset_dir, "test")[:PATIENTS]]
+
+
+def _compared(cells: Mapping[str, TrainedCell], dataset_dir: str, display: Display) -> list[FigureRow]:
+    """Show the paper's methods on the same slices of test patients; every method where there is none of them."""
+    shown = {method: cell for method, cell in cells.items() if method in COMPARED} or cells
+    synthesizers = {method: cell.synthesizer() for method, cell in shown.items()}
+    rows = []
+    for pair in evaluation_pairs(read_datalist(dataset_dir, "test"))[:PATIENTS]:
+        made = {method: synthesize(pair["image"]) for method, synthesize in synthesizers.items()}
+        item = {"patient": pair["patient"], "source": pair["image"], "target": pair["label"]}
+        rows.append(_row(item, made, display))
+    return rows
+
+
+def _paired(dataset_dir: str, part: str) -> list[dict[str, Any]]:
+    return [item for item in read_datalist(dataset_dir, part) if "source" in item and "target" in item]
 
 
 def draw_figures(table_dir: Path, distortion: float | None = None, progress: bool = True) -> list[Path]:
@@ -129,96 +172,28 @@ def draw_figures(table_dir: Path, distortion: float | None = None, progress: boo
         InputError: if the folder holds no finished cell, or none of that distortion.
     """
     cells = _finished(table_dir, distortion)
-    first = next(iter(cells.values()))
-    base = next((cell for name, cell in cells.items() if name not in REGISTRATIONS), first)
-    dataset_dir = base.spec["dataset_dir"]
-    mri = is_mri(base.spec["configs"])
+    base = next((cell for name, cell in cells.items() if name not in REGISTRATIONS), next(iter(cells.values())))
+    dataset_dir, mri = base.spec["dataset_dir"], is_mri(base.spec["configs"])
     data_name = str(read_datalist_file(dataset_dir)["name"])
     display = Display(
-        **{key: base.setting(key) for key in ("source_name", "target_name", "window_level", "window_width")},
-        unit="" if mri else "HU",
+        **{key: base.config[key] for key in ("source_name", "target_name", "window_level", "window_width", "unit")},
         data_name=data_name + (f", k = {base.distortion:g}" if base.distortion else ""),
     )
-    folder = table_dir / "figures"
-    drawn = []
-    tasks = {
-        "fig2_registration.png": lambda path: _fig2(path, cells, dataset_dir, display),
-        "fig5_synthetic_source.png": lambda path: _fig5(path, cells, dataset_dir, display),
-        f"fig{8 if mri else 6}_comparison.png": lambda path: _fig6(path, cells, dataset_dir, display),
+    figures = {
+        "fig2_registration.png": (draw_registration, _registered),
+        "fig5_synthetic_source.png": (draw_synthetic_source, _synthetic_source),
+        f"fig{8 if mri else 6}_comparison.png": (draw_comparison, _compared),
     }
-    for name, draw in tqdm(tasks.items(), desc="figures", unit="figure", disable=not progress):
-        if draw(folder / name):
-            drawn.append(folder / name)
+    drawn = []
+    for name, (draw, rows_of) in tqdm(figures.items(), desc="figures", unit="figure", disable=not progress):
+        if rows := rows_of(cells, dataset_dir, display):
+            drawn.append(table_dir / "figures" / name)
+            draw(rows, display).save(drawn[-1])
     return drawn
 
 
-def _fig2(path: Path, cells: Mapping[str, TrainedCell], dataset_dir: str, display: Display) -> bool:
-    """Registration of training patients, since the test's are never registered."""
-    methods = [method for method in REGISTRATIONS if method in cells]
-    if not methods:
-        return False
-    registered = {
-        method: {item["patient"]: item for item in read_datalist(cells[method].spec["dataset_dir"], "training")}
-        for method in methods
-    }
-    rows = []
-    items = [item for item in read_datalist(dataset_dir, "training") if "source" in item and "target" in item]
-    for item in items[: PATIENTS - 1]:
-        target, source = _load(item["target"]), _load(item["source"])
-        shown, pixel = axial_slices(target)
-        moving = _shown(source)
-        z = _most_change(moving, shown, display)
-        aligned = _shown(_load(item["aligned_source"]))[..., z] if "aligned_source" in item else None
-        moved = {name: _shown(_load(of[item["patient"]]["source"]))[..., z] for name, of in registered.items()}
-        title = f"{item['patient']}, slice {z + 1} of {shown.shape[2]}"
-        rows.append(FigureRow(title, moving[..., z], shown[..., z], moved, aligned, pixel))
-    draw_registration(rows, display).save(path)
-    return True
-
-
-def _fig5(path: Path, cells: Mapping[str, TrainedCell], dataset_dir: str, display: Display) -> bool:
-    """What the auxiliary network of the separate training makes of test patients."""
-    cell = cells.get("separate")
-    if cell is None:
-        return False
-    network, slices, made = cell.network("auxiliary"), cell.setting("slices"), f"synthetic {display.source_name}"
-    window = WindowHU(display.window_level, display.window_width)
-    rows = []
-    items = [item for item in read_datalist(dataset_dir, "test") if "source" in item and "target" in item]
-    for item in items[:PATIENTS]:
-        target = _load(item["target"])
-        shown, pixel = axial_slices(target)
-        source, synthetic = _shown(_load(item["source"])), _shown(_synthesize(network, target, window, slices))
-        aligned = _shown(_load(item["aligned_source"])) if "aligned_source" in item else None
-        z = _most_change(source if aligned is None else aligned, shown, display)
-        title = f"{item['patient']}, slice {z + 1} of {shown.shape[2]}"
-        at = None if aligned is None else aligned[..., z]
-        rows.append(FigureRow(title, source[..., z], shown[..., z], {made: synthetic[..., z]}, at, pixel))
-    draw_synthetic_source(rows, display).save(path)
-    return True
-
-
-def _fig6(path: Path, cells: Mapping[str, TrainedCell], dataset_dir: str, display: Display) -> bool:
-    """The paper's methods on the same slices of test patients; every method where there is none of them."""
-    window = WindowHU(display.window_level, display.window_width)
-    compared = {method: cell for method, cell in cells.items() if method in COMPARED} or cells
-    networks = {method: cell.network("network") for method, cell in compared.items()}
-    slices = next(iter(cells.values())).setting("slices")
-    rows = []
-    for pair in evaluation_pairs(read_datalist(dataset_dir, "test"))[:PATIENTS]:
-        image, label = _load(pair["image"]), _load(pair["label"])
-        source, pixel = axial_slices(image)
-        target = _shown(label)
-        z = _most_change(source, target, display)
-        made = {name: _shown(_synthesize(net, image, window, slices))[..., z] for name, net in networks.items()}
-        title = f"{pair['patient']}, slice {z + 1} of {target.shape[2]}"
-        rows.append(FigureRow(title, source[..., z], target[..., z], made, pixel_size=pixel))
-    draw_comparison(rows, display).save(path)
-    return True
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Args: arguments: the command line. Returns: the exit code, 2 for wrong input."""
+    """Draw the figures of a table's folder; return 2 for wrong input."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.figures", description="Figs. 2, 5, 6 and 8.")
     parser.add_argument("table_dir", type=Path, metavar="TABLE_DIR", help="what python -m benchmarks.table1 wrote")
     parser.add_argument("--distortion", type=float, metavar="K", help="the k to show (default: the largest)")

@@ -94,10 +94,10 @@ def write_studies(root: Path, patients: int, size: int = 512, slices: int = 60) 
     """
     spacing = (FIELD_MM / size, FIELD_MM / size, 5.0)
     for number in range(patients):
-        study = {"PatientID": f"P{number}", "StudyInstanceUID": f"{UID_ROOT}{number + 1}"}
+        study: dict[str, Any] = {"PatientID": f"P{number}", "StudyInstanceUID": f"{UID_ROOT}{number + 1}"}
         for series, name in enumerate(("noncontrast", "arterial"), start=1):
             uid = f"{study['StudyInstanceUID']}.{series}"
             volume = body(size, slices, enhanced=series == 2, seed=number)
-            described = {"SeriesInstanceUID": uid, "SeriesNumber": series, "SeriesDescription": name}
+            described: dict[str, Any] = {"SeriesInstanceUID": uid, "SeriesNumber": series, "SeriesDescription": name}
             write_series(root / f"{number:04d}" / name, volume, spacing, **study, **described)
     return root

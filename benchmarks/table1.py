@@ -4,7 +4,7 @@
                                 [--preset small|paper] [--resume]
 
 Every cell (method, distortion, seed) is trained and evaluated by the bundle's own workflows, in a process of its own.
-After each cell ``table1.json``, ``table1.csv`` and ``table1.md`` are written anew in the output folder, and at the end
+After each cell ``table1.json`` and ``table1.md`` are written anew in the output folder, and at the end
 the figures. A stopped run goes on with ``--resume``: finished cells are skipped, and a cell that was at work goes on
 after its last epoch.
 """
@@ -95,7 +95,7 @@ def _run(options: argparse.Namespace) -> int:
     if (out_dir / "table1.md").exists():
         figures = draw_figures(out_dir)
         print((out_dir / "table1.md").read_text(encoding="utf-8"))
-        print(f"table1.json, table1.csv, table1.md and {len(figures)} figures are in {out_dir}")
+        print(f"table1.json, table1.md and {len(figures)} figures are in {out_dir}")
     if failures:
         print(f"error: {len(failures)} of {len(cells)} cells failed; mend the cause and go on with --resume")
     return 1 if failures else 0
