@@ -249,3 +249,33 @@ def test_without_a_buffer_nothing_changes(kit, batch, equal_weights):
     make_trainer(plain, batch, train_data_loader=[batch] * 2).run()
     make_trainer(off, batch, train_data_loader=[batch] * 2, target_buffer=ImageBuffer(0)).run()
     assert all(equal_weights(getattr(plain, name), getattr(off, name)) for name in NETWORKS)
+
+
+@pytest.mark.parametrize("restored", [True, False])
+def test_a_resumed_training_ends_with_the_same_weights_if_the_buffers_are_restored(
+    kit, batch, equal_weights, tmp_path, restored
+):
+    def buffers() -> dict[str, ImageBuffer]:
+        return {"target_buffer": ImageBuffer(2, seed=1), "source_buffer": ImageBuffer(2, seed=2)}
+
+    def slow():  # to stay finite for so many iterations
+        made = kit(1)
+        made.sgd = lambda network: torch.optim.SGD(network.parameters(), lr=0.001)
+        return made
+
+    whole = slow()
+    make_trainer(whole, batch, train_data_loader=[batch] * 8, **buffers()).run()
+
+    stopped, before = slow(), buffers()
+    trainer = make_trainer(stopped, batch, train_data_loader=[batch] * 4, **before)
+    trainer.run()
+    objects = {name: getattr(stopped, name) for name in NETWORKS} | before
+    torch.save({name: thing.state_dict() for name, thing in objects.items()}, tmp_path / "checkpoint.pt")
+
+    resumed, after = slow(), buffers()
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    for name, thing in ({name: getattr(resumed, name) for name in NETWORKS} | (after if restored else {})).items():
+        thing.load_state_dict(saved[name])
+    make_trainer(resumed, batch, train_data_loader=[batch] * 4, **after).run()
+    same = {name for name in NETWORKS if equal_weights(getattr(whole, name), getattr(resumed, name))}
+    assert same == set(NETWORKS) if restored else not same & {"discriminator", "source_discriminator"}
