@@ -51,13 +51,14 @@ def phantom_volume(path: Path, size: int, slices: int, spacing: float) -> Path:
 def _inference(image: Path, folder: Path, network: nn.Module, /, **overrides: Any) -> Callable[[], None]:
     """The bundle's inference by a network, to be run again and again."""
     workflow = ConfigWorkflow(
-        config_file=[str(CONFIGS / name) for name in ("inference.json", "inference_paper_ct.json")],
+        config_file=str(CONFIGS / "inference.json"),
         workflow_type="inference",
         logging_file=False,
         run_id="inferring",
         input=str(image),
         output_dir=str(folder),
         network_def=copy.deepcopy(network),
+        spacing=1.3333,
         **{"inferer#progress": False, "handlers#0#_disabled_": True},
         **overrides,
     )

@@ -56,8 +56,9 @@ class Generator(nn.Module):
                 "expected at least one block and only positive counts but got "
                 f"slices={slices}, channels={tuple(channels)}, hidden_channels={hidden_channels}"
             )
-        self.slices = slices
-        self.residual = residual
+        # each argument is kept under its name: the weights' file says how to build the network again
+        self.slices, self.channels, self.hidden_channels = slices, tuple(channels), hidden_channels
+        self.num_groups, self.negative_slope, self.residual = num_groups, negative_slope, residual
         self.size_factor = 2 ** len(channels)
         self.stem = nn.Conv2d(slices, channels[0], kernel_size=3, padding=1)
         in_channels = [channels[0], *(c + slices for c in channels[:-1])]

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from ignite.engine import Engine
 from monai.bundle import ConfigWorkflow
 
 from monai_nce.errors import InputError, find_input_error
-from monai_nce.handlers import TrainedFor
+from monai_nce.handlers import TrainedFor, WeightsSaver
 from monai_nce.metrics import METRICS
 from monai_nce.networks import Generator
 
@@ -86,6 +87,17 @@ def test_weights_of_another_window_are_refused_and_nothing_is_written(evaluate, 
     assert message in str(find_input_error(caught.value))
     assert not (Path(tiny["output_dir"]) / "metrics.json").exists()
     evaluate()
+
+
+def test_network_and_window_are_read_from_the_weights(evaluate, tiny):
+    network, path = Generator(channels=(8, 4), hidden_channels=4), Path(tiny["output_dir"]) / "models" / "model.pt"
+    trained_for = TrainedFor("A", "B", 60, 400, spacing=9.0, slices=3)
+    WeightsSaver(network, path, trained_for=trained_for)(Engine(lambda engine, batch: None))
+    report = json.loads((evaluate() / "metrics.json").read_text())
+    assert set(report["organs_hu"]["aorta"]) == {"a", "synthetic", "b"}
+    with pytest.raises(RuntimeError) as caught:
+        evaluate(window_width=300)
+    assert "a window of level 60 and width 400, not for" in str(find_input_error(caught.value))
 
 
 def test_a_missing_checkpoint_is_named_and_nothing_is_written(evaluate, tiny):

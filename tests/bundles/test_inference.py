@@ -9,10 +9,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Engine
 from monai.bundle import ConfigWorkflow, create_workflow
 
 from monai_nce.data import SaveImageHUd
 from monai_nce.errors import InputError, find_input_error
+from monai_nce.handlers import TrainedFor, WeightsSaver
 from monai_nce.inferers import runtime
 from monai_nce.inferers.torch_backend import TorchBackend
 from monai_nce.networks import Generator
@@ -172,18 +174,69 @@ def test_clamp_mode_limits_the_body_to_the_window(infer, checkpoint, tmp_path):
     np.testing.assert_array_equal(out[hu == -1000], -1000)
 
 
-def test_the_papers_overlay_gives_its_network_and_spacing(bundle, tmp_path):
+PAPER_LIKE = {"channels": (16, 8, 8), "hidden_channels": 16, "num_groups": 8, "residual": False}
+
+
+@pytest.fixture
+def paper_like(tmp_path: Path) -> Path:
+    """Weights of another network than the default's, trained for other images, as a training saves them."""
+    network = Generator(**PAPER_LIKE)
+    path = tmp_path / "models" / "model.pt"
+    trained_for = TrainedFor("T2", "PD", window_level=40, window_width=400, spacing=1.3333, slices=3)
+    WeightsSaver(network, path, trained_for=trained_for)(Engine(lambda engine, batch: None))
+    return path
+
+
+def test_everything_is_read_from_the_weights(infer, paper_like, tmp_path):
+    run = infer(write(tmp_path / "a.nii.gz", scan(), AFFINES["RAS"]), tmp_path / "out", checkpoint=str(paper_like))
+    network = run.parser.get_parsed_content("network_def")
+    assert network.channels == (16, 8, 8) and network.num_groups == 8 and not network.residual
+    assert run.parser.get_parsed_content("preprocessing").transforms[-2].spacing == pytest.approx(1.3333)
+    said = {name: run.parser.get_parsed_content(name) for name in ("source_name", "target_name", "window_level")}
+    assert said == {"source_name": "T2", "target_name": "PD", "window_level": 40}
+    assert (tmp_path / "out" / "a_synthetic_cect.nii.gz").is_file()
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        (
+            {"network_def#residual": True},
+            "trained for a network of residual False, not for a network of residual True: choose other weights, or "
+            "give --network_def#residual 'False'",
+        ),
+        ({"network_def#channels": [16, 8]}, "a network of channels [16, 8, 8], not for a network of channels [16, 8]"),
+        ({"slices": 5}, "stacks of 3 slices and a network of slices 3, not for stacks of 5 slices and a network of"),
+        ({"window_level": 50}, "a window of level 40 and width 400, not for a window of level 50 and width 400"),
+    ],
+)
+def test_what_contradicts_the_weights_is_refused(infer, paper_like, tmp_path, flag, said):
+    with pytest.raises(RuntimeError) as caught:
+        infer(
+            write(tmp_path / "a.nii.gz", scan(), AFFINES["RAS"]), tmp_path / "out", checkpoint=str(paper_like), **flag
+        )
+    assert said in str(find_input_error(caught.value))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_auxiliary_network_is_taken_only_where_it_is_asked_for(infer, tmp_path):
+    network, path = Generator(channels=(8, 8), hidden_channels=8), tmp_path / "auxiliary.pt"
+    auxiliary = TrainedFor("T2", "PD", 50, 300, 2.5, slices=3).reversed()
+    WeightsSaver(network, path, trained_for=auxiliary)(Engine(lambda engine, batch: None))
+    scan_path = write(tmp_path / "a.nii.gz", scan(), AFFINES["RAS"])
+    with pytest.raises(RuntimeError) as caught:
+        infer(scan_path, tmp_path / "out", checkpoint=str(path))
+    assert "trained for PD to T2, not for T2 to PD" in str(find_input_error(caught.value))
+    infer(scan_path, tmp_path / "out", checkpoint=str(path), source_name="PD", target_name="T2")
+
+
+def test_the_network_is_known_without_weights(bundle, tmp_path):
     workflow = ConfigWorkflow(
-        config_file=[str(bundle / "configs" / f"{name}.json") for name in ("inference", "inference_paper_ct")],
-        workflow_type="inference",
-        logging_file=False,
-        dataset_dir=str(tmp_path),
-    )
+        config_file=str(bundle / "configs" / "inference.json"), workflow_type="inference", logging_file=False,
+        bundle_root=str(tmp_path),
+    )  # fmt: skip
     workflow.initialize()
-    network = workflow.parser.get_parsed_content("network_def")
-    assert [block.conv_2.out_channels for block in network.blocks] == [512, 512, 256, 128, 64, 32]
-    assert not network.residual
-    assert workflow.parser.get_parsed_content("preprocessing").transforms[-2].spacing == pytest.approx(4 / 3, abs=1e-3)
+    assert workflow.network_def.channels == (96, 96, 80, 64, 32, 16)
 
 
 def test_create_workflow_from_another_folder(bundle, checkpoint, tmp_path, monkeypatch):

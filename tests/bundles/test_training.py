@@ -58,8 +58,11 @@ def test_weights_say_what_they_were_trained_for(bundle, tiny):
     workflow(bundle, {**tiny, "window_width": 400}, "joint").run()
     models = Path(tiny["output_dir"]) / "models"
     said = {file.stem: state(file)._metadata[""].get("trained_for") for file in models.iterdir()}
-    window = {"window_level": 50, "window_width": 400, "spacing": 5.3333}
-    there, back = ({"source": a, "target": b, **window} for a, b in (("NECT", "CECT"), ("CECT", "NECT")))
+    network = {"slices": 3, "channels": [8, 8], "hidden_channels": 8, "num_groups": 32, "negative_slope": 0.2}
+    network |= {"residual": True, "_target_": "monai_nce.networks.Generator"}
+    window = {"window_level": 50, "window_width": 400, "spacing": 5.3333, "slices": 3, "network": network}
+    there = {"source": "NECT", "target": "CECT", **window}
+    back = {"source": "CECT", "target": "NECT", **window, "auxiliary": True}
     assert said == {
         "model": there, "model_best": there, "auxiliary": back, "auxiliary_best": back,
         "classifier": None, "discriminator": None,

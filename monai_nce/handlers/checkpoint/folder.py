@@ -12,7 +12,7 @@ import torch
 
 from monai_nce.data import atomic_path, remove_abandoned
 from monai_nce.errors import InputError
-from monai_nce.handlers.weights.torch_file import write_torch
+from monai_nce.handlers.weights.state_file import write_torch
 
 __all__ = ["CheckpointFolder"]
 

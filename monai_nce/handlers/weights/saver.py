@@ -1,4 +1,4 @@
-"""Weights to a file, in one step: what was there stays until the new file is complete."""
+"""Save a network's weights atomically, unless they hold NaN or Inf."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from torch import nn
 from monai_nce.data import atomic_path
 from monai_nce.distributed import is_main_process
 from monai_nce.errors import InputError
-from monai_nce.handlers.weights.torch_file import write_torch
+from monai_nce.handlers.weights.state_file import write_torch
 from monai_nce.handlers.weights.trained_for import TrainedFor
 
 __all__ = ["WeightsSaver", "check_finite"]
 
 
 class WeightsSaver:
-    """Save a network's state dict when an engine ends, always or when it is the best so far (decision 29).
+    """Save a network's state dict when an engine ends, always or when it is the best so far.
 
     MONAI's ``CheckpointSaver`` writes in place and also after an exception; a full disk or a NaN then costs the last
     good file. Weights with NaN or Inf are not saved. Rank 0 alone saves.
 
     Args:
         network: to save; under DistributedDataParallel the network inside.
-        path: of the state dict.
-        key_metric: of the engine, an evaluator, to be the best in; None saves at each end.
-        lower_is_better: of ``key_metric``.
+        path: file of the state dict.
+        key_metric: an evaluator's metric to be the best in; None saves at each end.
+        lower_is_better: whether a lower ``key_metric`` is better.
         best: the saver of the same network's best weights. Where it has saved none, a file of that name is an earlier
-            training's, and goes as this network's takes its place.
-        trained_for: written into the file, for a generator.
+            training's, and is removed.
+        trained_for: written into the file, with a generator's arguments.
 
     Raises:
         InputError: when the file cannot be written, such as on a full disk, or the network holds NaN or Inf.
@@ -56,15 +56,13 @@ class WeightsSaver:
         self._best = float("inf")
 
     def attach(self, engine: Engine) -> None:
-        """Args: engine: a trainer, or with ``key_metric`` an evaluator."""
         engine.add_event_handler(Events.COMPLETED, self)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best score so far, for a checkpoint."""
+        """Return the best score so far, for a checkpoint."""
         return {"best": self._best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Args: state_dict: as :meth:`state_dict` gives it."""
         self._best = float(state_dict["best"])
 
     def __call__(self, engine: Engine) -> None:
@@ -81,7 +79,7 @@ class WeightsSaver:
         for name, value in weights.items():
             weights[name] = value.detach().cpu().contiguous()
         if self.trained_for is not None:
-            self.trained_for.write_to(weights)
+            self.trained_for.write_to(weights, network)
         try:
             with atomic_path(self.path) as partial:
                 write_torch(weights, partial)
@@ -95,15 +93,7 @@ class WeightsSaver:
 
 
 def check_finite(network: nn.Module, what: str) -> None:
-    """Refuse a network whose weights are spoilt.
-
-    Args:
-        network: to look at; a GPU is waited for once.
-        what: names the network in the message.
-
-    Raises:
-        InputError: when a weight is NaN or Inf.
-    """
+    """Raise an InputError that begins with ``what`` when a weight is NaN or Inf. Waits for a GPU once."""
     values = [value for value in network.state_dict().values() if value.is_floating_point()]
     if values and not torch.stack([value.isfinite().all() for value in values]).all():
         raise InputError(f"{what} holds NaN or Inf")

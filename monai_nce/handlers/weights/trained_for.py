@@ -1,97 +1,208 @@
-"""What a network's weights were trained for, which their file says, so that they are used for nothing else."""
+"""Describe what a generator's weights were trained for, in their own file."""
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
-from collections import OrderedDict
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from monai_nce.data.dataset.slice_stack_dataset import ALIKE
 from monai_nce.errors import InputError
+from monai_nce.handlers.weights.state_file import read_state_dict
 
-__all__ = ["TrainedFor"]
+__all__ = ["TrainedFor", "network_arguments"]
 
 KEY = "trained_for"
+TARGET = "_target_"
 DOMAINS = ("source", "target")
 WORDS = {
     DOMAINS: "{source} to {target}",
     ("window_level", "window_width"): "a window of level {window_level} and width {window_width}",
     ("spacing",): "pixels of {spacing} mm",
+    ("slices",): "stacks of {slices} slices",
 }
 
 
 @dataclass(frozen=True)
 class TrainedFor:
-    """Domains, window and pixels that a generator's weights are good for.
+    """Domains, window, pixels and network that a generator's weights are good for; None where that is unknown.
 
     The auxiliary network has the shape of the target network and does the opposite; another window gives other HU; on
-    pixels of another size organs have a size that the network has never seen. None of this shows in the tensors. The
-    file of a state dict carries it where PyTorch keeps the versions of modules, and is otherwise like any other.
+    pixels of another size organs have a size that the network has never seen. None of this shows in the tensors. It is
+    kept in the state dict's ``_metadata``, beside the versions of modules: the file is a state dict like any other,
+    and one that was copied tensor by tensor says nothing.
 
     Args:
         source: name of the domain that the network is given.
         target: name of the domain that it makes.
         window_level: centre of the window, in HU for CT.
         window_width: width of the window.
-        spacing: of the pixels in plane, in mm; None if unknown.
+        spacing: of the pixels in plane, in mm.
+        slices: of a stack.
+        network: the network's class as ``_target_`` and its constructor's arguments, see :func:`network_arguments`.
+        auxiliary: True for the network that goes back from the training's target to its source.
     """
 
-    source: str
-    target: str
-    window_level: float
-    window_width: float
+    source: str | None = None
+    target: str | None = None
+    window_level: float | None = None
+    window_width: float | None = None
     spacing: float | None = None
+    slices: int | None = None
+    network: Mapping[str, Any] | None = None
+    auxiliary: bool | None = None
+
+    @classmethod
+    def read(cls, path: str | PathLike[str]) -> TrainedFor:
+        """Read what the file of a state dict says; no tensor is loaded, and no class is built that the file names.
+
+        Raises:
+            InputError: when the file is missing or no state dict, or what it says cannot be.
+        """
+        return cls._said(read_state_dict(path, check=False), path)
+
+    @classmethod
+    def expected(cls, path: str | PathLike[str], **unsaid: Any) -> TrainedFor:
+        """Return what a target network's weights in this file are good for, from the file as far as it says so.
+
+        Weights of an auxiliary network are expected to go the other way, so :meth:`check_weights` refuses them.
+
+        Args:
+            path: of the weights; a missing file says nothing.
+            unsaid: taken for what the file does not say.
+        """
+        said = cls.read(path) if Path(path).is_file() else cls()
+        if said.auxiliary or (said.source, said.target) == (unsaid.get("target"), unsaid.get("source")):
+            said = said.reversed()
+        return cls(**{**unsaid, **said.plain(), "network": {**unsaid.get("network", {}), **(said.network or {})}})
+
+    @classmethod
+    def _said(cls, weights: Mapping[str, torch.Tensor], path: str | PathLike[str]) -> TrainedFor:
+        said = getattr(weights, "_metadata", {}).get("", {}).get(KEY, {})
+        names = [field.name for field in dataclasses.fields(cls)]
+        found = cls(**{name: said[name] for name in names if name in said})
+        numbers = (found.window_level, found.window_width, found.spacing, found.slices)
+        if not (
+            all(value is None or isinstance(value, str) for value in (found.source, found.target))
+            and all(value is None or isinstance(value, (int, float)) for value in numbers)
+            and _is_plain(found.network)
+        ):
+            raise InputError(f"{path}: what it says it was trained for is damaged")
+        return found
 
     def reversed(self) -> TrainedFor:
-        """That of a network which goes from the target to the source."""
-        return dataclasses.replace(self, source=self.target, target=self.source)
+        """Describe the network that goes from the target to the source."""
+        auxiliary = None if self.auxiliary else True
+        return dataclasses.replace(self, source=self.target, target=self.source, auxiliary=auxiliary)
 
     def plain(self) -> dict[str, Any]:
-        """For a file: names and numbers."""
-        return dataclasses.asdict(self)
+        """Return what is known as names, numbers and lists, for a file."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
-    def write_to(self, weights: OrderedDict[str, torch.Tensor]) -> None:
-        """Args: weights: as ``network.state_dict()`` gives them, before they are saved."""
-        weights._metadata[""][KEY] = self.plain()  # type: ignore[attr-defined]
+    def build_like(self, network: nn.Module) -> nn.Module:
+        """Return a network of the class of ``network`` with the arguments that the file says; or itself."""
+        said, own = self.network, network_arguments(network)
+        if not said or own is None or said.get(TARGET) != own[TARGET] or _alike("network", said, own):
+            return network
+        return type(network)(**{name: value for name, value in said.items() if name != TARGET})
 
-    def check_weights(self, weights: Mapping[str, torch.Tensor], path: str | PathLike[str]) -> None:
+    def write_to(self, weights: Mapping[str, torch.Tensor], network: nn.Module | None = None) -> None:
+        """Write it into a state dict, before that is saved.
+
+        Args:
+            weights: as ``network.state_dict()`` gives them.
+            network: whose arguments are written too.
+        """
+        weights._metadata[""][KEY] = self._with(network).plain()  # type: ignore[attr-defined]
+
+    def check_weights(
+        self, weights: Mapping[str, torch.Tensor], path: str | PathLike[str], network: nn.Module | None = None
+    ) -> None:
         """Refuse weights that were trained for something else. Those that do not say what for are taken.
 
         Args:
-            weights: from the file.
-            path: of the file.
+            weights: read from the file.
+            path: the file, for the message.
+            network: that they are for.
 
         Raises:
             InputError: naming both, and the flags that go with the weights.
         """
-        said = getattr(weights, "_metadata", {}).get("", {}).get(KEY, {})
-        if wrong := self.differences(said):
+        said, own = self._said(weights, path).plain(), self._with(network)
+        if wrong := own.differences(said):
             # other names for the domains would only hide what the network does
-            flags = " ".join(f"--{name} {said[name]}" for name in wrong if name not in DOMAINS)
-            raise InputError(f"{self.words(path, said, wrong)}: choose other weights{flags and f', or give {flags}'}")
+            flags = [f"--{name} {said[name]}" for name in wrong if name not in (*DOMAINS, "network")]
+            if "network" in wrong:
+                flags += [f"--network_def#{k} '{v}'" for k, v in said["network"].items() if own._other(k, v)]
+            hint = f", or give {' '.join(flags)}" if flags else ""
+            raise InputError(f"{own.words(path, said, wrong)}: choose other weights{hint}")
 
     def differences(self, said: Mapping[str, Any]) -> list[str]:
-        """What is not the same.
+        """Name what differs.
 
         Args:
             said: :meth:`plain` of then; what it lacks is taken for the same.
         """
         here = self.plain()
-        known = [name for name in here if None not in (here[name], said.get(name))]
+        known = [name for name in here if name != "auxiliary" and said.get(name) is not None]
         return [name for name in known if not _alike(name, said[name], here[name])]
 
     def words(self, path: str | PathLike[str], said: Mapping[str, Any], wrong: Sequence[str]) -> str:
-        """The beginning of a message about ``differences``."""
+        """Begin a message about ``differences``."""
         parts = [part for names, part in WORDS.items() if not set(names).isdisjoint(wrong)]
-        theirs, ours = (" and ".join(parts).format(**values) for values in (said, self.plain()))
-        return f"{path}: trained for {theirs}, not for {ours}"
+        theirs, ours = ([part.format(**values) for part in parts] for values in (said, self.plain()))
+        if "network" in wrong:
+            different = [name for name, value in said["network"].items() if self._other(name, value)]
+            for words, arguments in ((theirs, said["network"]), (ours, self.network or {})):
+                words.append("a network of " + ", ".join(f"{name} {arguments.get(name)}" for name in different))
+        return f"{path}: trained for {' and '.join(theirs)}, not for {' and '.join(ours)}"
+
+    def _with(self, network: nn.Module | None) -> TrainedFor:
+        return self if network is None else dataclasses.replace(self, network=network_arguments(network))
+
+    def _other(self, name: str, value: Any) -> bool:
+        return _listed((self.network or {}).get(name)) != _listed(value)
+
+
+def network_arguments(network: nn.Module) -> dict[str, Any] | None:
+    """Return a network's class as ``_target_`` and its constructor's arguments.
+
+    Args:
+        network: one that keeps each argument as an attribute of the same name, or None is returned.
+    """
+    kind = type(network)
+    package = kind.__module__.rpartition(".")[0]
+    public = getattr(sys.modules.get(package), kind.__qualname__, None) is kind
+    names = list(inspect.signature(kind).parameters)
+    if not all(hasattr(network, name) for name in names):
+        return None
+    found = {name: _listed(getattr(network, name)) for name in names}
+    found[TARGET] = f"{package if public else kind.__module__}.{kind.__qualname__}"
+    return found if _is_plain(found) else None
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(name, str) and _is_plain(item) for name, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, (list, tuple)) else value
 
 
 def _alike(name: str, one: Any, other: Any) -> bool:
-    return math.isclose(one, other, rel_tol=ALIKE) if name == "spacing" else one == other
+    if name == "network":  # an argument that only one knows is one of another version of the class
+        return all(_listed(one[key]) == _listed(other[key]) for key in set(one) & set(other))
+    return math.isclose(one, other, rel_tol=ALIKE) if name == "spacing" else bool(one == other)

@@ -13,6 +13,8 @@ from torch import nn
 
 from monai_nce.errors import InputError
 from monai_nce.handlers import TrainedFor, WeightsSaver, load_weights
+from monai_nce.handlers.weights.trained_for import network_arguments
+from monai_nce.networks import Generator
 
 CT = TrainedFor("NECT", "CECT", 50, 300, 1.3333)
 
@@ -113,4 +115,79 @@ def test_what_a_file_does_not_say_is_taken_for_the_same():
 
 def test_plain_is_what_json_can_hold():
     plain: dict[str, Any] = {"source": "CECT", "target": "NECT", "window_level": 50, "window_width": 300}
-    assert CT.reversed().plain() == {**plain, "spacing": 1.3333}
+    assert CT.reversed().plain() == {**plain, "spacing": 1.3333, "auxiliary": True}
+    assert CT.reversed().reversed() == CT
+
+
+ARGUMENTS = {"slices": 1, "channels": [8, 4], "hidden_channels": 4, "num_groups": 32, "negative_slope": 0.2}
+
+
+def generator(**changed: Any) -> Generator:
+    return Generator(**{**ARGUMENTS, **changed})
+
+
+def test_the_file_says_how_to_build_the_network(tmp_path):
+    said = TrainedFor.read(saved(generator(), tmp_path / "model.pt", CT))
+    assert said == dataclasses.replace(CT, network=network_arguments(generator()))
+    assert said.network == {**ARGUMENTS, "residual": False, "_target_": "monai_nce.networks.Generator"}
+    built = said.build_like(Generator(channels=(4,)))
+    assert isinstance(built, Generator)
+    load_weights(built, tmp_path / "model.pt", CT)
+
+
+def test_a_class_that_a_file_names_is_never_built(network, tmp_path):
+    path = saved(network, tmp_path / "model.pt", CT)
+    weights = torch.load(path, weights_only=True)
+    weights._metadata[""]["trained_for"]["network"] = {"_target_": "os.system", "command": "false"}
+    torch.save(weights, path)
+    own = generator()
+    assert TrainedFor.read(path).build_like(own) is own
+    with pytest.raises(InputError, match=r"a network of _target_ os.system, command false, not for"):
+        load_weights(own, path, CT)
+
+
+def test_another_network_is_refused_by_its_arguments(tmp_path):
+    path = saved(generator(), tmp_path / "model.pt", CT)
+    with pytest.raises(InputError) as error:
+        load_weights(generator(channels=[8, 8], residual=True), path, CT)
+    assert str(error.value) == (
+        f"{path}: trained for a network of channels [8, 4], residual False, not for a network of channels [8, 8], "
+        "residual True: choose other weights, or give --network_def#channels '[8, 4]' --network_def#residual 'False'"
+    )
+
+
+def test_a_network_that_does_not_keep_its_arguments_says_nothing(network, tmp_path):
+    assert network_arguments(network) is None
+    said = TrainedFor.read(saved(network, tmp_path / "model.pt", CT))
+    assert said == CT and said.build_like(network) is network
+
+
+def test_what_a_file_does_not_say_is_filled_in(tmp_path):
+    path = saved(generator(), tmp_path / "model.pt", dataclasses.replace(CT, spacing=None))
+    expected = TrainedFor.expected(path, source="A", target="B", spacing=2.0, slices=3, network={"new": 1})
+    assert expected.source == "NECT" and expected.spacing == 2.0 and expected.slices == 3
+    assert expected.network == {"new": 1, **network_arguments(generator())}
+    nothing = TrainedFor.expected(tmp_path / "none.pt", source="A", network={"new": 1})
+    assert nothing == TrainedFor("A", network={"new": 1})
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_an_auxiliary_network_is_expected_to_go_the_other_way(marked, network, tmp_path):
+    auxiliary = dataclasses.replace(CT.reversed(), auxiliary=marked or None)
+    path = saved(network, tmp_path / "auxiliary.pt", auxiliary)
+    expected = TrainedFor.expected(path, **({} if marked else {"source": "NECT", "target": "CECT"}))
+    assert (expected.source, expected.target) == ("NECT", "CECT")
+    with pytest.raises(InputError, match="trained for CECT to NECT, not for NECT to CECT"):
+        load_weights(network, path, expected)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"source": 3}, {"window_width": "wide"}, {"network": {"channels": [[None, {}]], 3: 4}}]
+)
+def test_what_cannot_be_is_refused(wrong, network, tmp_path):
+    path = saved(network, tmp_path / "model.pt", CT)
+    weights = torch.load(path, weights_only=True)
+    weights._metadata[""]["trained_for"] |= wrong
+    torch.save(weights, path)
+    with pytest.raises(InputError, match=r"model\.pt: what it says it was trained for is damaged"):
+        TrainedFor.read(path)
