@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from monai_nce.data.background import FinishBehind, VolumeLoader
 from monai_nce.data.dataset.datalist import read_datalist, read_datalist_file
 from monai_nce.data.dataset.epoch_sampler import EpochIndex, EpochSampler
 from monai_nce.data.dataset.loader_workers import outlast_signals
@@ -14,6 +13,7 @@ from monai_nce.data.dicom.save_series import SaveDicomSeriesd, check_output_form
 from monai_nce.data.files.atomic import atomic_path, remove_abandoned, write_json
 from monai_nce.data.nifti.save_image_hu import SaveImageHUd
 from monai_nce.data.nifti.writer import write_nifti_hu, write_nifti_labels
+from monai_nce.data.scans.collate import collate_volume
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.found import FoundVolume, find_images
 from monai_nce.data.scans.inference_items import check_inference_items, inference_items
@@ -26,7 +26,6 @@ __all__ = [
     "SPLITS",
     "CTReader",
     "DatasetWriter",
-    "FinishBehind",
     "LoadImageHUd",
     "EpochIndex",
     "EpochSampler",
@@ -35,11 +34,11 @@ __all__ = [
     "SaveDicomSeriesd",
     "SaveImageHUd",
     "SliceStackDataset",
-    "VolumeLoader",
     "atomic_path",
     "check_inference_items",
     "check_output_format",
     "check_volume",
+    "collate_volume",
     "evaluation_pairs",
     "find_images",
     "find_volumes",
