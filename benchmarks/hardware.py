@@ -1,4 +1,4 @@
-"""What a figure was measured on."""
+"""Name the hardware that a figure was measured on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BF16 = ("amx_bf16", "avx512_bf16")
 
 
 def processor() -> str:
-    """The processor's name: on Linux as the system knows it, where Python says little or nothing."""
+    """Return the processor's name: on Linux as the system knows it, where Python says little or nothing."""
     try:
         for line in CPUINFO.read_text(encoding="utf-8").splitlines():
             key, _, value = line.partition(":")
@@ -27,19 +27,14 @@ def processor() -> str:
 
 
 def host() -> dict[str, str | int | None | list[str]]:
-    """``processor``, its number of ``cores``, and what it has for ``bf16``, on which the speed in it depends."""
+    """Return the ``processor``, its number of ``cores``, and what it has for ``bf16``."""
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     bf16 = [name for name in BF16 if capabilities.get(name)]
     return {"processor": processor(), "cores": os.cpu_count(), "bf16": bf16}
 
 
 def describe_hardware(jobs: int, threads: int) -> str:
-    """The accelerator where there is one, else the processor, and how the work was spread.
-
-    Args:
-        jobs: processes at once.
-        threads: of PyTorch in each.
-    """
+    """Name the accelerator where there is one, else the processor, and so many processes and threads in each."""
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, {jobs} at once, torch {torch.__version__}"
     each = f"{threads} thread{'s' * (threads != 1)} each"

@@ -1,23 +1,24 @@
-"""What ``data_prep ct --studies`` needs in memory, against the number of studies.
+"""Measure the memory that ``data_prep ct --studies`` needs, against the number of studies.
 
     python -m benchmarks.preparation [--run PATIENTS:SIZE:SLICES ...] [--workers N] [--out FILE]
 
-For each run, studies of two series are made on the spot, prepared by the command in a process of its own, and removed.
-The command and its workers are watched from outside: the peak is the kernel's own count of resident memory (VmHWM,
-Linux), looked up until the process ends.
+Studies of two series are made on the spot. The command's resident memory and its workers' are looked up every 20 ms.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Any
+
+import psutil
 
 from benchmarks.hardware import host
 from benchmarks.synthetic_studies import FIELD_MM, write_studies
@@ -27,76 +28,43 @@ from monai_nce.data.dataset.datalist import read_datalist
 __all__ = ["measure"]
 
 RUNS = ("5:64:16", "20:64:16", "80:64:16", "327:64:16", "5:512:60", "20:512:60")
-LOOK_SECONDS = 0.02
-MIB = 1024  # kB
+MIB = 2**20
 
 
 def measure(patients: int, size: int, slices: int, workers: int = 2) -> dict[str, Any]:
-    """Prepare synthetic studies and watch.
-
-    Args:
-        patients: number of studies.
-        size: pixels of each series along both in-plane axes.
-        slices: of each series.
-        workers: processes.
+    """Prepare so many synthetic studies of two series each and watch.
 
     Returns:
-        The numbers given, ``parent_peak_mib`` and ``worker_peak_mib`` (of the largest worker), ``seconds`` of the
-        whole command, and ``processes`` that were workers.
-
-    Raises:
-        RuntimeError: if the command failed, or prepared other than all patients.
+        The numbers given, the peaks of the parent and of the largest worker, and the seconds of the whole command.
     """
     with tempfile.TemporaryDirectory() as folder:
         studies, out = write_studies(Path(folder) / "studies", patients, size, slices), Path(folder) / "out"
-        pixels = min(size, 256)
-        geometry = ["--size", str(pixels), "--spacing", f"{min(FIELD_MM / pixels, 10):.4f}", "--min-slices", "8"]
-        command = [sys.executable, "-m", "data_prep", "ct", "--studies", str(studies), "--preset", "c4kc-kits"]
+        pixels, spacing = min(size, 256), min(FIELD_MM / min(size, 256), 10)
+        command = f"ct --preset c4kc-kits --size {pixels} --spacing {spacing:.4f} --min-slices 8 --workers {workers}"
+        paths = ["--studies", str(studies), "--out-dir", str(out)]
         start = time.perf_counter()
-        process = subprocess.Popen(
-            [*command, *geometry, "--workers", str(workers), "--out-dir", str(out)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        process = psutil.Popen([sys.executable, "-m", "data_prep", *command.split(), *paths], stdout=DEVNULL)
         peaks: dict[int, int] = {}
         while process.poll() is None:
-            for member in (process.pid, *_workers(process.pid)):
-                peaks[member] = max(_peak_kib(member), peaks.get(member, 0))
-            time.sleep(LOOK_SECONDS)
+            with contextlib.suppress(psutil.Error):  # ended meanwhile
+                for member in (process, *process.children()):
+                    if member.pid == process.pid or any("spawn_main" in word for word in member.cmdline()):
+                        peaks[member.pid] = max(member.memory_info().rss, peaks.get(member.pid, 0))
+            time.sleep(0.02)
         seconds = time.perf_counter() - start
         if process.returncode or len(read_datalist(out)) != patients:
             raise RuntimeError(f"the preparation of {patients} studies failed with exit code {process.returncode}")
     parent = peaks.pop(process.pid)
     return {
-        "patients": patients,
-        "size": size,
-        "slices": slices,
-        "workers": workers,
-        "processes": len(peaks),
+        **{"patients": patients, "size": size, "slices": slices, "workers": workers, "processes": len(peaks)},
         "parent_peak_mib": round(parent / MIB),
         "worker_peak_mib": round(max(peaks.values(), default=0) / MIB),
         "seconds": round(seconds, 1),
     }
 
 
-def _workers(parent: int) -> list[int]:
-    """The worker processes of a process, less what Python starts beside them to clear up."""
-    try:
-        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-        return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
-    except OSError:  # ended meanwhile
-        return []
-
-
-def _peak_kib(process: int) -> int:
-    try:
-        status = Path(f"/proc/{process}/status").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure all runs, print them and write them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", nargs="+", default=RUNS, metavar="PATIENTS:SIZE:SLICES")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)

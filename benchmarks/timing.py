@@ -1,4 +1,4 @@
-"""Times that can be compared although the machine is noisy: candidates take turns, and their ratios are what counts."""
+"""Time candidates in turns, since machines are noisy, and compare the turns of the same round."""
 
 from __future__ import annotations
 
@@ -14,19 +14,14 @@ __all__ = ["busy_cores", "faster", "in_turns", "seconds_of", "spread"]
 
 
 def seconds_of(work: Callable[[], Any]) -> float:
-    """How long ``work()`` takes."""
+    """Measure how long ``work()`` takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def in_turns(candidates: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each candidate in each round. One round before them warms up and is not counted.
-
-    Args:
-        candidates: what to run, by name.
-        rounds: times that each is run.
-    """
+    """Measure the seconds of each candidate in each round; one round before them warms up and is not counted."""
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(rounds + 1):
         for name, work in candidates.items():
@@ -37,12 +32,12 @@ def in_turns(candidates: Mapping[str, Callable[[], Any]], rounds: int) -> dict[s
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    """Median, lowest and highest."""
+    """Return median, lowest and highest."""
     return {"median": statistics.median(values), "low": min(values), "high": max(values)}
 
 
 def faster(reference: list[float], times: list[float]) -> dict[str, float]:
-    """How many times faster than the reference, of the same rounds: median, lowest and highest."""
+    """Return how many times faster than the reference, of the same rounds: median, lowest and highest."""
     return spread([r / t for r, t in zip(reference, times, strict=True)])
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
 from monai.bundle import ConfigWorkflow
@@ -18,9 +16,9 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.cell import CONFIGS
-from benchmarks.timing import faster, in_turns, seconds_of, spread
+from benchmarks.timing import faster, in_turns, spread
 
-__all__ = ["matmul_peak", "measure_compile", "measure_training"]
+__all__ = ["measure_training"]
 
 Batch = dict[str, torch.Tensor]
 Get = Callable[[str], Any]
@@ -169,55 +167,3 @@ def measure_training(
                 "tflops": gflop[stage] / 1e3 / seconds["trainer"]["median"],
             }
     return result
-
-
-def measure_compile(dataset_dir: Path, iterations: int, rounds: int, **overrides: Any) -> dict[str, Any]:
-    """What ``compile`` gains a training: the trainers of both stages with and without it, in turns.
-
-    Args:
-        dataset_dir: data set to load from.
-        iterations: of each turn.
-        rounds: turns each.
-        overrides: of the training configuration's keys, such as ``precision``.
-
-    Returns:
-        Per stage: seconds an iteration of ``plain`` and ``compiled``, how many times ``faster`` the latter is, and how
-        many seconds the first turn took longer than the others, ``compiling_s``.
-    """
-    result: dict[str, Any] = {}
-    # what an earlier compilation has left would make this one short
-    with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=folder):
-        gets = {
-            name: _workflow(dataset_dir, folder, (), {**overrides, "compile": compile_}).parser.get_parsed_content
-            for name, compile_ in (("plain", False), ("compiled", True))
-        }
-        for stage in STEPS:
-            candidates = {name: partial(_trainer, get(f"{stage}#trainer"), iterations) for name, get in gets.items()}
-            first = seconds_of(candidates["compiled"])
-            times = in_turns(candidates, rounds)
-            result[stage] = {
-                "seconds": {name: spread([t / iterations for t in ts]) for name, ts in times.items()},
-                "faster": faster(times["plain"], times["compiled"]),
-                "compiling_s": first - spread(times["compiled"])["median"],
-            }
-    return result
-
-
-def matmul_peak(device: torch.device, dtype: torch.dtype, size: int = 4096) -> float:
-    """TFLOP/s of a square matrix product, the most that a network can hope for.
-
-    Args:
-        device: to measure.
-        dtype: number format.
-        size: of the matrices.
-    """
-    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-
-    def products() -> None:
-        for _ in range(10):
-            left @ right
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
-    products()
-    return 10 * 2 * size**3 / min(seconds_of(products) for _ in range(3)) / 1e12
