@@ -9,6 +9,7 @@ from monai_nce.handlers.cpu_threads import CPUThreads
 from monai_nce.handlers.evaluation_report import EvaluationReport
 from monai_nce.handlers.gan_balance import DiscriminatorWatch
 from monai_nce.handlers.nan_guard import FiniteLosses
+from monai_nce.handlers.stage_handlers import stage_handlers, validation_handlers
 from monai_nce.handlers.stage_log import StageLog
 from monai_nce.handlers.stage_progress import StageProgress
 from monai_nce.handlers.weights.loader import WeightsLoader, load_weights
@@ -29,4 +30,6 @@ __all__ = [
     "WeightsLoader",
     "WeightsSaver",
     "load_weights",
+    "stage_handlers",
+    "validation_handlers",
 ]
