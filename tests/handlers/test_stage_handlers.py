@@ -64,9 +64,10 @@ def test_the_checkpoint_is_first_and_holds_all_that_is_trained(parts: dict) -> N
 
 def test_each_scheduler_steps_and_each_saver_writes_after_them(parts: dict) -> None:
     handlers = stage_handlers(**parts)
-    assert kinds(handlers)[:4] == [StageCheckpoint, StageProgress, LrScheduleHandler, LrScheduleHandler]
-    assert handlers[4:6] == parts["savers"]
-    assert [handler.lr_scheduler for handler in handlers[2:4]] == parts["lr_schedulers"]
+    schedules = [handler for handler in handlers if isinstance(handler, LrScheduleHandler)]
+    assert [handler.lr_scheduler for handler in schedules] == parts["lr_schedulers"]
+    after = handlers.index(schedules[-1]) + 1
+    assert handlers[after : after + 2] == parts["savers"]
     assert kinds(handlers)[-1] is FiniteLosses and handlers[1].name == "stage1: CECT to NECT"
 
 
@@ -76,14 +77,16 @@ def test_the_validators_run_in_their_order_between_schedules_and_savers(parts: d
     handlers = stage_handlers(**parts, validators=validators, val_interval=2)
     found = [handler for handler in handlers if isinstance(handler, ValidationHandler)]
     assert [handler.validator for handler in found] == validators == handlers[0].validation.validators
-    assert handlers.index(found[0]) == 4 and {handler.interval for handler in found} == {2}
+    last = handlers.index(found[-1])
+    assert isinstance(handlers[last - 2], LrScheduleHandler) and handlers[last + 1] is parts["savers"][0]
+    assert {handler.interval for handler in found} == {2}
 
 
 def test_the_keys_are_shown_and_logged_and_a_discriminator_is_watched(parts: dict) -> None:
     assert DiscriminatorWatch not in kinds(stage_handlers(**parts))
     keys = ["loss", "discriminator_accuracy"]
-    handlers = stage_handlers(**parts, keys=keys, chance=0.5)
-    assert isinstance(handlers[-1], DiscriminatorWatch) and handlers[-1].collapsed == pytest.approx(0.52)
+    handlers = stage_handlers(**parts, keys=keys, chance=0.25)
+    assert isinstance(handlers[-1], DiscriminatorWatch) and handlers[-1].collapsed == pytest.approx(0.27)
     assert handlers[1].keys == tuple(keys)
 
 
