@@ -1,4 +1,4 @@
-"""The number formats by name, and which of them a device computes in fastest without loss that matters here."""
+"""Name the number formats and choose the fastest one for a device."""
 
 from __future__ import annotations
 
@@ -10,24 +10,16 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def plain_fp32() -> None:
-    """Let GPUs compute in fp32 what is to be in fp32, for the whole process.
+    """Switch TF32 off on GPUs, for the whole process.
 
-    PyTorch's convolutions there round their input to the 10 bits of TF32 else, for 1.0 that is a step of 0.15 HU in the
-    paper's window. Who wants speed takes bf16.
+    PyTorch's convolutions would round their input to 10 bits, for 1.0 a step of 0.15 HU in the paper's window.
     """
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def best_precision(device_type: str) -> str:
-    """The short format that a device gains from.
-
-    Args:
-        device_type: ``cpu``, ``cuda`` or another of PyTorch's.
-
-    Returns:
-        ``bf16`` on a GPU that computes in it and a CPU with AMX or AVX512-BF16, ``fp16`` on other GPUs, else ``fp32``.
-    """
+    """Return ``bf16`` for a device that computes in it (CPUs: AMX or AVX512-BF16), ``fp16`` for other GPUs, or ``fp32``."""
     if device_type == "cuda":
         # without emulation, which computes in fp32 and is slower than that
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"

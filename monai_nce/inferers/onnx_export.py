@@ -16,7 +16,7 @@ from torch import nn
 from monai_nce.data.files.atomic import atomic_path, locked
 from monai_nce.errors import InputError
 
-__all__ = ["exported_network", "find_export", "network_key"]
+__all__ = ["export_network", "export_path", "network_key"]
 
 FORMAT = 1  # counted up when this file exports another graph of the same network
 
@@ -34,93 +34,63 @@ def network_key(network: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def find_export(network: nn.Module, checkpoint: Path | None = None) -> Path | None:
-    """Return the ONNX file that :func:`exported_network` has written for these weights, if there is one."""
-    name = _file_name(network, checkpoint)
-    return next((folder / name for folder in _folders(checkpoint) if (folder / name).is_file()), None)
+def export_path(network: nn.Module, checkpoint: Path | None = None) -> Path:
+    """Return where a network's ONNX file lies or is to be written.
+
+    It lies beside the checkpoint, as ``model.0123456789abcdef.onnx`` for ``model.pt``, or in the user's cache folder
+    where the checkpoint's cannot be written to.
+    """
+    folders = [Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "monai-nce"]
+    if checkpoint is not None:
+        folders.insert(0, checkpoint.parent)
+    name = f"{'network' if checkpoint is None else checkpoint.stem}.{network_key(network)}.onnx"
+    found = [folder for folder in folders if (folder / name).is_file()]
+    writable = [folder for folder in folders if os.access(folder, os.W_OK)]
+    return [*found, *writable, *folders[-1:]][0] / name
 
 
-def exported_network(
-    network: nn.Module, stacks: torch.Tensor, checkpoint: Path | None = None, again: bool = False
-) -> Path:
-    """Return the ONNX file of a network, for batches and images of any size that it can take; write it if missing.
+def export_network(network: nn.Module, stacks: torch.Tensor, path: Path, again: bool = False) -> None:
+    """Write a network to an ONNX file, for batches and images of any size that it can take, unless it is there.
 
-    It lies beside the checkpoint, as ``model.0123456789abcdef.onnx`` for ``model.pt``, and replaces those made from
-    other weights. Where that folder cannot be written to, it lies in the user's cache folder.
+    The file replaces those made from other weights of a checkpoint of the same name.
 
     Args:
         network: to export, in fp32; left as it is.
-        stacks: an input it can take, ``(1, C, H, W)``.
-        checkpoint: file of its weights, which need not exist.
+        stacks: an input it can take, ``(B, C, H, W)``.
+        path: of :func:`export_path`.
         again: write the file even if it is there: it was found damaged.
 
-    Returns:
-        Path of the file.
-
     Raises:
-        InputError: when it can be written nowhere, or the network cannot be exported.
+        InputError: when it cannot be written, or the network cannot be exported.
     """
-    path = None if again else find_export(network, checkpoint)
-    if path is not None:
-        return path
-    name = _file_name(network, checkpoint)
-    folders = _folders(checkpoint)
-    folder = next((folder for folder in folders if os.access(folder, os.W_OK)), folders[-1])
-    path = folder / name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder):  # of several processes that need the file one makes it
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path.parent):  # of several processes that need the file one makes it
             if again or not path.is_file():
                 print(f"exporting the network to {path}, which is done once", flush=True)
                 with atomic_path(path) as partial:
                     _export(network, stacks, partial)
-                others = f"{glob.escape(name.rsplit('.', 2)[0])}.{'[0-9a-f]' * 16}.onnx"
-                for old in set(folder.glob(others)) - {path}:
+                others = f"{glob.escape(path.name.rsplit('.', 2)[0])}.{'[0-9a-f]' * 16}.onnx"
+                for old in set(path.parent.glob(others)) - {path}:
                     old.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or 'unknown error'}") from error
     except Exception as error:  # of many kinds: whatever the exporter makes of a network that it cannot take
         said = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InputError(f"{type(network).__name__} cannot be exported to ONNX: {said}") from error
-    return path
-
-
-def _file_name(network: nn.Module, checkpoint: Path | None) -> str:
-    return f"{'network' if checkpoint is None else checkpoint.stem}.{network_key(network)}.onnx"
-
-
-def _folders(checkpoint: Path | None) -> list[Path]:
-    """Return the folders that a file may lie in: the checkpoint's, and the user's cache."""
-    folders = [] if checkpoint is None else [checkpoint.parent]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    try:
-        return [*folders, cache.expanduser() / "monai-nce"]
-    except RuntimeError as error:  # no home
-        if folders:
-            return folders
-        raise InputError(f"no folder for an ONNX file: {error}") from error
 
 
 def _export(network: nn.Module, stacks: torch.Tensor, path: Path) -> None:
     plain = copy.deepcopy(network).float().cpu().eval()
     # two stacks: a size of one would be taken for a constant
     example = stacks[:1].detach().float().cpu().expand(2, -1, -1, -1).contiguous()
-    dynamic = {0: torch.export.Dim("batch"), 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
+    sizes = {0: torch.export.Dim("batch"), 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch's own parts about each other
-            program = torch.onnx.export(
-                plain,
-                (example,),
-                dynamo=True,
-                dynamic_shapes=(dynamic,),
-                input_names=["stacks"],
-                output_names=["synthetic"],
-                verbose=False,
-            )
+            torch.onnx.export(plain, (example,), path, dynamic_shapes=(sizes,), external_data=False, verbose=False)
     finally:
         logger.setLevel(level)
-    program.save(path)  # type: ignore[union-attr]

@@ -11,15 +11,13 @@ import torch
 
 __all__ = ["OpenVinoBackend"]
 
-HINTS = {"fp32": "f32", "bf16": "bf16"}
 MOST_SIZES = 4  # each keeps the weights as OpenVINO lays them out
 
 
 class OpenVinoBackend:
     """Run an exported network with OpenVINO.
 
-    It is compiled for each in-plane size that comes, which takes as long as a few passes: with all sizes known OpenVINO
-    joins operations that it would run one by one, which is faster and rounds less.
+    It is compiled for each in-plane size that comes, as OpenVINO is faster with all sizes known and rounds less.
 
     Args:
         path: of the ONNX file.
@@ -42,7 +40,7 @@ class OpenVinoBackend:
         self._network = self._core.read_model(path)
         self._settings = {
             "PERFORMANCE_HINT": "THROUGHPUT",
-            "INFERENCE_PRECISION_HINT": HINTS[precision],
+            "INFERENCE_PRECISION_HINT": {"fp32": "f32"}.get(precision, precision),
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
         self._compiled: OrderedDict[tuple[int, ...], tuple[Any, deque[Any]]] = OrderedDict()

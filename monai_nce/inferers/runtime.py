@@ -17,7 +17,7 @@ from torch.nn import functional
 from monai_nce.errors import InputError
 from monai_nce.precision import DTYPES, best_precision
 
-from .onnx_export import exported_network, find_export
+from .onnx_export import export_network, export_path
 from .openvino_backend import OpenVinoBackend
 from .torch_backend import TorchBackend
 
@@ -29,19 +29,19 @@ EXPORT_PAYS_SECONDS = 60.0  # OpenVINO saves a quarter of PyTorch's time, an exp
 
 
 class Backend(Protocol):
-    """A network made ready, to be called by as many ``workers`` at once, each with so many ``threads`` of PyTorch."""
+    """Compute forward passes, for as many ``workers`` at once, each with so many ``threads`` of PyTorch."""
 
     workers: int
     threads: int
     sharing: int  # workers that get equally many batches: one where batches are filled up, so that more would cost more
 
     def __call__(self, stacks: torch.Tensor) -> torch.Tensor:
-        """Synthetic stacks, float32, for stacks ``(B, C, H, W)``; both on the network's device."""
+        """Return synthetic stacks, float32, for stacks ``(B, C, H, W)``; both on the network's device."""
         ...
 
 
 class Difference(NamedTuple):
-    """Absolute difference of images: its mean, its 99.9th percentile, and its largest mean over 5 x 5 pixels."""
+    """Sum up an absolute difference of images: mean, 99.9th percentile, and largest mean over 5 x 5 pixels."""
 
     mean: float
     p999: float
@@ -111,9 +111,8 @@ class Runtime:
             total: stacks of the volume.
 
         Raises:
-            InputError: when the backend asked for is not installed, cannot run on this device or in this precision, or
-                computes something else than the network. ``auto`` then tries the next, at last PyTorch in fp32, with a
-                warning.
+            InputError: when the backend asked for cannot run, or computes something else than the network. ``auto``
+                then tries the next, at last PyTorch in fp32, with a warning.
         """
         if not isinstance(network, nn.Module):
             raise TypeError(f"expected a network, a torch.nn.Module, but got {type(network).__name__}")
@@ -155,16 +154,14 @@ class Runtime:
         if self.precision not in ("auto", *allowed):
             raise InputError(f"precision: expected {', '.join(allowed)} on {device} but got {self.precision!r}")
         short = best_precision(device) if self.precision == "auto" else self.precision
-        by_openvino = [("openvino", short)]
-        by_torch = [("torch", short)]
-        if self.precision == "auto" and short != "fp32":
-            by_torch.append(("torch", "fp32"))
         if self.backend == "openvino":
-            return by_openvino
+            return [("openvino", short)]
+        exact = "fp32" if self.precision == "auto" else short
+        by_torch = [("torch", precision) for precision in dict.fromkeys([short, exact])]
         if self.backend == "auto" and device == "cpu" and _openvino_installed():
-            cached = find_export(network, self.checkpoint) is not None
+            cached = export_path(network, self.checkpoint).is_file()
             if cached or self._torch_seconds(network, stacks, short) * total * self.volumes > EXPORT_PAYS_SECONDS:
-                return by_openvino + by_torch
+                return [("openvino", short), *by_torch]
         return by_torch
 
     @staticmethod
@@ -180,9 +177,10 @@ class Runtime:
         self, network: nn.Module, stacks: torch.Tensor, expected: torch.Tensor, batch_size: int, precision: str
     ) -> Backend:
         """Return OpenVINO's backend, from a file that is written again if it turns out to be damaged."""
-        cached = find_export(network, self.checkpoint) is not None
-        for again in (False, True) if cached else (True,):
-            path = exported_network(network, stacks, self.checkpoint, again)
+        path = export_path(network, self.checkpoint)
+        attempts = (False, True) if path.is_file() else (False,)
+        for again in attempts:
+            export_network(network, stacks, path, again)
             try:
                 ready = OpenVinoBackend(path, stacks, batch_size, precision)
                 found = difference(expected, ready(stacks))
@@ -194,7 +192,7 @@ class Runtime:
                 ):
                     break
             except Exception as error:  # of many kinds: what a damaged file leads to
-                if again:
+                if again == attempts[-1]:
                     raise InputError(f"{path}: openvino cannot run it: {error}") from error
         self._check(f"openvino in {precision}", found)
         return ready
@@ -217,9 +215,7 @@ def _openvino_installed() -> bool:
 
 def _in_eval_mode(network: nn.Module, stacks: torch.Tensor) -> torch.Tensor:
     training = network.training
-    network.eval()
-    try:
-        with torch.inference_mode():
-            return network(stacks).float()
-    finally:
-        network.train(training)
+    with torch.inference_mode():
+        expected = network.eval()(stacks).float()
+    network.train(training)
+    return expected

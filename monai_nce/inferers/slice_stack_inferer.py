@@ -28,15 +28,12 @@ class SliceStackInferer(Inferer):
     """Run a network over the slice stacks of a volume and average the overlapping predictions.
 
     Edge slices replicate, so volumes of one or two slices work. In-plane sizes that the network cannot take are padded
-    with ``padding_value`` and cropped again. A MetaTensor comes back as one, with the input's geometry. Stacks are cut
-    out batch by batch and predictions summed as they come, so the memory needed beyond the volume's is that of the
-    batches at work.
+    and cropped again. A MetaTensor comes back as one. Beyond the volume, memory holds the batches at work.
 
     Args:
         slices: slices of a stack, odd.
-        batch_size: stacks per forward pass at most; the passes are nearly equal, and so is the workers' number of them.
-        stride: slices from one stack to the next. 1 predicts each slice ``slices`` times and averages; ``slices``
-            predicts each once, which is as many times less work.
+        batch_size: stacks per forward pass at most.
+        stride: slices from one stack to the next: 1 predicts each slice ``slices`` times, ``slices`` once.
         size_divisor: what in-plane sizes must be divisible by; None asks the network for its ``size_factor``, and
             takes 1 if it has none.
         padding_value: intensity of the padding; -1 is air in a windowed CT.
@@ -139,19 +136,10 @@ class SliceStackInferer(Inferer):
 
 
 def even_batches(items: Sequence[T], most: int, workers: int = 1) -> list[Sequence[T]]:
-    """Divide items into batches of nearly equal size, the same number of them for each worker.
+    """Divide items into batches of nearly equal size, at most ``most``, the same number of them for each worker.
 
-    Args:
-        items: to be divided, in their order; at least one.
-        most: items of a batch.
-        workers: that take batches.
-
-    Returns:
-        The batches.
-
-    Example:
-        >>> even_batches([1, 2, 3, 4, 5], most=4, workers=2)
-        [[1, 2, 3], [4, 5]]
+    >>> even_batches([1, 2, 3, 4, 5], most=4, workers=2)
+    [[1, 2, 3], [4, 5]]
     """
     rounds = -(-len(items) // (most * workers))
     count = min(rounds * workers, len(items))
@@ -170,8 +158,7 @@ def run_batches(
     Args:
         work: a backend, or a function around one.
         batches: what it is called with.
-        workers: of the backend.
-        threads: of PyTorch, in each of them.
+        workers: of the backend, each with so many ``threads`` of PyTorch.
     """
     workers = min(workers, len(batches))
     if workers <= 1:

@@ -24,17 +24,9 @@ def cpu_workers(threads: int) -> int:
 
 
 class TorchBackend:
-    """Run a copy of a network in a number format, channels last.
+    """Run a copy of a network in a number format, channels last; stacks and output are ``(B, C, H, W)``, float32.
 
     Weights are converted once, rather than in each pass as autocast does.
-
-    Args:
-        network: copied, left as it is.
-        device: the network's.
-        precision: ``fp32``, ``bf16`` or ``fp16``.
-
-    Shape:
-        - stacks and output: ``(B, C, H, W)``, float32
     """
 
     def __init__(self, network: nn.Module, device: torch.device, precision: str = "fp32") -> None:

@@ -1,4 +1,4 @@
-"""The paper's networks: SPADE generators (Fig. 4), three-class discriminator, VGG16-BN domain classifier."""
+"""Networks of the paper: SPADE generator (Fig. 4), three-class discriminator, VGG16-BN domain classifier."""
 
 from .discriminator import Discriminator
 from .domain_classifier import DomainClassifier

@@ -1,4 +1,4 @@
-"""VGG16 with batch norm, trained to tell the two domains apart; its features make the perceptual loss (paper §3.2)."""
+"""Tell the two domains apart with VGG16 and batch norm, whose features make the perceptual loss (paper §3.2)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CONVS_PER_BLOCK = (2, 2, 3, 3, 3)  # configuration D of Simonyan and Zisserman,
 
 
 class DomainClassifier(nn.Module):
-    """VGG16-BN (configuration D) from a slice stack to the logits of source and target domain (paper §3.2).
+    """Classify a slice stack as source or target domain with VGG16-BN, configuration D (paper §3.2).
 
     Written here because torchvision has no build without CUDA for every platform. The defaults are VGG16's own widths.
 
@@ -60,11 +60,11 @@ class DomainClassifier(nn.Module):
 
     @property
     def feature_count(self) -> int:
-        """How many maps :meth:`features` can give."""
+        """Return the number of maps that :meth:`features` can give."""
         return len(self.blocks)
 
     def features(self, x: torch.Tensor, count: int = 4) -> list[torch.Tensor]:
-        """Outputs of the first ``count`` max-pools, the phi_i of Eq. 4: ``(B, C_i, H / 2**i, W / 2**i)`` each."""
+        """Return what the first ``count`` max-pools give, phi_i of Eq. 4: ``(B, C_i, H / 2**i, W / 2**i)`` each."""
         maps = []
         for block in self.blocks[:count]:
             x = block(x)

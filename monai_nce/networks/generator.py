@@ -1,4 +1,4 @@
-"""The generator of both stages (paper §3.3 and §4.1, Fig. 4a)."""
+"""Translate slice stacks from one domain to the other: the generator of both stages (paper §3.3, §4.1, Fig. 4a)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Generator"]
 
 
 class Generator(nn.Module):
-    """SPADE generator from a slice stack of one domain to the same stack in the other (paper §3.3, Fig. 4a).
+    """Translate a slice stack of one domain to the same stack in the other with SPADE blocks (paper §3.3, Fig. 4a).
 
     Each SPADE residual block sees the input reduced to its grid, is followed by a bilinear upsampling by two, and the
     input at the new grid is concatenated to the result. The first block starts from a 3x3 convolution of the input

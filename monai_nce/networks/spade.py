@@ -1,4 +1,4 @@
-"""Spatially-adaptive normalisation and the residual block built on it (paper §3.3, Fig. 4b and 4c)."""
+"""Normalise features with scales and shifts computed from the input: SPADE (paper Fig. 4b and 4c)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ __all__ = ["SPADE", "SPADEResidualBlock", "largest_group_count"]
 
 
 def largest_group_count(channels: int, limit: int = 32) -> int:
-    """Largest number of groups, at most ``limit``, that divides ``channels``: what group normalisation needs."""
+    """Return the largest number of groups, at most ``limit``, that divides ``channels``."""
     if channels < 1 or limit < 1:
         raise ValueError(f"expected channels and limit of at least 1 but got {channels} and {limit}")
     return next(groups for groups in range(min(limit, channels), 0, -1) if channels % groups == 0)
 
 
 class SPADE(nn.Module):
-    """Group normalisation whose scale and shift are images computed from a guide (paper Fig. 4c).
+    """Normalise by groups, with scale and shift images that are computed from a guide (paper Fig. 4c).
 
     ``y = GroupNorm(x) * (1 + gamma(guide)) + beta(guide)``, after Park et al., "Semantic Image Synthesis with
     Spatially-Adaptive Normalization", CVPR 2019. Gamma and beta come out of one convolution, with no norm behind it:
@@ -58,7 +58,7 @@ class SPADE(nn.Module):
 
 
 class SPADEResidualBlock(nn.Module):
-    """Two times convolution, SPADE, leaky ReLU, with a shortcut around them (paper §3.3, Fig. 4b).
+    """Apply convolution, SPADE and leaky ReLU twice, with a shortcut around them (paper §3.3, Fig. 4b).
 
     The norm follows the convolution: after concatenation the inputs have 515, 259, ... channels, which no group count
     divides. The shortcut is a 1x1 convolution where the channels differ, else the identity.

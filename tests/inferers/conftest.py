@@ -43,7 +43,7 @@ def export(exports: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyP
     """Exporting takes the file made before, and never touches the user's own cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(
-        onnx_export, "_export", lambda network, stacks, path: shutil.copy(exports[path.name.split(".")[1]], path)
+        onnx_export, "_export", lambda network, stacks, path: shutil.copy(exports[path.name.split(".")[-2]], path)
     )
 
 

@@ -9,6 +9,7 @@ import torch
 
 from monai_nce.errors import InputError
 from monai_nce.inferers import Runtime, onnx_export
+from monai_nce.inferers.onnx_export import export_network, export_path
 
 pytestmark = pytest.mark.usefixtures("export")
 
@@ -61,47 +62,43 @@ def test_without_a_folder_to_write_to_the_users_cache_is_taken(network, stacks, 
     assert not (tmp_path / "nowhere").exists()
 
 
+def made(network, stacks, checkpoint: Path | None = None) -> Path:
+    path = export_path(network, checkpoint)
+    export_network(network, stacks, path)
+    assert export_path(network, checkpoint) == path and path.is_file()
+    return path
+
+
 def test_a_new_export_replaces_an_old_one_in_the_users_cache(network, stacks, tmp_path):
     cache = tmp_path / "cache" / "monai-nce"
     cache.mkdir(parents=True)
     for name in ("network.0123456789abcdef.onnx", "other.0123456789abcdef.onnx"):
         (cache / name).touch()
-    path = onnx_export.exported_network(network, stacks)
+    path = made(network, stacks)
     assert set(cache.iterdir()) == {path, cache / "other.0123456789abcdef.onnx"}
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs a folder that cannot be written to")
-def test_a_read_only_folder(network, stacks, tmp_path):
-    folder = tmp_path / "weights"
-    folder.mkdir(mode=0o555)
-    path = onnx_export.exported_network(network, stacks, folder / "model.pt")
-    assert path.parent == tmp_path / "cache" / "monai-nce"
-    assert onnx_export.find_export(network, folder / "model.pt") == path
+def test_a_read_only_folder(network, stacks, tmp_path, monkeypatch, capsys):
+    path = made(network, stacks, tmp_path / "model.pt")
+    monkeypatch.setattr(os, "access", lambda folder, mode: Path(folder).parent.name == "cache")
+    assert made(network, stacks, tmp_path / "model.pt") == path, "what is there already can be read"
+    path.unlink()
+    assert made(network, stacks, tmp_path / "model.pt").parent == tmp_path / "cache" / "monai-nce"
+    assert capsys.readouterr().out.count("exporting") == 2
 
 
-def test_an_export_in_a_folder_that_became_read_only_is_used(network, stacks, tmp_path, monkeypatch, capsys):
-    path = onnx_export.exported_network(network, stacks, tmp_path / "model.pt")
-    monkeypatch.setattr(os, "access", lambda folder, mode: False)
-    assert onnx_export.exported_network(network, stacks, tmp_path / "model.pt") == path
-    assert onnx_export.find_export(network, tmp_path / "model.pt") == path
-    assert capsys.readouterr().out.count("exporting") == 1
-
-
-def test_without_a_home_there_is_the_checkpoints_folder(network, stacks, tmp_path, monkeypatch):
-    def nowhere(self: Path) -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(Path, "expanduser", nowhere)
-    assert onnx_export.exported_network(network, stacks, tmp_path / "model.pt").parent == tmp_path
-    with pytest.raises(InputError, match="no folder for an ONNX file: Could not determine home directory"):
-        onnx_export.exported_network(network, stacks)
+def test_a_name_with_dots_and_brackets(generator, network, stacks, tmp_path):
+    old = made(network, stacks, tmp_path / "model.v[2].pt")
+    network.load_state_dict(generator(1).state_dict())
+    new = made(network, stacks, tmp_path / "model.v[2].pt")
+    assert list(tmp_path.iterdir()) == [new] and new != old
 
 
 def test_of_several_that_need_a_file_one_makes_it(network, stacks, tmp_path, capsys):
+    path = export_path(network, tmp_path / "model.pt")
     with ThreadPoolExecutor(3) as pool:
-        paths = list(pool.map(lambda _: onnx_export.exported_network(network, stacks, tmp_path / "model.pt"), range(3)))
-    assert len(set(paths)) == 1 and list(tmp_path.iterdir()) == paths[:1]
+        list(pool.map(lambda _: export_network(network, stacks, path), range(3)))
+    assert list(tmp_path.iterdir()) == [path]
     assert capsys.readouterr().out.count("exporting") == 1
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from monai_nce.inferers.onnx_export import exported_network
+from monai_nce.inferers.onnx_export import export_network
 from monai_nce.inferers.openvino_backend import MOST_SIZES, OpenVinoBackend
 
 
@@ -21,7 +21,9 @@ def network() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def path(network, tmp_path_factory) -> Path:
-    return exported_network(network, torch.rand(1, 3, 8, 8), tmp_path_factory.mktemp("export") / "model.pt")
+    path = tmp_path_factory.mktemp("export") / "model.onnx"
+    export_network(network, torch.rand(1, 3, 8, 8), path)
+    return path
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
