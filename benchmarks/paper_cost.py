@@ -27,14 +27,14 @@ __all__ = ["STAGES", "main", "operations"]
 
 # which trainers each method runs, one after the other
 STAGES = {
-    "separate": ("classify", "stage1", "train"),
-    "joint": ("classify", "train"),
+    "separate": ("classifier", "stage1", "train"),
+    "joint": ("classifier", "train"),
     "single": ("stage1",),
-    "cycle": ("classify", "train"),
-    "regression": ("classify", "train"),
+    "cycle": ("classifier", "train"),
+    "regression": ("classifier", "train"),
 }
 # training stacks (one per slice): 19,180 pairs of CT (4.3.1); of IXI 80 % of 566 subjects, 64 slices each (4.4.1)
-STACKS = {"paper_ct": 19180, "paper_ixi": round(0.8 * 566) * 64}
+STACKS = {"paper": 19180, "paper_ixi": round(0.8 * 566) * 64}
 BATCH = 4
 DEFAULT_TFLOPS = 20.0  # an eighth of the peak that an A100 names for TF32
 
@@ -44,14 +44,14 @@ def operations(method: str, preset: str, dataset_dir: str | Path, **overrides: A
 
     Args:
         method: of ``STAGES``.
-        preset: ``paper_ct`` or ``paper_ixi``.
+        preset: ``paper`` or ``paper_ixi``.
         dataset_dir: any data set of the preset's in-plane size, with at least a batch of stacks.
         overrides: keys of the configuration.
 
     Returns:
         For each stage ``tflop_per_iteration``, ``iterations`` (all epochs) and ``pflop``, the product.
     """
-    configs = ["train", *METHODS.get(method, [method]), preset]
+    configs = ["train", *METHODS.get(method, [method]), *dict.fromkeys(["paper", preset])]
     counted = {}
     with tempfile.TemporaryDirectory() as output_dir:
         for stage in STAGES[method]:
@@ -62,7 +62,7 @@ def operations(method: str, preset: str, dataset_dir: str | Path, **overrides: A
                 dataset_dir=str(dataset_dir),
                 output_dir=output_dir,
                 num_workers=0,
-                **{f"{stage}#handlers": [], **overrides},
+                **{f"{stage.replace('train', 'stage2')}#handlers": [], **overrides},
             )
             workflow.initialize()
             trainer = workflow.parser.get_parsed_content(f"{stage}#trainer")
@@ -90,7 +90,7 @@ def main() -> None:
     options = parser.parse_args()
     result: dict[str, Any] = {"tflops_assumed": options.tflops, "torch": torch.__version__}
     with tempfile.TemporaryDirectory() as folder:
-        for preset, size in (("paper_ct", 256), ("paper_ixi", 128)):
+        for preset, size in (("paper", 256), ("paper_ixi", 128)):
             data = write_phantom_dataset(Path(folder) / preset, patients=2, size=size, slices=4, progress=False)
             result[preset] = {}
             for method in STAGES:

@@ -43,8 +43,8 @@ IXI_LIKE = {
     "small": {"subjects": 48, "size": 128, "slices": 24, "seed": DATA_SEED},
     "paper": {"subjects": 96, "size": 128, "slices": 64, "seed": DATA_SEED},
 }
-CT_CONFIGS: dict[str, list[str]] = {"small": [], "paper": ["paper_ct"]}
-MRI_CONFIGS = {"small": "ixi", "paper": "paper_ixi"}
+CT_CONFIGS: dict[str, list[str]] = {"small": [], "paper": ["paper"]}
+MRI_CONFIGS = {"small": ["ixi"], "paper": ["paper", "paper_ixi"]}
 # What the small preset sets otherwise than train.json on CT, whose adversarial settings are for stage 1: where the
 # target network learns from a discriminator, that must go on learning as long as it does. On MRI ixi.json, and in the
 # paper's preset its own file, give all methods the same.
@@ -137,7 +137,7 @@ class Cell:
 
 def is_mri(configs: Sequence[str]) -> bool:
     """Whether a cell with these configuration files is about MRI, and not about CT."""
-    return not set(MRI_CONFIGS.values()).isdisjoint(configs)
+    return any(overlays[-1] in configs for overlays in MRI_CONFIGS.values())
 
 
 def default_methods(data: str) -> list[str]:
@@ -204,7 +204,7 @@ def plan(
         raise InputError("expected at least one method besides identity, which is part of every table")
     bases = _bases(data, distortions, preset, out_dir / "data", ixi)
     mri = data in MRI or (data not in DEFAULT_METHODS and read_datalist_file(data).get("source_domain") == "t2")
-    overlay = [MRI_CONFIGS[preset]] if mri else CT_CONFIGS[preset]
+    overlay = (MRI_CONFIGS if mri else CT_CONFIGS)[preset]
     cells = []
     for method in trained:
         configs = ["train", *METHODS[method], *overlay]

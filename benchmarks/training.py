@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.cell import CONFIGS
 from benchmarks.timing import faster, in_turns, spread
+from monai_nce.handlers import StageCheckpoint, WeightsSaver, stage_handlers
 
 __all__ = ["measure_training"]
 
@@ -28,7 +28,6 @@ def _workflow(
     dataset_dir: Path, output_dir: str, configs: tuple[str, ...], overrides: dict[str, Any]
 ) -> ConfigWorkflow:
     """The training without what it does at the end of an epoch: a turn is a small part of one."""
-    handlers = json.loads((CONFIGS / "train.json").read_text(encoding="utf-8"))
     workflow = ConfigWorkflow(
         config_file=[str(CONFIGS / f"{name}.json") for name in ("train", *configs)],
         workflow_type="train",
@@ -36,16 +35,20 @@ def _workflow(
         dataset_dir=str(dataset_dir),
         output_dir=output_dir,
         val_interval=10**6,
-        **{
-            f"{stage}#handlers#{index}#_disabled_": True
-            for stage in STEPS
-            for index, handler in enumerate(handlers[stage]["handlers"])
-            if handler["_target_"].endswith(SAVERS)
-        },
+        **{f"{stage}#handlers#_target_": "benchmarks.training.handlers_that_write_no_files" for stage in STAGES},
         **overrides,
     )
     workflow.initialize()
     return workflow
+
+
+def handlers_that_write_no_files(**settings: Any) -> list[Any]:
+    """Build a stage's handlers without checkpoints and weights.
+
+    Args:
+        settings: arguments of :func:`monai_nce.handlers.stage_handlers`.
+    """
+    return [each for each in stage_handlers(**settings) if not isinstance(each, (StageCheckpoint, WeightsSaver))]
 
 
 def _loop(step: Callable[[Batch], None], batches: list[Batch], count: int) -> None:
@@ -89,7 +92,7 @@ def _stage1_step(get: Get) -> Callable[[Batch], None]:
 
 
 def _stage2_step(get: Get) -> Callable[[Batch], None]:
-    auxiliary, network, loss, optimizer = get("auxiliary"), get("network"), get("train#loss"), get("train#optimizer")
+    auxiliary, network, loss, optimizer = get("auxiliary"), get("network"), get("stage2#loss"), get("stage2#optimizer")
     precision = get("mixed_precision")
 
     def step(batch: Batch) -> None:
@@ -105,7 +108,7 @@ def _stage2_step(get: Get) -> Callable[[Batch], None]:
 
 
 STEPS = {"stage1": _stage1_step, "train": _stage2_step}
-SAVERS = ("StageCheckpoint", "WeightsSaver")
+STAGES = ("stage1", "stage2")
 
 
 def _gflop(dataset_dir: Path, configs: tuple[str, ...], overrides: dict[str, Any]) -> dict[str, float]:
@@ -139,7 +142,7 @@ def measure_training(
         dataset_dir: data set to load from.
         iterations: of each turn.
         rounds: turns each.
-        configs: overlays of the training configuration, such as ``paper_ct``.
+        configs: overlays of the training configuration, such as ``paper``.
         overrides: of its keys, such as ``precision``.
 
     Returns:

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
+import torch
 from nibabel.affines import voxel_sizes
-from scipy import ndimage
 
 from monai_nce.data.scans.reader import AIR_HU
 from monai_nce.errors import InputError
+from monai_nce.transforms import SKIN_HU, body_mask, resample_axis
 
 __all__ = ["Grid", "body_centre", "canonical", "paper_grid", "resample"]
 
-BODY_HU = -300.0
-FWHM_PER_SIGMA = 2 * np.sqrt(2 * np.log(2))
+PARALLEL = 1e-5  # voxels per voxel that axes may lean aside
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
@@ -52,27 +52,29 @@ def canonical(volume: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def body_centre(volume: np.ndarray) -> np.ndarray:
-    """Centre of the body's bounding box: of the largest connected part above -300 HU.
+    """Find the centre of the bounding box of the body, see :func:`~monai_nce.transforms.body_mask`.
 
     Args:
-        volume: (H, W, D) in HU.
+        volume: (H, W, D) in HU, axial slices along the last axis.
 
     Returns:
         Voxel coordinates, three numbers.
 
     Raises:
-        InputError: if nothing is denser than -300 HU.
+        InputError: if there is no body.
     """
-    parts, count = ndimage.label(volume > BODY_HU)
-    if not count:
-        raise InputError(f"no body found: nothing is above {BODY_HU:g} HU")
-    largest = int(np.bincount(parts.ravel())[1:].argmax()) + 1
-    box = ndimage.find_objects(parts, max_label=largest)[largest - 1]
-    return np.array([(side.start + side.stop - 1) / 2 for side in box])
+    body = body_mask(volume[None])[0]
+    if not body.any():
+        raise InputError(f"no body found: nothing is above {SKIN_HU:g} HU")
+    along = [np.flatnonzero(body.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    return np.array([(voxels[0] + voxels[-1]) / 2 for voxels in along])
 
 
 def paper_grid(volume: np.ndarray, affine: np.ndarray, size: int = 256, spacing: float = 1.3333) -> Grid:
-    """The grid of the paper for a volume: centred on the body in plane, the volume's own slices.
+    """Lay the grid of the paper on a volume: centred on the body in plane, the volume's own slices.
+
+    Centred to half a voxel, so that new pixels lie on the voxels as they do at inference, where that makes a difference
+    to noise.
 
     Args:
         volume: (H, W, D) in HU, axial slices along the last axis, as from :func:`canonical`.
@@ -87,7 +89,8 @@ def paper_grid(volume: np.ndarray, affine: np.ndarray, size: int = 256, spacing:
         InputError: as :func:`body_centre`.
     """
     step = np.append(spacing / voxel_sizes(affine)[:2], 1.0)  # in voxels of the volume
-    start = np.append(body_centre(volume)[:2] - step[:2] * (size - 1) / 2, 0.0)
+    first = (step - 1) / 2  # where inference has the first pixel
+    start = np.rint(np.append(body_centre(volume)[:2] - step[:2] * (size - 1) / 2, 0.0) - first) + first
     to_voxels = np.diag(np.append(step, 1.0))
     to_voxels[:3, 3] = start
     return Grid((size, size, volume.shape[2]), affine @ to_voxels)
@@ -96,9 +99,8 @@ def paper_grid(volume: np.ndarray, affine: np.ndarray, size: int = 256, spacing:
 def resample(volume: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndarray:
     """Bring a volume onto a grid by physical coordinates: linear, air outside.
 
-    Along an axis that becomes coarser a Gaussian is applied before, as wide as turns the one voxel's width into the
-    other's (Cardoso et al., Scale factor point spread function matching, MICCAI 2015), so that fine structures and
-    noise do not alias. An axis that keeps its spacing keeps its values.
+    By :func:`~monai_nce.transforms.resample_axis`, as at inference, so that fine structures and noise do not alias
+    along an axis that becomes coarser. An axis that keeps its spacing keeps its values.
 
     Args:
         volume: (H, W, D) in HU, as from :func:`canonical`.
@@ -108,15 +110,20 @@ def resample(volume: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndarray:
     Returns:
         The volume in HU on the grid, float32.
     """
-    # in voxels throughout: ITK's images know spacing and rotation, but not the shear of a tilted gantry
-    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.transpose(2, 1, 0), dtype=np.float32))
-    spacing = voxel_sizes(affine)
-    excess = voxel_sizes(grid.affine) ** 2 - spacing**2
-    variance = np.where(excess > 1e-6, excess, 0.0) / FWHM_PER_SIGMA**2 / spacing**2
-    if variance.any():
-        image = sitk.DiscreteGaussian(image, variance=variance.tolist(), useImageSpacing=False)
     to_voxels = np.linalg.solve(affine, grid.affine)
+    steps = np.diag(to_voxels)[:3]
+    voxels = torch.from_numpy(np.array(volume.transpose(2, 1, 0), dtype=np.float32, order="C"))
+    if (np.abs(to_voxels[:3, :3] - np.diag(steps)) < PARALLEL).all() and (steps > 0).all():
+        for axis, (size, start, step) in enumerate(zip(grid.shape, to_voxels[:3, 3], steps, strict=True)):
+            if (size, round(start, 6), round(step, 6)) != (volume.shape[axis], 0, 1):
+                voxels = resample_axis(voxels, 2 - axis, size, start, step, fill=AIR_HU)
+        return voxels.numpy().transpose(2, 1, 0)
+    for axis, step in enumerate(voxel_sizes(grid.affine) / voxel_sizes(affine)):
+        if step**2 > 2:  # what linear interpolation smooths afterwards is left out
+            voxels = resample_axis(voxels, 2 - axis, volume.shape[axis], 0, 1, width=float(np.sqrt(step**2 - 1)))
+    # in voxels throughout: ITK's images know spacing and rotation, but not the shear of a tilted gantry
     transform = sitk.AffineTransform(to_voxels[:3, :3].ravel().tolist(), to_voxels[:3, 3].tolist())
-    size = [int(n) for n in grid.shape]
-    moved = sitk.Resample(image, size, transform, sitk.sitkLinear, (0.0,) * 3, (1.0,) * 3, IDENTITY, AIR_HU)
+    shape = [int(n) for n in grid.shape]
+    image = sitk.GetImageFromArray(voxels.numpy())
+    moved = sitk.Resample(image, shape, transform, sitk.sitkLinear, (0.0,) * 3, (1.0,) * 3, IDENTITY, AIR_HU)
     return np.asarray(sitk.GetArrayFromImage(moved)).transpose(2, 1, 0)

@@ -2,7 +2,7 @@
 
 The paper keeps the 64 slices in the middle, resizes them to 128 × 128 and says nothing about intensity. Pixels are
 kept square: slices that are not are padded about their centre first. Stored values run from 0 to 1000, as
-``paper_ixi.json`` expects them.
+``ixi.json`` expects them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Flags of ``python -m monai.bundle run`` that the configuration does not know, or takes for something else.
+"""Find the bundle, and refuse flags of ``python -m monai.bundle run`` that would be ignored or misunderstood.
 
 MONAI takes every ``--key value`` into the configuration, where nothing reads one that is misspelt, and ``false`` is a
 word, which counts as true: a training of days would run with the value that was to be changed.
@@ -12,17 +12,42 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser, run
 from monai.bundle.reference_resolver import ReferenceResolver
+from monai.bundle.utils import ID_SEP_KEY
 
 from monai_nce.errors import InputError, is_bundle_program
 
-__all__ = ["refuse_unknown_flags"]
+__all__ = ["find_bundle", "refuse_unknown_flags"]
 
+BUNDLE = Path("bundles", "nce")
+OWN_FILE = Path("configs", "paper_ixi.json")  # no other bundle has one
 EXPRESSIONS = ("$", "@", "%")
 OF_MONAI = {*inspect.signature(run).parameters, "_meta_"}
+# keys of version 0.1.0 by the names that they have now; what begins with them likewise
+RENAMED = {
+    "classify": "classifier",
+    "classifier_def": "domain_classifier_def",
+    **{
+        f"train#{key}": f"stage2#{key}"
+        for key in ("max_epochs", "optimizer", "lr_scheduler", "loss", "perceptual_loss", "log")
+    },
+    "in_plane_size": "phantom#size",
+}
+
+
+def find_bundle() -> str:
+    """Find the bundle's folder: here, in the checkout that is the current folder, on the Python path, or in its own.
+
+    Returns:
+        The first that is there; the current folder if none is.
+    """
+    checkout = Path(__file__).parents[1]
+    folders = (Path(), BUNDLE, *map(Path, sys.path), checkout / BUNDLE)
+    return str(next((folder for folder in folders if (folder / OWN_FILE).is_file()), Path()))
 
 
 def refuse_unknown_flags(arguments: Sequence[str] | None = None) -> None:
@@ -49,10 +74,18 @@ def refuse_unknown_flags(arguments: Sequence[str] | None = None) -> None:
     config = ConfigParser.load_config_files(_listed(flags["config_file"]))
     said = f"{config} {list(flags.values())}"
     for flag, value in flags.items():
+        _refuse_renamed(flag)
         first = ReferenceResolver.split_id(flag)[0]
         new_and_used = first not in config and re.search(rf"[@%]{re.escape(first)}\b", said)
         if first not in OF_MONAI and not new_and_used:
             _check(flag, value, config)
+
+
+def _refuse_renamed(flag: str) -> None:
+    key = ReferenceResolver.normalize_id(flag).replace(ID_SEP_KEY, "#")
+    for old, new in RENAMED.items():
+        if key == old or key.startswith(f"{old}#"):
+            raise InputError(f"--{flag}: is called --{new}{key.removeprefix(old)} now")
 
 
 def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -26,6 +26,8 @@ def both(first: str, second: str) -> tuple[str, ...]:
         ("--train::trainer::max_epochs", "5"),
         ("--discriminator_def#a_keyword_left_at_its_default", "5"),
         ("--train#handlers#0#_disabled_", "true"),
+        ("--stage2#handlers#chance", "0.5"),
+        ("--stage2#handlers#savers#0", "@savers#auxiliary"),
         ("--rate", "0.1", "--train#trainer#max_epochs", "$int(@rate * 100)"),  # new, and used
         ("--_meta_#version", "2"),
         ("--resume", "True", "--compile=False", "--network_def#residual", "$not True"),
@@ -65,6 +67,24 @@ def test_what_it_does_not_know_is_refused_with_what_comes_nearest(flags: tuple[s
     with pytest.raises(InputError) as error:
         refuse_unknown_flags([*TRAIN, *flags])
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("classify#max_epochs", "classifier#max_epochs"),
+        ("classifier_def#channels", "domain_classifier_def#channels"),
+        ("train#max_epochs", "stage2#max_epochs"),
+        ("train#optimizer#lr", "stage2#optimizer#lr"),
+        ("train::loss::l1_weight", "stage2#loss#l1_weight"),
+        ("in_plane_size", "phantom#size"),
+    ],
+)
+def test_a_key_of_before_is_refused_with_its_new_name(old: str, new: str) -> None:
+    with pytest.raises(InputError) as error:
+        refuse_unknown_flags([*TRAIN, f"--{old}", "3"])
+    assert str(error.value) == f"--{old.replace('::', '#')}: is called --{new} now" or "::" in old
+    refuse_unknown_flags([*TRAIN, f"--{new}", "3"])
 
 
 def test_all_files_of_a_list_count() -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 TINY: dict[str, Any] = {
-    "in_plane_size": 64,
     "batch_size": 2,
     "network_def#channels": [8, 8],
     "network_def#hidden_channels": 8,
     "discriminator_def#channels": [8, 8],
-    "classifier_def#channels": [4, 4, 8, 8, 8],
+    "domain_classifier_def#channels": [4, 4, 8, 8, 8],
 }

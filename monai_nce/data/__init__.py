@@ -8,6 +8,7 @@ from monai_nce.data.dataset.loader_workers import outlast_signals
 from monai_nce.data.dataset.pairs import evaluation_pairs, regression_pairs
 from monai_nce.data.dataset.slice_stack_dataset import SliceStackDataset
 from monai_nce.data.dataset.splits import split_patients
+from monai_nce.data.dataset.stack_loader import StackLoader
 from monai_nce.data.dataset.writer import ROLES, SPLITS, DatasetWriter
 from monai_nce.data.dicom.save_series import SaveDicomSeriesd, check_output_format
 from monai_nce.data.files.atomic import atomic_path, remove_abandoned, write_json
@@ -34,6 +35,7 @@ __all__ = [
     "SaveDicomSeriesd",
     "SaveImageHUd",
     "SliceStackDataset",
+    "StackLoader",
     "atomic_path",
     "check_inference_items",
     "check_output_format",

@@ -7,8 +7,11 @@ from monai_nce.handlers.checkpoint.stage import StageCheckpoint
 from monai_nce.handlers.checkpoint.training_folder import TrainingFolder
 from monai_nce.handlers.cpu_threads import CPUThreads
 from monai_nce.handlers.evaluation_report import EvaluationReport
+from monai_nce.handlers.fetch_scalars import FetchScalars
 from monai_nce.handlers.gan_balance import DiscriminatorWatch
+from monai_nce.handlers.log_scalars import LogScalars
 from monai_nce.handlers.nan_guard import FiniteLosses
+from monai_nce.handlers.stage_handlers import stage_handlers, validation_handlers
 from monai_nce.handlers.stage_log import StageLog
 from monai_nce.handlers.stage_progress import StageProgress
 from monai_nce.handlers.weights.loader import WeightsLoader, load_weights
@@ -20,7 +23,9 @@ __all__ = [
     "CheckpointFolder",
     "DiscriminatorWatch",
     "EvaluationReport",
+    "FetchScalars",
     "FiniteLosses",
+    "LogScalars",
     "StageCheckpoint",
     "StageLog",
     "StageProgress",
@@ -29,4 +34,6 @@ __all__ = [
     "WeightsLoader",
     "WeightsSaver",
     "load_weights",
+    "stage_handlers",
+    "validation_handlers",
 ]

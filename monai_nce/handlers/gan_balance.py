@@ -1,37 +1,33 @@
-"""An early word when the game of generator and discriminator is over, hours before the images show it."""
+"""Warn when the discriminator wins or collapses."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from typing import Any
 
-import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 from tqdm.auto import tqdm
 
 from monai_nce.distributed import is_main_process
+from monai_nce.handlers.fetch_scalars import FetchScalars, ScalarEvents
 
 __all__ = ["DiscriminatorWatch"]
 
-MARGIN = 0.02  # above chance: what is within it is no better than guessing
-LOOK_EVERY = 20  # iterations; looking makes a GPU wait
+MARGIN = 0.02  # above chance: an accuracy within it is no better than guessing
 
 
 class DiscriminatorWatch:
     """Warn, in one line each, when the discriminator has won or collapsed.
 
-    It has won when nearly all its answers are right: what the generator learns from it is then next to nothing. It has
-    collapsed when it is no better than chance, which includes the one that gives a single answer. Rank 0 alone looks,
-    at its own images.
+    It has won when nearly all its answers are right: the generator then learns next to nothing from it. It has
+    collapsed when it is no better than chance, as when it always gives the same answer. Rank 0 alone warns.
 
     Args:
-        name: of the stage, for the message.
+        name: name of the stage, for the message.
         key: accuracy in the engine's output.
         chance: accuracy of guessing; 1/3 for three classes. With 1/2, for two, there is no warning of a collapse: at
             the optimum of a GAN no discriminator can tell the two apart.
-        won: running mean from which on the discriminator has won.
-        iterations: of the running mean, and before the first warning.
+        won: running mean above which the discriminator has won.
+        iterations: length of the running mean; no warning comes earlier.
     """
 
     def __init__(
@@ -47,27 +43,24 @@ class DiscriminatorWatch:
         self.collapsed = chance + MARGIN if chance < 0.5 else 0.0
         self.won = won
         self.iterations = iterations
-        self._mean: torch.Tensor | None = None
+        self._mean = 0.0
         self._seen = 0
         self._said: set[str] = set()
 
     def attach(self, engine: Engine) -> None:
-        """Args: engine: the stage's trainer."""
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        FetchScalars.of(engine)
+        engine.add_event_handler(ScalarEvents.FETCHED, self)
 
     def __call__(self, engine: Engine) -> None:
-        state: Any = engine.state
+        scalars = FetchScalars.of(engine)
         if not is_main_process():
             return
-        output: Mapping[str, Any] = state.output[0] if isinstance(state.output, (list, tuple)) else state.output
-        accuracy = torch.as_tensor(output[self.key]).detach().float()
-        self._seen += 1
+        self._seen += scalars.count
         # a plain mean at first, then one that forgets
-        share = 1 / min(self._seen, self.iterations)
-        self._mean = accuracy if self._mean is None else torch.lerp(self._mean, accuracy, share)
-        if self._seen < self.iterations or self._seen % LOOK_EVERY:
+        self._mean += (scalars.means[self.key] - self._mean) * scalars.count / min(self._seen, self.iterations)
+        mean = self._mean
+        if self._seen < self.iterations:
             return
-        mean = float(self._mean)
         if mean > self.won:
             self._say(
                 "won",

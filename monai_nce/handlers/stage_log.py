@@ -1,10 +1,9 @@
-"""One TensorBoard writer for all that a stage shows, which a resumed stage goes on with."""
+"""Write a stage's curves and pictures to TensorBoard, also over a resumed training."""
 
 from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
@@ -16,13 +15,13 @@ __all__ = ["StageLog"]
 
 
 class StageLog:
-    """A ``SummaryWriter`` that begins when something is written, and writes on rank 0 alone.
+    """Write as ``SummaryWriter`` does, on rank 0 alone; the file begins when something is written.
 
     Args:
         log_dir: folder of the event files.
 
     Raises:
-        InputError: by any method of the writer, when it cannot write, such as on a full disk.
+        InputError: by any method, when it cannot write, such as on a full disk.
     """
 
     def __init__(self, log_dir: str) -> None:
@@ -31,42 +30,41 @@ class StageLog:
         self._purge_step: int | None = None
 
     def go_on(self, iteration: int) -> None:
-        """Hide what was written after an iteration: the training goes on from there, and writes it again.
-
-        Args:
-            iteration: the last one that counts.
-        """
+        """Hide what was written after an iteration, from which the training goes on and writes it again."""
         self._purge_step = iteration + 1
 
-    def __getattr__(self, name: str) -> Any:
-        """Whatever else is asked for is the writer's."""
-        if name.startswith("__"):
-            raise AttributeError(name)
+    def add_scalar(self, *args: Any, **kwargs: Any) -> None:
+        self._write("add_scalar", *args, **kwargs)
+
+    def add_image(self, *args: Any, **kwargs: Any) -> None:
+        self._write("add_image", *args, **kwargs)
+
+    def flush(self) -> None:
+        self._write("flush")
+
+    def close(self) -> None:
+        self._write("close")
+
+    def _write(self, method: str, *args: Any, **kwargs: Any) -> None:
         if not is_main_process():
-            return _nothing
-        if self._writer is None:
-            _let_the_writer_end_quietly()
-            self._writer = self._one_line(SummaryWriter)(self.log_dir, purge_step=self._purge_step)
-        found = getattr(self._writer, name)
-        return self._one_line(found) if callable(found) else found
-
-    def _one_line(self, work: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(work)
-        def guarded(*args: Any, **kwargs: Any) -> Any:
-            try:
-                return work(*args, **kwargs)
-            except OSError as error:
-                raise InputError(
-                    f"{self.log_dir}: cannot be written: {error.strerror or error}; make room and go on with "
-                    "--resume True"
-                ) from error
-
-        return guarded
+            return
+        try:
+            if self._writer is None:
+                _let_the_writer_end_quietly()
+                self._writer = SummaryWriter(self.log_dir, purge_step=self._purge_step)
+            getattr(self._writer, method)(*args, **kwargs)
+        except OSError as error:
+            raise InputError(
+                f"{self.log_dir}: cannot be written: {error.strerror or error}; make room and go on with --resume True"
+            ) from error
 
 
 @functools.cache
 def _let_the_writer_end_quietly() -> None:
-    """TensorBoard's thread ends with what the next call of the writer raises; its traceback would come first."""
+    """Silence the traceback of TensorBoard's thread, whose error the next call of the writer raises.
+
+    Its thread has no hook of its own, so the process's is wrapped, once.
+    """
     show = threading.excepthook
 
     def hook(args: threading.ExceptHookArgs) -> None:
@@ -74,7 +72,3 @@ def _let_the_writer_end_quietly() -> None:
             show(args)
 
     threading.excepthook = hook
-
-
-def _nothing(*args: Any, **kwargs: Any) -> None:
-    pass

@@ -1,32 +1,31 @@
-"""One progress bar per training stage, with its name, its losses and the time left."""
+"""Show one progress bar per stage, with its losses and the time left."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ignite.engine import Engine, Events
-from monai.utils import is_scalar
 from tqdm.auto import tqdm
 
 from monai_nce.distributed import is_main_process
+from monai_nce.handlers.fetch_scalars import FetchScalars, ScalarEvents
 
 __all__ = ["StageProgress"]
 
-SMOOTHING = 0.05  # of the running means; losses of single batches of four jump too much to be read
+SMOOTHING = 0.05  # of the running means: losses of single batches of four jump too much to be read
 
 
 class StageProgress:
-    """A bar over all iterations of a stage.
+    """Draw a bar over all iterations of a stage.
 
     Ignite's ``ProgressBar`` starts again with each epoch, so its estimate is never that of the stage. Rank 0 alone
     draws. Where stderr is a file, a line is written at most every 15 seconds.
 
     Args:
-        name: of the stage, such as "stage 1/2 CECT -> NECT".
+        name: what the stage does, such as "stage 1/2 CECT -> NECT".
         keys: scalars of the engine's output to show, as running means.
-        unit: what an iteration is called.
+        unit: name of an iteration.
     """
 
     def __init__(self, name: str, keys: Sequence[str] = ("loss",), unit: str = "it") -> None:
@@ -37,19 +36,22 @@ class StageProgress:
         self._means: dict[str, float] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Args: engine: the stage's trainer."""
-        engine.add_event_handler(Events.STARTED, self._start)
+        FetchScalars.of(engine)
+        # not when the run starts: only after that is it known where a resumed stage goes on
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
+        engine.add_event_handler(ScalarEvents.FETCHED, self._update_means)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._advance)
         engine.add_event_handler(Events.COMPLETED, self._close)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._close_and_raise)
 
     def _start(self, engine: Engine) -> None:
+        if self._bar is not None:
+            return
         state = engine.state
-        done = state.iteration
         self._means = {}
         self._bar = tqdm(
             total=(state.max_epochs or 0) * (state.epoch_length or 0) or None,
-            initial=done,
+            initial=state.iteration,
             desc=self.name,
             unit=self.unit,
             dynamic_ncols=True,
@@ -57,16 +59,16 @@ class StageProgress:
             disable=not is_main_process(),
         )
 
+    def _update_means(self, engine: Engine) -> None:
+        scalars = FetchScalars.of(engine)
+        for key in self.keys:
+            if key in scalars.means:
+                new = scalars.means[key]
+                self._means[key] = new + (1 - SMOOTHING) ** scalars.count * (self._means.get(key, new) - new)
+
     def _advance(self, engine: Engine) -> None:
         if self._bar is None or self._bar.disable:
             return
-        output: Any = engine.state.output
-        first: Mapping[str, Any] = output[0] if isinstance(output, (list, tuple)) else output
-        for key in self.keys:
-            value = first.get(key)
-            if is_scalar(value):
-                new = float(value)  # type: ignore[arg-type]
-                self._means[key] = new + (1 - SMOOTHING) * (self._means.get(key, new) - new)
         shown = [f"{key}={value:.3f}" for key, value in self._means.items()]
         if engine.state.max_epochs != 1:
             shown.insert(0, f"epoch {engine.state.epoch}/{engine.state.max_epochs}")
@@ -80,4 +82,4 @@ class StageProgress:
 
     def _close_and_raise(self, engine: Engine, error: BaseException) -> None:
         self._close(engine)
-        raise error
+        raise error  # Ignite swallows an exception that some handler was told of and none has raised

@@ -1,9 +1,10 @@
-"""Dictionary transforms: HU window and back, slice stacks, the simulated misalignment of §4.4."""
+"""Transform volumes: HU window and back, resampling, slice stacks, the simulated misalignment of §4.4."""
 
 from .affine_distortion import AffineDistortion, AffineDistortiond, distortion_matrix
-from .body_mask import body_mask
+from .body_mask import SKIN_HU, body_mask
 from .carry import CarryHU, CarryHUd
 from .in_plane_spacing import InPlaneSpacingd
+from .resampling import resample_axis
 from .slice_stack import (
     SliceStack,
     SliceStackd,
@@ -16,6 +17,7 @@ from .slice_stack import (
 from .window import WindowHU, WindowHUd
 
 __all__ = [
+    "SKIN_HU",
     "AffineDistortion",
     "AffineDistortiond",
     "CarryHU",
@@ -29,6 +31,7 @@ __all__ = [
     "body_mask",
     "distortion_matrix",
     "merge_slice_stacks",
+    "resample_axis",
     "slice_stacks",
     "stack_centres",
     "stack_positions",

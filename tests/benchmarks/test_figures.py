@@ -24,7 +24,6 @@ from monai_nce.phantom import write_phantom_dataset
 from monai_nce.visualize import Display, FigureRow
 
 TINY = {
-    "in_plane_size": 64,
     "network_def#channels": [8, 8],
     "network_def#hidden_channels": 8,
 }

@@ -7,11 +7,10 @@ from benchmarks.plan import METHODS
 from monai_nce.phantom import write_phantom_dataset
 
 TINY = {
-    "in_plane_size": 64,
     "network_def#channels": [8, 8],
     "network_def#hidden_channels": 8,
     "discriminator_def#channels": [8, 8],
-    "classifier_def#channels": [4, 4, 8, 8, 8],
+    "domain_classifier_def#channels": [4, 4, 8, 8, 8],
 }
 
 
@@ -22,13 +21,13 @@ def dataset(tmp_path_factory):
 
 
 def test_the_stages_of_separate_training_over_the_papers_epochs(dataset):
-    counted = operations("separate", "paper_ct", dataset, **TINY)
+    counted = operations("separate", "paper", dataset, **TINY)
     assert tuple(counted) == STAGES["separate"]
     for stage in counted.values():
         assert stage["iterations"] == 30 * 4795  # 30 epochs (4.3.1) of 19,180 pairs in batches of 4
         assert stage["pflop"] == stage["tflop_per_iteration"] * stage["iterations"] / 1e3
         assert stage["tflop_per_iteration"] > 0
-    halved = operations("separate", "paper_ct", dataset, **TINY, batch_size=2)
+    halved = operations("separate", "paper", dataset, **TINY, batch_size=2)
     for name, stage in halved.items():
         assert stage["tflop_per_iteration"] == pytest.approx(counted[name]["tflop_per_iteration"] / 2)
 

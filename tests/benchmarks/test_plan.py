@@ -60,9 +60,9 @@ def test_registration_is_in_the_window_of_the_networks(tmp_path):
 
 def test_the_papers_preset_is_laid_over_last(tmp_path):
     (cell,) = plan("phantom", ["joint"], [], [0], "paper", tmp_path)
-    assert cell.configs == ["train", "joint", "paper_ct"] and cell.data.settings["size"] == 256
+    assert cell.configs == ["train", "joint", "paper"] and cell.data.settings["size"] == 256
     ixi = plan("ixi", ["joint"], [0.02], [0], "paper", tmp_path, (Path("t2"), Path("pd")))
-    assert ixi[0].configs == ["train", "joint", "paper_ixi"]
+    assert ixi[0].configs == ["train", "joint", "paper", "paper_ixi"]
 
 
 def test_small_settings_are_the_presets_and_what_is_asked_for_goes_before_them(tmp_path):
@@ -89,7 +89,7 @@ def test_a_folder_of_t2_is_mri_and_one_of_ct_is_not(dataset, tmp_path):
         (cell,) = plan(data, ["joint"], [0.05], [0], "small", tmp_path)
         assert cell.configs == ["train", "joint", *overlay] and is_mri(cell.configs) == bool(overlay)
         assert cell.distortion is None and cell.data.path == Path(data) and cell.data.kind is None
-    assert is_mri(["train", "paper_ixi"]) and not is_mri(["train", "paper_ct"])
+    assert is_mri(["train", "paper_ixi"]) and not is_mri(["train", "paper"])
 
 
 def test_a_folder_is_asked_only_for_what_it_can_give(dataset, tmp_path):

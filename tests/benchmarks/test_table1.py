@@ -18,15 +18,14 @@ from monai_nce.phantom import write_phantom_dataset
 
 REPOSITORY = Path(__file__).parents[2]
 TINY = [
-    "in_plane_size=64",
     "batch_size=2",
     "network_def#channels=[8, 8]",
     "network_def#hidden_channels=8",
     "discriminator_def#channels=[8, 8]",
-    "classifier_def#channels=[4, 4, 8, 8, 8]",
-    "classify#max_epochs=1",
+    "domain_classifier_def#channels=[4, 4, 8, 8, 8]",
+    "classifier#max_epochs=1",
     "stage1#max_epochs=1",
-    "train#max_epochs=1",
+    "stage2#max_epochs=1",
 ]
 
 
@@ -47,7 +46,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--methods", "identity"], "at least one method besides identity"),
         (["--data", "ixi"], "name the T2 and PD scans"),
         (["--data", "/no/such/folder"], "/no/such/folder: no such data set folder"),
-        (["--set", "in_plane_size"], "expected KEY=VALUE but got 'in_plane_size'"),
+        (["--set", "batch_size"], "expected KEY=VALUE but got 'batch_size'"),
     ],
 )
 def test_wrong_input_gets_one_line_and_writes_nothing(arguments, line, tmp_path, capsys):

@@ -36,7 +36,7 @@ def tiny(tiny_dataset: Path, tmp_path: Path) -> dict:
         "dataset_dir": str(tiny_dataset),
         "output_dir": str(tmp_path / "out"),
         **TINY,
-        "classify#trainer#max_epochs": 1,
+        "classifier#trainer#max_epochs": 1,
         "stage1#trainer#max_epochs": 1,
         "train#trainer#max_epochs": 1,
     }

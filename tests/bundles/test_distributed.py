@@ -25,13 +25,12 @@ def trained(tiny_dataset, tmp_path_factory) -> dict[str, dict]:
     # sizes at which a CPU takes a second a scheme; ten iterations of 4 out of 8 stacks are five epochs
     settings = {
         "dataset_dir": str(tiny_dataset),
-        "in_plane_size": 64,
         "network_def#channels": [8, 8],
         "network_def#hidden_channels": 8,
         # as in the paper. The residual network starts at pred = input, where the derivative of L1 is a sign of rounding
         "network_def#residual": False,
         "discriminator_def#channels": [8, 8],
-        "classifier_def#channels": [4, 4, 8, 8, 8],
+        "domain_classifier_def#channels": [4, 4, 8, 8, 8],
         "stage1#trainer#max_epochs": 5,
         "train#trainer#max_epochs": 5,
     }
@@ -97,7 +96,7 @@ def test_by_the_command_line_rank_0_alone_prints_and_writes(run_bundle, tiny):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("training separate on") == 1
-    for stage in ("classifier", "stage 1", "stage 2"):
+    for stage in ("classifier", "stage1", "stage2"):
         assert len(re.findall(rf"{stage}: \w+ \w+ \w+: +0%", done.stderr)) == 1, "not one progress bar"
     output = Path(tiny["output_dir"])
     for name in ("classifier", "auxiliary", "discriminator", "model"):

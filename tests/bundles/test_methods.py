@@ -17,17 +17,17 @@ METHODS = {
         "network": "model.pt",
         "auxiliary": "auxiliary.pt",
         "discriminator": "discriminator.pt",
-        "classifier": "classifier.pt",
+        "domain_classifier": "classifier.pt",
     },
     "cycle": {
         "network": "model.pt",
         "auxiliary": "auxiliary.pt",
         "discriminator": "discriminator.pt",
         "source_discriminator": "source_discriminator.pt",
-        "classifier": "classifier.pt",
+        "domain_classifier": "classifier.pt",
     },
-    "regression": {"network": "model.pt", "classifier": "classifier.pt"},
-    "oracle": {"network": "model.pt", "classifier": "classifier.pt"},
+    "regression": {"network": "model.pt", "domain_classifier": "classifier.pt"},
+    "oracle": {"network": "model.pt", "domain_classifier": "classifier.pt"},
 }
 LAID_OVER = {"oracle": ("regression", "oracle")}  # the others are a file each
 
@@ -46,7 +46,9 @@ def workflow(bundle: Path, overrides: dict, method: str, *overlays: str, run_id:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_trains_its_networks_alone_and_evaluates(bundle, tiny, method):
     run = workflow(bundle, tiny, method)
-    names = ("network", "auxiliary", "discriminator", "classifier") + (("source_discriminator",) * (method == "cycle"))
+    names = ("network", "auxiliary", "discriminator", "domain_classifier") + (
+        ("source_discriminator",) * (method == "cycle")
+    )
     networks = {name: run.parser.get_parsed_content(name) for name in names}
     before = {name: {k: v.clone() for k, v in net.state_dict().items()} for name, net in networks.items()}
     run.run()
@@ -65,15 +67,18 @@ def test_a_method_trains_its_networks_alone_and_evaluates(bundle, tiny, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("order", [0, 1])
-def test_a_method_and_a_paper_preset_can_be_laid_over_in_any_order(bundle, tiny, method, order):
-    overlays = [*overlays_of(method), "paper_ct"] if order == 0 else ["paper_ct", *overlays_of(method)]
+@pytest.mark.parametrize("preset", [("paper",), ("paper", "paper_ixi")], ids="-".join)
+def test_a_paper_preset_laid_over_a_method_sets_the_papers_rates_and_epochs(bundle, tiny, method, preset):
     kept = {key: tiny[key] for key in ("dataset_dir", "output_dir")}
-    run = workflow(bundle, kept, "separate", *overlays)
-    stage = "stage1" if method == "single" else "train"
-    assert run.parser.get_parsed_content(f"{stage}#trainer#max_epochs") == 30
-    for name in ("stage1#generator_optimizer", "stage1#discriminator_optimizer", "train#optimizer"):
-        assert run.parser.get_parsed_content(name).defaults["lr"] == 1e-4
+    run = workflow(bundle, kept, method, *preset)
+    for stage in ("classifier", "stage1", "train"):
+        assert run.parser.get_parsed_content(f"{stage}#trainer#max_epochs") == (20 if "paper_ixi" in preset else 30)
+    schedules = ["stage1#generator_lr_scheduler", "stage1#discriminator_lr_scheduler", "stage2#lr_scheduler"]
+    schedules += ["stage2#source_discriminator_lr_scheduler"] * (method == "cycle")
+    for name in schedules:
+        schedule = run.parser.get_parsed_content(name)
+        assert schedule.gamma == 0.9 and schedule.optimizer.defaults["lr"] == 1e-4
+    assert run.parser.get_parsed_content("discriminator_def#num_groups") == 32
 
 
 def test_an_oracle_without_aligned_pairs_is_refused_before_anything_is_trained(bundle, tiny, tmp_path):

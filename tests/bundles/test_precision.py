@@ -11,7 +11,12 @@ from torch import nn
 
 from monai_nce.errors import find_input_error
 
-STAGES = {"separate": ("classify", "stage1", "train"), "joint": ("train",), "cycle": ("train",), "single": ("stage1",)}
+STAGES = {
+    "separate": ("classifier", "stage1", "train"),
+    "joint": ("train",),
+    "cycle": ("train",),
+    "single": ("stage1",),
+}
 
 
 def workflow(bundle: Path, overrides: dict, scheme: str) -> ConfigWorkflow:
@@ -25,7 +30,7 @@ def workflow(bundle: Path, overrides: dict, scheme: str) -> ConfigWorkflow:
 def test_every_stage_trains_in_the_configured_precision_and_validates_in_fp32(bundle, tiny, scheme):
     get = workflow(bundle, {**tiny, "precision": "bf16"}, scheme).parser.get_parsed_content
     types: dict[str, set] = {}
-    for name in ("network", "auxiliary", "discriminator", "classifier"):
+    for name in ("network", "auxiliary", "discriminator", "domain_classifier"):
         for module in get(name).modules():
             if isinstance(module, nn.Conv2d):
                 module.register_forward_hook(

@@ -50,7 +50,7 @@ def losses_of_schemes(settings: dict[str, Any], distributed: bool) -> dict[str, 
         workflow = ConfigWorkflow(config_file=files, workflow_type="train", logging_file=False, **overrides)
         workflow.initialize()
         get = workflow.parser.get_parsed_content
-        get("classifier")  # as in a whole training: made, and with several processes that of rank 0 on all
+        get("domain_classifier")  # as in a whole training: made, and with several processes that of rank 0 on all
         found[scheme] = {"draws": float(torch.rand(()))}
         for stage in stages:
             trainer, losses, scores = get(f"{stage}#trainer"), [], []

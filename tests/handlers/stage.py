@@ -28,7 +28,7 @@ class Stage:
 
     def __init__(
         self, path: Path, max_epochs: int, resume: bool = False, kill_after: int | None = None, batch_size: int = 2,
-        workers: int = 0, **options: Any,
+        workers: int = 0, first: Any = None, **options: Any,
     ) -> None:  # fmt: skip
         torch.manual_seed(0)
         np.random.seed(0)
@@ -41,6 +41,8 @@ class Stage:
         self.validated: list[tuple[int, int]] = []  # epoch, and which of the two came to its end
         self.validators = [self.validator(number) for number in range(2)]
         self.trainer = Engine(self.step)
+        if first is not None:
+            first.attach(self.trainer)
         state: Any = self.trainer.state
         state.device = torch.device("cpu")
         objects = {"network": self.network, "optimizer": self.optimizer, "scheduler": self.scheduler}

@@ -39,13 +39,11 @@ class SliceStackDataset(Dataset):
         keys: roles to read, such as ``("target", "source")``.
         slices: slices of a stack, odd.
         transform: applied to each item, a dictionary transform.
-        in_plane_size: pixels along both in-plane axes that the networks are configured for; None takes what is there,
-            as long as it is the same in all volumes.
         seed: of the random stacks.
 
     Raises:
-        InputError: when a volume has another in-plane size or is compressed, or no item has one of the ``keys``; and
-            when an item is read, if its file is cut off.
+        InputError: when the volumes differ in their in-plane size, when one is compressed, or when no item has one of
+            the ``keys``; and when an item is read, if its file is cut off.
 
     Shape:
         - each key of an item: float32 tensor ``(slices, H, W)`` in HU
@@ -57,7 +55,6 @@ class SliceStackDataset(Dataset):
         keys: Sequence[str] = ("target", "source"),
         slices: int = 3,
         transform: Callable[[dict[str, Any]], Any] | None = None,
-        in_plane_size: int | None = None,
         seed: int = 0,
     ) -> None:
         self.data = list(data)
@@ -69,11 +66,10 @@ class SliceStackDataset(Dataset):
         self._volumes = {item[key]: _volume(item[key]) for item in self.data for key in self.keys if key in item}
         for path, volume in self._volumes.items():
             first = next(iter(self._volumes.values()))
-            wanted = first.shape[:2] if in_plane_size is None else (in_plane_size, in_plane_size)
-            if volume.shape[:2] != wanted:
+            if volume.shape[:2] != first.shape[:2]:
                 raise InputError(
-                    f"{path}: expected slices of {wanted[0]} x {wanted[1]} but got {volume.shape[0]} x "
-                    f"{volume.shape[1]}; prepare the data at that size or set in_plane_size"
+                    f"{path}: expected slices of {first.shape[0]} x {first.shape[1]} but got "
+                    f"{volume.shape[0]} x {volume.shape[1]}; prepare all volumes at one size"
                 )
         for key in self.keys:
             depths = [(i, self._volumes[item[key]].shape[2]) for i, item in enumerate(self.data) if key in item]
@@ -87,6 +83,11 @@ class SliceStackDataset(Dataset):
         volumes = [(Path(path).name, volume.shape) for path, volume in self._volumes.items()]
         what = repr((self.keys, self.slices, volumes))
         return hashlib.sha256(what.encode()).hexdigest()[:16]
+
+    @property
+    def in_plane_size(self) -> tuple[int, int]:
+        """Pixels along both in-plane axes, which are the same in all volumes."""
+        return next(iter(self._volumes.values())).shape[:2]
 
     @property
     def spacing(self) -> float | None:

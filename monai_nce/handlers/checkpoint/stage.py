@@ -1,4 +1,4 @@
-"""A stage that can be stopped at any moment, by whom or whatever, and goes on as if nothing had happened."""
+"""Save a training stage so that it can be stopped at any moment and resumed."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from monai_nce.handlers.checkpoint.random_state import random_state, set_random_
 from monai_nce.handlers.checkpoint.stop_signals import StopSignals
 from monai_nce.handlers.checkpoint.stoppable_validation import StoppableValidation
 from monai_nce.handlers.checkpoint.training_folder import TrainingFolder
+from monai_nce.handlers.fetch_scalars import FetchScalars
 from monai_nce.handlers.stage_log import StageLog
 from monai_nce.handlers.weights.saver import check_finite
 
@@ -30,7 +31,7 @@ __all__ = ["StageCheckpoint"]
 
 
 class Stateful(Protocol):
-    """Anything with a state: networks, optimisers, schedulers, :class:`WeightsSaver`."""
+    """Have a state, as networks, optimisers, schedulers and :class:`WeightsSaver` do."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -50,19 +51,18 @@ class StageCheckpoint:
     first thing that a resumed training does. With several processes the signal may reach any of them. A second one
     ends at once.
 
-    It must be the first of a trainer's handlers: what the others show or save at the start depends on the epoch. The
-    trainer's loader must have an :class:`monai_nce.data.EpochSampler`. Rank 0 alone writes; every process reads.
+    The trainer's loader must have an :class:`monai_nce.data.EpochSampler`. Rank 0 alone writes; every process reads.
 
     Args:
         path: folder of the checkpoints, see :class:`CheckpointFolder`.
-        objects: what has a state, by name. A network under DistributedDataParallel is saved without its wrapper.
+        objects: networks, optimisers and the like by name. DistributedDataParallel's wrapper is not saved.
         resume: start from the newest checkpoint that is whole, where there is one.
-        name: of the stage, for the line that says where it goes on.
-        minutes: of work between two checkpoints, at most; 0 saves after every iteration.
-        keep: checkpoints that stay.
-        log: the stage's TensorBoard writer, told where the stage goes on.
+        name: name of the stage, for messages.
+        minutes: work between two checkpoints, at most; 0 saves after every iteration.
+        keep: number of checkpoints that stay.
+        log: the stage's TensorBoard writer.
         validators: the stage's evaluators, in the order they run in.
-        training: the same for all stages of a training; checkpoints of another one in the folder are not gone on from.
+        training: the same for all stages of a training; checkpoints of another training are not resumed.
 
     Raises:
         InputError: when all checkpoints are damaged or were made for other networks, data or windows, when one cannot
@@ -93,7 +93,7 @@ class StageCheckpoint:
         self._saved_at = 0.0
 
     def attach(self, engine: Engine) -> None:
-        """Args: engine: the stage's trainer."""
+        FetchScalars.of(engine)
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.EXCEPTION_RAISED, lambda engine, error: self.signals.restore())
         engine.add_event_handler(Events.COMPLETED, self._end)
@@ -101,7 +101,7 @@ class StageCheckpoint:
 
     def _start(self, engine: Engine) -> None:
         if not engine.has_event_handler(self._end_epoch, Events.EPOCH_COMPLETED):
-            # added now, to come after the schedulers and the validation, and to raise what none else has raised
+            # added only now, to come after all other handlers, such as schedulers and validation
             engine.add_event_handler(Events.ITERATION_COMPLETED, self._end_iteration)
             engine.add_event_handler(Events.EPOCH_COMPLETED, self._end_epoch)
             engine.add_event_handler(Events.EXCEPTION_RAISED, _raise)
@@ -170,6 +170,7 @@ class StageCheckpoint:
             if isinstance(value, nn.Module):
                 broadcast_buffers(value)
                 check_finite(value, f"{self.name}, epoch {state.epoch}, iteration {state.iteration}: {key}")
+        FetchScalars.of(engine).fetch(engine)  # so that a guard sees every loss before
         missing = self.validation.missing
         # on every process: an object may gather its state from all of them
         objects = {key: value.state_dict() for key, value in self.objects.items()}
@@ -198,7 +199,7 @@ class StageCheckpoint:
         self._saved_at = time.monotonic()
 
     def _load(self, engine: Engine) -> Sequence[int] | None:
-        """Go on from the newest checkpoint, and tell which validations it lacks; None: it is another training's."""
+        """Resume the newest checkpoint and return the validations that it lacks; None if it is another training's."""
         path, content = self._read()
         if not self.training.has(content.get("training", "")):
             if is_main_process():
@@ -231,7 +232,7 @@ class StageCheckpoint:
         return content.get("missing_validations", [])
 
     def _read(self) -> tuple[Path, Any]:
-        """The newest whole checkpoint, the same on every process."""
+        """Read the newest whole checkpoint, the same on every process."""
         content: Any = None
         found: Path | InputError = self.folder.path
         if is_main_process():
@@ -265,7 +266,7 @@ class StageCheckpoint:
 
 
 def _circumstances(engine: Engine) -> dict[str, Any]:
-    """What the place in an epoch means nothing without."""
+    """Describe data, batches and processes: the place in an epoch is one among these."""
     loader: Any = engine.state.dataloader
     return {
         "data": loader.dataset.fingerprint() if hasattr(loader.dataset, "fingerprint") else "",
@@ -289,4 +290,5 @@ def _epoch_length(engine: Engine) -> int:
 
 
 def _raise(engine: Engine, error: BaseException) -> None:
+    """Raise an engine's exception again, which Ignite swallows if a handler was told of it and none has raised it."""
     raise error

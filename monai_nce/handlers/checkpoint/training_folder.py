@@ -25,14 +25,24 @@ class TrainingFolder:
     Args:
         path: folder that holds the stages' own folders; None is not locked.
         trained_for: what the weights will be good for; a training for something else is not resumed.
+        resume: go on from the newest checkpoints.
+        minutes: of work between two checkpoints, at most.
 
     Attributes:
         name: name of the training; None until its first stage starts, and then that of the checkpoint it resumes.
     """
 
-    def __init__(self, path: str | PathLike[str] | None = None, trained_for: TrainedFor | None = None) -> None:
+    def __init__(
+        self,
+        path: str | PathLike[str] | None = None,
+        trained_for: TrainedFor | None = None,
+        resume: bool = False,
+        minutes: float = 10,
+    ) -> None:
         self.path = None if path is None else Path(path)
         self.trained_for = trained_for
+        self.resume = resume
+        self.minutes = minutes
         self.name: str | None = None
         self._lock: BaseFileLock | None = None
 

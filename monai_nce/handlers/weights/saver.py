@@ -30,8 +30,9 @@ class WeightsSaver:
         path: file of the state dict.
         key_metric: an evaluator's metric to be the best in; None saves at each end.
         lower_is_better: whether a lower ``key_metric`` is better.
-        best: the saver of the same network's best weights. Where it has saved none, a file of that name is an earlier
-            training's, and is removed.
+        best: metric of an evaluator, such as ``val_mse``: ``saver.best`` then saves this network's best weights, at the
+            ends of that evaluator, beside ``path``. Where it has saved none, a file of that name is an earlier
+            training's, and is removed. Another saver can be given too.
         trained_for: written into the file, with a generator's arguments.
 
     Raises:
@@ -44,13 +45,16 @@ class WeightsSaver:
         path: str | PathLike[str],
         key_metric: str | None = None,
         lower_is_better: bool = True,
-        best: WeightsSaver | None = None,
+        best: WeightsSaver | str | None = None,
         trained_for: TrainedFor | None = None,
     ) -> None:
         self.network = network
         self.path = Path(path)
         self.key_metric = key_metric
         self.sign = 1.0 if lower_is_better else -1.0
+        if isinstance(best, str):
+            path = self.path.with_stem(f"{self.path.stem}_best")
+            best = WeightsSaver(network, path, best, lower_is_better, trained_for=trained_for)
         self.best = best
         self.trained_for = trained_for
         self._best = float("inf")

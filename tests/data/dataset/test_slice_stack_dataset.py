@@ -271,6 +271,5 @@ def test_other_in_plane_sizes_are_refused_by_name(
     assert len(SliceStackDataset(paired + other, keys=["source"])) == 10
 
 
-def test_a_size_that_the_networks_are_not_configured_for_is_refused(paired: list[dict[str, str]]) -> None:
-    with pytest.raises(InputError, match="expected slices of 8 x 8 but got 7 x 5"):
-        SliceStackDataset(paired, in_plane_size=8)
+def test_the_in_plane_size_is_that_of_the_volumes(paired: list[dict[str, str]]) -> None:
+    assert SliceStackDataset(paired).in_plane_size == (7, 5)

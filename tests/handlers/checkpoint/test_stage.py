@@ -122,13 +122,15 @@ def test_more_epochs_can_be_added(tmp_path, whole):
     assert longer.ends_like(whole)
 
 
-def test_the_bar_starts_where_the_stage_goes_on(tmp_path):
+@pytest.mark.parametrize("first", [False, True])
+def test_the_bar_starts_where_the_stage_goes_on_whichever_is_attached_first(tmp_path, first):
     Stage(tmp_path, 3, kill_after=6, minutes=0).run_until_killed()
-    stage = Stage(tmp_path, 3, resume=True)
     progress = StageProgress("stage", keys=())
-    progress.attach(stage.trainer)
+    stage = Stage(tmp_path, 3, resume=True, first=progress if first else None)
+    if not first:
+        progress.attach(stage.trainer)
     starts, ends = [], []
-    stage.trainer.add_event_handler(Events.STARTED, lambda engine: starts.append(progress._bar.initial))
+    stage.trainer.add_event_handler(Events.EPOCH_STARTED(once=2), lambda engine: starts.append(progress._bar.initial))
     stage.trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: ends.append(progress._bar.n))
     stage.run()
     assert starts == [6] and ends == [8, 12]

@@ -1,0 +1,106 @@
+"""Build the handlers that every training stage has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine
+from monai.handlers import LrScheduleHandler, TensorBoardImageHandler, TensorBoardStatsHandler, ValidationHandler
+from torch.optim.lr_scheduler import LRScheduler
+
+from monai_nce.handlers.checkpoint.stage import StageCheckpoint, Stateful
+from monai_nce.handlers.checkpoint.training_folder import TrainingFolder
+from monai_nce.handlers.cpu_threads import CPUThreads
+from monai_nce.handlers.gan_balance import DiscriminatorWatch
+from monai_nce.handlers.nan_guard import FiniteLosses
+from monai_nce.handlers.stage_log import StageLog
+from monai_nce.handlers.stage_progress import StageProgress
+from monai_nce.handlers.weights.saver import WeightsSaver
+from monai_nce.visualize import side_by_side
+
+__all__ = ["stage_handlers", "validation_handlers"]
+
+ACCURACY = "discriminator_accuracy"
+
+
+def stage_handlers(
+    name: str,
+    title: str,
+    training: TrainingFolder,
+    log: StageLog,
+    savers: Sequence[WeightsSaver],
+    lr_schedulers: Sequence[LRScheduler],
+    validators: Sequence[Engine] = (),
+    keys: Sequence[str] = ("loss",),
+    objects: Mapping[str, Stateful] | None = None,
+    chance: float = 1 / 3,
+    val_interval: int = 1,
+) -> list[Any]:
+    """Build a stage's checkpoints, progress bar, schedules, validations, savers, curves and guards, in this order.
+
+    A checkpoint holds the networks of the ``savers`` with their best scores, and the ``lr_schedulers`` with their
+    optimisers.
+
+    Args:
+        name: of the stage: in messages, and of its checkpoints' folder in ``training``.
+        title: what the stage learns, for the progress bar.
+        training: the folder that holds the checkpoints of all stages.
+        log: the stage's TensorBoard writer.
+        savers: of every network that the stage trains; they write when the stage ends.
+        lr_schedulers: one for each optimiser of the stage; they step after every epoch. A rate that is to stay has
+            ``torch.optim.lr_scheduler.ConstantLR`` with a factor of 1.
+        validators: evaluators, run in this order after every ``val_interval``-th epoch.
+        keys: scalars of the trainer's output to show and to log. With ``discriminator_accuracy`` among them a warning
+            says when the discriminator has won or collapsed.
+        objects: what else has a state that a checkpoint must hold, by name.
+        chance: that accuracy where the discriminator guesses.
+        val_interval: epochs between two validations.
+    """
+    states: dict[str, Stateful] = {saver.path.stem: saver.network for saver in savers}
+    states |= {saver.best.path.stem: saver.best for saver in savers if saver.best is not None}
+    for number, scheduler in enumerate(lr_schedulers):
+        states |= {f"optimizer_{number}": scheduler.optimizer, f"lr_scheduler_{number}": scheduler}
+    return [
+        StageCheckpoint(
+            path=(training.path or Path()) / name,
+            objects={**states, **(objects or {})},
+            resume=training.resume,
+            name=name,
+            minutes=training.minutes,
+            log=log,
+            training=training,
+            validators=validators,
+        ),
+        StageProgress(f"{name}: {title}", keys),
+        CPUThreads(),
+        *(LrScheduleHandler(scheduler, print_lr=False) for scheduler in lr_schedulers),
+        *(ValidationHandler(val_interval, validator) for validator in validators),
+        *savers,
+        TensorBoardStatsHandler(
+            summary_writer=log,
+            tag_name="loss",
+            output_transform=lambda output: {key: output[0][key] for key in keys},
+        ),
+        FiniteLosses(name),
+        *([DiscriminatorWatch(name, chance=chance)] if ACCURACY in keys else []),
+    ]
+
+
+def validation_handlers(log: StageLog, saver: WeightsSaver) -> list[Any]:
+    """Build the handlers of a stage's evaluator: its scores and images for TensorBoard, and the best weights.
+
+    Args:
+        log: the stage's TensorBoard writer.
+        saver: of the network that is evaluated, with a ``best``.
+    """
+    return [
+        TensorBoardStatsHandler(summary_writer=log, iteration_log=False),
+        TensorBoardImageHandler(
+            summary_writer=log,
+            batch_transform=lambda batch: ([None], [None]),
+            output_transform=lambda output: [side_by_side(output[0])],
+        ),
+        saver.best,
+    ]
