@@ -19,7 +19,7 @@ def plain_fp32() -> None:
 
 
 def best_precision(device_type: str) -> str:
-    """Return ``bf16`` for a device that computes in it (CPUs: AMX or AVX512-BF16), ``fp16`` for other GPUs, or ``fp32``."""
+    """Return ``bf16`` for devices that compute in it (CPUs: AMX, AVX512-BF16), ``fp16`` for other GPUs, or ``fp32``."""
     if device_type == "cuda":
         # without emulation, which computes in fp32 and is slower than that
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
