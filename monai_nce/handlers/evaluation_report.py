@@ -79,7 +79,7 @@ class EvaluationReport:
         self.compare = ImageMetrics(window_width, unit, additional_metrics)
 
     def attach(self, engine: Engine) -> None:
-        """Args: engine: the evaluator."""
+        """Collect from an evaluator and write at its end."""
         if engine.state.epoch_length == 0:
             raise InputError(NOTHING)  # here, since MONAI's engines skip such a run with a warning
         engine.add_event_handler(Events.STARTED, self._start)
