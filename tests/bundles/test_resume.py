@@ -43,6 +43,7 @@ OVERLAYS = {
     "regression": ("regression",),
     "oracle": ("regression", "oracle"),
 }
+BUFFER = {"cycle": {"buffer_size": 3}}  # full after a few iterations, and another one in each process
 FORK = multiprocessing.get_context("fork")
 INPUT_ERROR = 3  # the exit status of a forked training that ended with one line
 PATIENCE = 600  # s with a training that takes seconds; one that hangs then says where it was and ends
@@ -187,7 +188,7 @@ def check_kills(bundle: Path, tmp_path: Path, settings: dict, method: str, proce
 @pytest.mark.slow
 @pytest.mark.parametrize("method", OVERLAYS)
 def test_kills_at_random_in_every_stage_change_no_bit(bundle, tmp_path, settings, method):
-    check_kills(bundle, tmp_path, settings, method, processes=1)
+    check_kills(bundle, tmp_path, settings, method, processes=1, **BUFFER.get(method, {}))
 
 
 @pytest.mark.slow
@@ -198,7 +199,7 @@ def test_kills_with_workers_change_no_bit(bundle, tmp_path, settings):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", OVERLAYS)
 def test_kills_of_one_of_two_processes_change_no_bit(bundle, tmp_path, settings, method):
-    check_kills(bundle, tmp_path, {**settings, "batch_size": 1}, method, processes=2)
+    check_kills(bundle, tmp_path, {**settings, "batch_size": 1}, method, processes=2, **BUFFER.get(method, {}))
 
 
 @pytest.mark.slow
