@@ -43,7 +43,7 @@ OVERLAYS = {
     "regression": ("regression",),
     "oracle": ("regression", "oracle"),
 }
-BUFFER = {"cycle": {"buffer_size": 3}}  # full after a few iterations, and another one in each process
+BUFFER = {"cycle": {"buffer_size": 1}}  # full after an iteration, and another one in each process
 FORK = multiprocessing.get_context("fork")
 INPUT_ERROR = 3  # the exit status of a forked training that ended with one line
 PATIENCE = 600  # s with a training that takes seconds; one that hangs then says where it was and ends
