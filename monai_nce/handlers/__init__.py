@@ -8,9 +8,9 @@ from monai_nce.handlers.checkpoint.training_folder import TrainingFolder
 from monai_nce.handlers.cpu_threads import CPUThreads
 from monai_nce.handlers.evaluation_report import EvaluationReport
 from monai_nce.handlers.fetch_scalars import FetchScalars
-from monai_nce.handlers.gan_balance import DiscriminatorWatch
+from monai_nce.handlers.gan_balance import GANBalance
 from monai_nce.handlers.log_scalars import LogScalars
-from monai_nce.handlers.nan_guard import FiniteLosses
+from monai_nce.handlers.nan_guard import NaNGuard
 from monai_nce.handlers.stage_handlers import stage_handlers, validation_handlers
 from monai_nce.handlers.stage_log import StageLog
 from monai_nce.handlers.stage_progress import StageProgress
@@ -21,10 +21,10 @@ from monai_nce.handlers.weights.trained_for import TrainedFor
 __all__ = [
     "CPUThreads",
     "CheckpointFolder",
-    "DiscriminatorWatch",
+    "GANBalance",
     "EvaluationReport",
     "FetchScalars",
-    "FiniteLosses",
+    "NaNGuard",
     "LogScalars",
     "StageCheckpoint",
     "StageLog",

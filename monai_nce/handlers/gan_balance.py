@@ -10,12 +10,12 @@ from tqdm.auto import tqdm
 from monai_nce.distributed import is_main_process
 from monai_nce.handlers.fetch_scalars import FetchScalars, ScalarEvents
 
-__all__ = ["DiscriminatorWatch"]
+__all__ = ["GANBalance"]
 
 MARGIN = 0.02  # above chance: an accuracy within it is no better than guessing
 
 
-class DiscriminatorWatch:
+class GANBalance:
     """Warn, in one line each, when the discriminator has won or collapsed.
 
     It has won when nearly all its answers are right: the generator then learns next to nothing from it. It has

@@ -11,10 +11,10 @@ from ignite.engine import Engine
 from monai_nce.errors import InputError
 from monai_nce.handlers.fetch_scalars import FetchScalars, ScalarEvents
 
-__all__ = ["FiniteLosses"]
+__all__ = ["NaNGuard"]
 
 
-class FiniteLosses:
+class NaNGuard:
     """Stop a training on NaN or Inf in a loss of its output, at the iteration where :class:`FetchScalars` sees it.
 
     The last checkpoints and weights stay as they are. All processes of a training stop at once, as their losses are

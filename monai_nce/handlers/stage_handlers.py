@@ -13,8 +13,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from monai_nce.handlers.checkpoint.stage import StageCheckpoint, Stateful
 from monai_nce.handlers.checkpoint.training_folder import TrainingFolder
 from monai_nce.handlers.cpu_threads import CPUThreads
-from monai_nce.handlers.gan_balance import DiscriminatorWatch
-from monai_nce.handlers.nan_guard import FiniteLosses
+from monai_nce.handlers.gan_balance import GANBalance
+from monai_nce.handlers.log_scalars import LogScalars
+from monai_nce.handlers.nan_guard import NaNGuard
 from monai_nce.handlers.stage_log import StageLog
 from monai_nce.handlers.stage_progress import StageProgress
 from monai_nce.handlers.weights.saver import WeightsSaver
@@ -78,13 +79,9 @@ def stage_handlers(
         *(LrScheduleHandler(scheduler, print_lr=False) for scheduler in lr_schedulers),
         *(ValidationHandler(val_interval, validator) for validator in validators),
         *savers,
-        TensorBoardStatsHandler(
-            summary_writer=log,
-            tag_name="loss",
-            output_transform=lambda output: {key: output[0][key] for key in keys},
-        ),
-        FiniteLosses(name),
-        *([DiscriminatorWatch(name, chance=chance)] if ACCURACY in keys else []),
+        LogScalars(log, keys),
+        NaNGuard(name),
+        *([GANBalance(name, chance=chance)] if ACCURACY in keys else []),
     ]
 
 

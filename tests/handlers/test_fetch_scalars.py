@@ -9,7 +9,7 @@ from ignite.engine import Engine
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from monai_nce.errors import InputError
-from monai_nce.handlers import DiscriminatorWatch, FetchScalars, FiniteLosses, LogScalars, StageLog, StageProgress
+from monai_nce.handlers import FetchScalars, GANBalance, LogScalars, NaNGuard, StageLog, StageProgress
 from monai_nce.handlers.fetch_scalars import ScalarEvents
 from tests.handlers.stage import Stage
 
@@ -53,7 +53,7 @@ def test_on_a_cpu_every_iteration_is_fetched() -> None:
 
 def test_all_handlers_together_fetch_once_in_n_iterations_and_at_an_epoch_s_end(tmp_path: Path) -> None:
     log = StageLog(str(tmp_path))
-    handlers = StageProgress("s"), FiniteLosses("s"), DiscriminatorWatch("s"), LogScalars(log)
+    handlers = StageProgress("s"), NaNGuard("s"), GANBalance("s"), LogScalars(log)
     fetched = run([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0], 5, 2, *handlers)
     assert fetched == [(5, 3.0, 5), (7, 7.0, 2), (10, 2.0, 3), (14, 5.75, 4)]
     assert len(Counted.fetched) == 4
@@ -65,12 +65,12 @@ def test_all_handlers_together_fetch_once_in_n_iterations_and_at_an_epoch_s_end(
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_bad_loss_between_two_fetches_is_noticed(bad: float) -> None:
     with pytest.raises(InputError, match="s: NaN or Inf in loss in epoch 1, one of the 5 iterations to 5 of 7"):
-        run([1.0, bad, 1.0, 1.0, 1.0, 1.0, 1.0], 5, 1, FiniteLosses("s"))
+        run([1.0, bad, 1.0, 1.0, 1.0, 1.0, 1.0], 5, 1, NaNGuard("s"))
 
 
 def test_a_bad_loss_between_two_fetches_reaches_no_checkpoint(tmp_path: Path) -> None:
     stage = Stage(tmp_path, 1, minutes=0, first=FetchScalars(every=100))
-    FiniteLosses("stage").attach(stage.trainer)
+    NaNGuard("stage").attach(stage.trainer)
     step = stage.trainer._process_function
     stage.trainer._process_function = lambda engine, batch: {
         "loss": torch.tensor(float("nan") if engine.state.iteration == 3 else float(step(engine, batch)["loss"]))

@@ -7,12 +7,12 @@ import pytest
 import torch
 from ignite.engine import Engine
 
-from monai_nce.handlers import DiscriminatorWatch
+from monai_nce.handlers import GANBalance
 
 
 def warnings_of(accuracies: list[float], capsys: pytest.CaptureFixture, **options: Any) -> list[str]:
     engine = Engine(lambda engine, accuracy: [{"discriminator_accuracy": torch.tensor(accuracy)}])
-    DiscriminatorWatch("stage 1", **options).attach(engine)
+    GANBalance("stage 1", **options).attach(engine)
     engine.run(accuracies)
     return capsys.readouterr().err.splitlines()
 

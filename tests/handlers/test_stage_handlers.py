@@ -9,11 +9,10 @@ from monai.handlers import LrScheduleHandler, ValidationHandler
 from torch import nn
 
 from monai_nce.handlers import (
-    DiscriminatorWatch,
-    FiniteLosses,
+    GANBalance,
+    NaNGuard,
     StageCheckpoint,
     StageLog,
-    StageProgress,
     TrainingFolder,
     WeightsSaver,
     stage_handlers,
@@ -68,7 +67,7 @@ def test_each_scheduler_steps_and_each_saver_writes_after_them(parts: dict) -> N
     assert [handler.lr_scheduler for handler in schedules] == parts["lr_schedulers"]
     after = handlers.index(schedules[-1]) + 1
     assert handlers[after : after + 2] == parts["savers"]
-    assert kinds(handlers)[-1] is FiniteLosses and handlers[1].name == "stage1: CECT to NECT"
+    assert kinds(handlers)[-1] is NaNGuard and handlers[1].name == "stage1: CECT to NECT"
 
 
 def test_the_validators_run_in_their_order_between_schedules_and_savers(parts: dict, monkeypatch) -> None:
@@ -83,10 +82,10 @@ def test_the_validators_run_in_their_order_between_schedules_and_savers(parts: d
 
 
 def test_the_keys_are_shown_and_logged_and_a_discriminator_is_watched(parts: dict) -> None:
-    assert DiscriminatorWatch not in kinds(stage_handlers(**parts))
+    assert GANBalance not in kinds(stage_handlers(**parts))
     keys = ["loss", "discriminator_accuracy"]
     handlers = stage_handlers(**parts, keys=keys, chance=0.25)
-    assert isinstance(handlers[-1], DiscriminatorWatch) and handlers[-1].collapsed == pytest.approx(0.27)
+    assert isinstance(handlers[-1], GANBalance) and handlers[-1].collapsed == pytest.approx(0.27)
     assert handlers[1].keys == tuple(keys)
 
 
