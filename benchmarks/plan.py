@@ -45,22 +45,6 @@ IXI_LIKE = {
 }
 CT_CONFIGS: dict[str, list[str]] = {"small": [], "paper": ["paper"]}
 MRI_CONFIGS = {"small": ["ixi"], "paper": ["paper", "paper_ixi"]}
-# What the small preset sets otherwise than train.json on CT, whose adversarial settings are for stage 1: where the
-# target network learns from a discriminator, that must go on learning as long as it does. On MRI ixi.json, and in the
-# paper's preset its own file, give all methods the same.
-TOGETHER = {
-    "stage1#generator_optimizer#lr": 0.0002,
-    "stage1#discriminator_optimizer#lr": 0.0002,
-    "stage1#generator_lr_scheduler#gamma": 0.7,
-    "stage1#discriminator_lr_scheduler#gamma": 0.7,
-}
-# chosen for each by trials on the phantom's default split: with 4 groups Single lights up the air
-MANY_GROUPS = {"discriminator_def#num_groups": 32}
-SMALL: dict[str, dict[str, Any]] = {
-    "single": {**TOGETHER, **MANY_GROUPS, "stage1#max_epochs": 5},
-    "cycle": TOGETHER,
-    "joint": {**TOGETHER, **MANY_GROUPS},
-}
 
 
 @dataclass(frozen=True)
@@ -208,8 +192,7 @@ def plan(
     cells = []
     for method in trained:
         configs = ["train", *METHODS[method], *overlay]
-        tuned = SMALL.get(method, {}) if preset == "small" and not mri else {}
-        named = {**tuned, **(overrides or {}), "method": method}
+        named = {**(overrides or {}), "method": method}
         for k, base in bases:
             source = _registered(base, method, out_dir / "data", configs) if method in REGISTRATIONS else base
             for seed in seeds:

@@ -18,6 +18,7 @@ from typing import Any
 from monai.bundle import ConfigParser, run
 from monai.bundle.reference_resolver import ReferenceResolver
 from monai.bundle.utils import ID_SEP_KEY
+from monai.utils import ensure_tuple
 
 from monai_nce.errors import InputError, is_bundle_program
 
@@ -27,6 +28,7 @@ BUNDLE = Path("bundles", "nce")
 OWN_FILE = Path("configs", "paper_ixi.json")  # no other bundle has one
 EXPRESSIONS = ("$", "@", "%")
 OF_MONAI = {*inspect.signature(run).parameters, "_meta_"}
+PRESETS = ("ixi.json", "paper.json", "paper_ixi.json")  # laid over the schemes' files, in this order
 # keys of version 0.1.0 by the names that they have now; what begins with them likewise
 RENAMED = {
     "classify": "classifier",
@@ -51,7 +53,7 @@ def find_bundle() -> str:
 
 
 def refuse_unknown_flags(arguments: Sequence[str] | None = None) -> None:
-    """Stop at a flag that names no key of the configuration, or at a word for a key that is True or False.
+    """Stop at a flag that names no key of the configuration, at a word for True or False, or at files in a wrong order.
 
     For a bundle's run list, before anything is written.
 
@@ -62,7 +64,7 @@ def refuse_unknown_flags(arguments: Sequence[str] | None = None) -> None:
         arguments: the command line, without the program's name; that of the process if None.
 
     Raises:
-        InputError: naming the flag and, where there is one, the key that comes nearest; or what was expected.
+        InputError: naming the flag and, where there is one, the key that comes nearest; what was expected; or the file.
     """
     if arguments is None:
         if not is_bundle_program():
@@ -71,7 +73,9 @@ def refuse_unknown_flags(arguments: Sequence[str] | None = None) -> None:
     flags = dict(_flags(arguments))
     if "config_file" not in flags:
         return
-    config = ConfigParser.load_config_files(_listed(flags["config_file"]))
+    files = ensure_tuple(_listed(flags["config_file"]))
+    _check_order(files)
+    config = ConfigParser.load_config_files(files)
     said = f"{config} {list(flags.values())}"
     for flag, value in flags.items():
         _refuse_renamed(flag)
@@ -79,6 +83,17 @@ def refuse_unknown_flags(arguments: Sequence[str] | None = None) -> None:
         new_and_used = first not in config and re.search(rf"[@%]{re.escape(first)}\b", said)
         if first not in OF_MONAI and not new_and_used:
             _check(flag, value, config)
+
+
+def _check_order(files: Sequence[str]) -> None:
+    """Refuse a scheme after a preset, whose settings it would undo, and ``paper_ixi.json`` without ``paper.json``."""
+    names = [Path(file).name for file in files]
+    for position, name in enumerate(names):
+        before = [preset for preset in PRESETS if preset in names[:position]]
+        if before and "method" in ConfigParser.load_config_file(files[position]):
+            raise InputError(f"{name}: put it before {before[0]}, whose settings it would undo")
+        if name == "paper_ixi.json" and "paper.json" not in before:
+            raise InputError("paper_ixi.json: put paper.json before it, which holds the networks and learning rates")
 
 
 def _refuse_renamed(flag: str) -> None:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from monai_nce.command_line import refuse_unknown_flags
+from monai_nce.command_line import find_bundle, refuse_unknown_flags
 from monai_nce.errors import InputError
 
-CONFIGS = Path(__file__).parents[1] / "bundles" / "nce" / "configs"
+ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / "bundles" / "nce" / "configs"
 TRAIN = ("run", "training", "--config_file", str(CONFIGS / "train.json"))
 
 
@@ -87,10 +88,49 @@ def test_a_key_of_before_is_refused_with_its_new_name(old: str, new: str) -> Non
     refuse_unknown_flags([*TRAIN, f"--{new}", "3"])
 
 
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (("train", "paper", "single"), "single.json: put it before paper.json, whose settings it would undo"),
+        (("train", "ixi", "joint"), "joint.json: put it before ixi.json, whose settings it would undo"),
+        (("train", "paper_ixi"), "paper_ixi.json: put paper.json before it, which holds"),
+        (("train", "paper_ixi", "paper"), "paper_ixi.json: put paper.json before it, which holds"),
+    ],
+)
+def test_files_in_an_order_that_loses_settings_are_refused(files: tuple[str, ...], message: str) -> None:
+    listed = str([str(CONFIGS / f"{name}.json") for name in files])
+    with pytest.raises(InputError) as error:
+        refuse_unknown_flags(["run", "training", "--config_file", listed])
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("last", [("multi_gpu_train",), ("evaluate",), ("paper_ixi", "evaluate"), ()])
+def test_presets_come_after_schemes_and_before_the_rest(last: tuple[str, ...]) -> None:
+    files = [str(CONFIGS / f"{name}.json") for name in ("train", "regression", "oracle", "paper", *last)]
+    refuse_unknown_flags(["run", "training", "--config_file", str(files)])
+
+
 def test_all_files_of_a_list_count() -> None:
     refuse_unknown_flags([*both("train.json", "evaluate.json"), "--checkpoint", "x"])
     with pytest.raises(InputError, match="no key checkpoint"):
         refuse_unknown_flags([*TRAIN, "--checkpoint", "x"])
+
+
+@pytest.mark.parametrize(
+    ("folder", "found"), [(ROOT, "bundles/nce"), (CONFIGS.parent, "."), (ROOT / "docs", str(CONFIGS.parent))]
+)
+def test_the_bundle_is_found_from_anywhere(monkeypatch: pytest.MonkeyPatch, folder: Path, found: str) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [str(ROOT / "tests")])
+    assert find_bundle() == found
+
+
+def test_a_bundle_on_the_path_comes_before_the_checkout_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "copy" / "configs").mkdir(parents=True)
+    (tmp_path / "copy" / "configs" / "paper_ixi.json").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["elsewhere", str(tmp_path / "copy")])
+    assert find_bundle() == str(tmp_path / "copy")
 
 
 def test_without_a_configuration_there_is_nothing_to_compare_with() -> None:

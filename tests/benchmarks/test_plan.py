@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.plan import METHODS, SMALL, default_methods, is_mri, plan
+from benchmarks.plan import METHODS, default_methods, is_mri, plan
 from monai_nce.errors import InputError
 from monai_nce.phantom import write_phantom_dataset
 
@@ -65,14 +65,12 @@ def test_the_papers_preset_is_laid_over_last(tmp_path):
     assert ixi[0].configs == ["train", "joint", "paper", "paper_ixi"]
 
 
-def test_small_settings_are_the_presets_and_what_is_asked_for_goes_before_them(tmp_path):
-    key = "stage1#max_epochs"
-    (small,) = plan("phantom", ["single"], [], [0], "small", tmp_path)
-    assert small.overrides == {**SMALL["single"], "method": "single"}
-    (paper,) = plan("phantom", ["single"], [], [0], "paper", tmp_path)
-    assert paper.overrides == {"method": "single"}
-    (asked,) = plan("phantom", ["single"], [], [0], "small", tmp_path, overrides={key: 1, "method": "other"})
-    assert asked.overrides == {**SMALL["single"], key: 1, "method": "single"} and SMALL["single"][key] != 1
+def test_a_cell_adds_nothing_to_the_configuration_but_its_name_and_what_is_asked_for(tmp_path):
+    for preset in ("small", "paper"):
+        for cell in plan("phantom", list(METHODS), [], [0], preset, tmp_path):
+            assert cell.overrides == {"method": cell.method}
+    (asked,) = plan("phantom", ["single"], [], [0], "small", tmp_path, overrides={"seed": 1, "method": "other"})
+    assert asked.overrides == {"seed": 1, "method": "single"}
 
 
 def test_the_slowest_cells_are_first(tmp_path):

@@ -74,7 +74,7 @@ def test_a_paper_preset_laid_over_a_method_sets_the_papers_rates_and_epochs(bund
     for stage in ("classifier", "stage1", "train"):
         assert run.parser.get_parsed_content(f"{stage}#trainer#max_epochs") == (20 if "paper_ixi" in preset else 30)
     schedules = ["stage1#generator_lr_scheduler", "stage1#discriminator_lr_scheduler", "stage2#lr_scheduler"]
-    schedules += ["stage2#source_discriminator_lr_scheduler"] * (method == "cycle")
+    schedules += ["stage2#source_lr_scheduler"] * (method == "cycle")
     for name in schedules:
         schedule = run.parser.get_parsed_content(name)
         assert schedule.gamma == 0.9 and schedule.optimizer.defaults["lr"] == 1e-4
