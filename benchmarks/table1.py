@@ -26,7 +26,7 @@ from benchmarks.hardware import describe_hardware
 from benchmarks.plan import DEFAULT_METHODS, DISTORTIONS, METHODS, MRI, Cell, default_methods, is_mri, plan
 from benchmarks.runner import Runner
 from benchmarks.table import write_table
-from data_prep.options import at_least
+from data_prep.arguments import at_least
 from monai_nce.errors import InputError
 
 __all__ = ["main"]

@@ -10,9 +10,13 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from data_prep import convert, ct, inspect, ixi, ixi_like, phantom, register
+from data_prep.arguments import spell
+from data_prep.commands import training_command
+from data_prep.messages import say
 from monai_nce.distributed import is_main_process
 from monai_nce.errors import InputError
 
@@ -32,20 +36,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for module in (inspect, convert, phantom, ct, ixi, ixi_like, register):
         module.add_parser(commands)
-    options = parser.parse_args(arguments)
-    if options.command not in SHARED and not is_main_process():
+    options = vars(parser.parse_args(spell(sys.argv[1:] if arguments is None else arguments)))
+    if options.pop("command") not in SHARED and not is_main_process():
         return 0  # of several processes the first alone has something to do
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
-            return int(options.run(options) or 0)
+            done = options.pop("run")(**options)
         except (InputError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2 if isinstance(error, InputError) else 1
+            done, message = 2 if isinstance(error, InputError) else 1, f"error: {error}"
+        else:
+            message = ""
+    if message:  # only now are the error's frames gone, and with them a bar that the line would run into
+        say(message)
+    elif isinstance(done, Path) and is_main_process():
+        print(f"next: {training_command(done)}")
+    return done if isinstance(done, int) else 0
 
 
 def _show_warning(message: Warning | str, *details: Any, **more: Any) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+    say(f"warning: {message}")
 
 
 if __name__ == "__main__":

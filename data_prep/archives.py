@@ -1,4 +1,4 @@
-"""What public archives of multi-phase CT look like, a table each, and the patients and phases in such a folder.
+"""Find the patients and phases in a folder of CT, by the table of a public archive or by general patterns.
 
 =================  ==========================================================================================
 C4KC-KiTS          TCIA, CC BY 3.0, doi:10.7937/TCIA.2019.IX49E8NX
@@ -31,7 +31,7 @@ __all__ = ["PRESETS", "Preset", "Series", "find_patients"]
 
 @dataclass(frozen=True)
 class Preset:
-    """How one archive names phases and patients. Patterns match the whole text, upper and lower case alike.
+    """One archive's names of phases and patients. Patterns match the whole text, in any case.
 
     Attributes:
         where: what names the phase: ``"description"`` (SeriesDescription), ``"labels"`` (a CSV file at the top),
@@ -97,14 +97,12 @@ class Series:
 def find_patients(root: Path, preset: str | None = None) -> list[list[Series]]:
     """List the CT series below a folder, patient by patient.
 
+    DICOM patients are told apart by PatientID (without one, by study), NIfTI files by what is left of their path
+    without words for phases. Patients come in the order of these keys, which say who they are and are dropped here.
+
     Args:
         root: folder of studies, DICOM or NIfTI, at any depth.
         preset: name of an archive, whose table then decides alone; without one, general patterns.
-
-    Returns:
-        The series of each patient. Patients come in the order of their keys, which say who they are and are dropped
-        here. DICOM patients are told apart by PatientID (without one, by study), NIfTI files by what is left of their
-        path without words for phases.
 
     Raises:
         InputError: if there is no CT, or the archive is not of the preset's form.

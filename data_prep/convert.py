@@ -1,7 +1,7 @@
-"""``python -m data_prep convert``: one accepted volume as int16 HU in NIfTI.
+"""``python -m data_prep convert``: write one accepted volume as int16 HU in NIfTI.
 
-What is accepted is ``inspect``'s decision. Exit code 2 if nothing was found, 3 if it is refused, 4 if several volumes
-fit, 5 if the output cannot be written; with any of them no file is left.
+``inspect`` decides what is accepted. Exit code 2 if nothing was found, 3 if it is refused, 4 if several volumes fit, 5
+if the output cannot be written; with any of them no file is left.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from tqdm import tqdm
-
+from data_prep.commands import inference_command
 from data_prep.inspect import NOTHING_FOUND, REFUSED, find
-from data_prep.lines import say
+from data_prep.messages import progress_bar, say
 from monai_nce.data.nifti.reader import is_nifti_name
 from monai_nce.data.nifti.writer import write_nifti_hu
 from monai_nce.data.scans.examine import Examined, examine
@@ -27,21 +26,22 @@ UID_TAIL = 12
 
 
 def matching(found: list[FoundVolume], text: str) -> list[FoundVolume]:
-    """Those volumes that ``--series`` means.
+    """Choose the volumes that ``--series`` means.
 
     Args:
         found: what lies below the path.
         text: a series' whole description, or else a part of one, in any case, or the end of a SeriesInstanceUID; for
-            NIfTI a part of the file's name.
-
-    Returns:
-        They; all without a text.
+            NIfTI a part of the file's name. Empty for all.
     """
     text = text.casefold()
-    exact = [volume for volume in found if volume.kind == "dicom" and volume.description.casefold() == text]
-    if not text or exact:
-        return exact if text else found
-    return [volume for volume in found if _fits(volume, text)]
+
+    def fits(volume: FoundVolume) -> bool:
+        if volume.kind == "nifti":
+            return text in volume.path.name.casefold()
+        return text in volume.description.casefold() or volume.series_uid.endswith(text)
+
+    exact = [volume for volume in found if text and volume.kind == "dicom" and volume.description.casefold() == text]
+    return exact or [volume for volume in found if fits(volume)]
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -60,62 +60,54 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.set_defaults(run=_run)
 
 
-def _run(options: argparse.Namespace) -> int:
-    output: Path = options.output
+def _run(path: Path, output: Path, series: str) -> int:
     if not is_nifti_name(output) or output.is_dir():
-        say([f"error: {output}: expected the name of a file that ends in .nii or .nii.gz"])
+        say(f"error: {output}: expected the name of a file that ends in .nii or .nii.gz")
         return NOT_WRITTEN
     try:
-        found, notes = find(options.path)
+        found, notes = find(path)
     except InputError as error:
-        say([f"error: {error}"])
+        say(f"error: {error}")
         return NOTHING_FOUND
-    chosen = matching(found, options.series)
+    chosen = matching(found, series)
     if not chosen:
-        which = " of that name" if found else ""
-        say([*notes, f"error: {options.path}: no image{which} found"])
+        say(*notes, f"error: {path}: no image{' of that name' if found else ''} found")
         return NOTHING_FOUND
-    accepted, refused = _examine(chosen)
-    refusals = [f"refused: {volume.reason}" for volume in refused]
+    accepted, refusals = _examine(chosen)
     if not accepted:
-        say([*notes, *refusals])
+        say(*notes, *refusals)
         return REFUSED
     if len(accepted) > 1:
-        say([f"error: {options.path}: {len(accepted)} volumes fit; choose by --series", *map(_candidate, accepted)])
+        say(f"error: {path}: {len(accepted)} volumes fit; choose by --series", *map(_candidate, accepted))
         return SEVERAL
     (volume,) = accepted
     if volume.volume is None or volume.affine is None or output.resolve() in (p.resolve() for p in volume.found.files):
-        say([f"error: {output}: is the input itself"])
+        say(f"error: {output}: is the input itself")
         return NOT_WRITTEN
     try:
         write_nifti_hu(output, volume.volume, volume.affine)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        say([f"error: {output}: cannot be written: {reason}"])
+        say(f"error: {output}: cannot be written: {reason}")
         return NOT_WRITTEN
-    say([*notes, *refusals, *(f"warning: {note}" for note in volume.warnings)])
+    say(*notes, *refusals, *(f"warning: {note}" for note in volume.warnings))
+    print(f"next: {inference_command(output)}")
     return 0
 
 
-def _examine(chosen: list[FoundVolume]) -> tuple[list[Examined], list[Examined]]:
-    """Those accepted and those refused. Voxels are kept of a single one only."""
+def _examine(chosen: list[FoundVolume]) -> tuple[list[Examined], list[str]]:
+    """Those accepted, and a line for each refused. Voxels are kept of a single one only."""
     accepted: list[Examined] = []
-    refused: list[Examined] = []
-    for found in tqdm(chosen, desc="convert", unit="volume", leave=False, disable=None):
+    refusals: list[str] = []
+    for found in progress_bar(chosen, "convert", "volume", show=None):
         volume = examine(found)
         if not volume.accepted:
-            refused.append(volume)
+            refusals.append(f"refused: {volume.reason}")
             continue
         accepted.append(volume)
         if len(accepted) > 1:
             accepted = [replace(item, volume=None) for item in accepted]
-    return accepted, refused
-
-
-def _fits(volume: FoundVolume, text: str) -> bool:
-    if volume.kind == "nifti":
-        return text in volume.path.name.casefold()
-    return text in volume.description.casefold() or volume.series_uid.endswith(text)
+    return accepted, refusals
 
 
 def _candidate(volume: Examined) -> str:

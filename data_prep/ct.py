@@ -1,4 +1,4 @@
-"""``python -m data_prep ct``: non-contrast and contrast-enhanced CT, paired or not, in the paper's geometry.
+"""``python -m data_prep ct``: bring non-contrast and contrast-enhanced CT into one geometry, paired or not.
 
 Volumes are named one by one, or found as pairs in a folder of studies (:mod:`data_prep.ct_archive`). Patients are
 numbered; no name, path or header goes into the data set.
@@ -7,17 +7,18 @@ numbered; no name, path or header goes into the data set.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from data_prep.archives import PRESETS
+from data_prep.arguments import add_count, add_output, at_least
 from data_prep.ct_archive import prepare_archive
-from data_prep.geometry import canonical, paper_grid, resample
-from data_prep.options import add_output, at_least
+from data_prep.geometry import SIZE, SPACING_MM, canonical, paper_grid, resample
+from data_prep.messages import progress_bar, say, warn_of_empty_splits
 from data_prep.patient import PairSettings
 from data_prep.phases import WANTED
 from monai_nce.data.dataset.splits import split_patients
@@ -35,8 +36,8 @@ def prepare_ct(
     cect: Sequence[Path],
     out_dir: Path,
     *,
-    size: int = 256,
-    spacing: float = 1.3333,
+    size: int = SIZE,
+    spacing: float = SPACING_MM,
     paired: bool = False,
     seed: int = 0,
     overwrite: bool = False,
@@ -64,24 +65,20 @@ def prepare_ct(
         InputError: if a volume cannot be used, the lists of pairs differ in length, a pair does not overlap, or
             ``out_dir`` cannot take a data set.
     """
-    sources = [volume for path in nect for volume in find_volumes(path)]
-    targets = [volume for path in cect for volume in find_volumes(path)]
+    sources, targets = ([volume for path in paths for volume in find_volumes(path)] for paths in (nect, cect))
     if paired and len(sources) != len(targets):
         raise InputError(f"expected as many NECT as CECT volumes but got {len(sources)} and {len(targets)}")
-    jobs: dict[str, dict[str, FoundVolume]]
+    groups: list[dict[str, dict[str, FoundVolume]]]  # each is split by itself
     if paired:
         pairs = enumerate(zip(sources, targets, strict=True))
-        jobs = {f"pair_{i:03d}": {"source": source, "target": target} for i, (source, target) in pairs}
-        splits = split_patients(jobs, seed=seed)
+        groups = [{f"pair_{i:03d}": {"source": source, "target": target} for i, (source, target) in pairs}]
     else:
-        roles = {"nect": ("source", sources), "cect": ("target", targets)}
-        jobs = {
-            f"{name}_{i:03d}": {role: path} for name, (role, paths) in roles.items() for i, path in enumerate(paths)
-        }
-        parts = [split_patients((p for p in jobs if p.startswith(name)), seed=seed) for name in roles]
-        splits = {split: [patient for part in parts for patient in part[split]] for split in SPLITS}
+        roles = (("nect", "source", sources), ("cect", "target", targets))
+        groups = [{f"{name}_{i:03d}": {role: one} for i, one in enumerate(found)} for name, role, found in roles]
+    parts = [split_patients(group, seed=seed) for group in groups]
+    splits = {split: [patient for part in parts for patient in part[split]] for split in SPLITS}
     split_of = {patient: split for split, patients in splits.items() for patient in patients}
-
+    jobs = {patient: volumes for group in groups for patient, volumes in group.items()}
     dataset = DatasetWriter(
         out_dir,
         name="CT, paired" if paired else "CT, unpaired",
@@ -93,12 +90,10 @@ def prepare_ct(
     with dataset:
         for volume in (*sources, *targets):
             check_volume(volume)
-        for patient, paths in tqdm(jobs.items(), desc="ct", unit="patient"):
-            volumes, affine = _prepare(paths, size, spacing)
+        for patient in progress_bar(jobs, "ct", "patient"):
+            volumes, affine = _prepare(jobs[patient], size, spacing)
             dataset.add(split_of[patient], patient, affine, **volumes)
-    for split in SPLITS:
-        if not splits[split]:
-            print(f"notice: too few patients for a {split} split; it is empty", file=sys.stderr)
+    warn_of_empty_splits(splits, SPLITS)
     return out_dir
 
 
@@ -122,14 +117,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "ct",
         help="your own NECT and CECT volumes",
-        description="Bring CT volumes into the paper's geometry: those that you name, or pairs from a folder of studies"
-        " or a list. PATH: a NIfTI file, a folder of DICOM files with one series, or a folder of either.",
+        description="Bring CT volumes into one geometry: pairs from a folder of studies or a list, or volumes that you"
+        " name. PATH: a NIfTI file, a folder of DICOM files with one series, or a folder of either.",
     )
-    named = parser.add_argument_group("volumes that you name")
-    named.add_argument("--nect", type=Path, nargs="+", metavar="PATH", help="non-contrast volumes")
-    named.add_argument("--cect", type=Path, nargs="+", metavar="PATH", help="contrast-enhanced volumes")
-    named.add_argument("--paired", action="store_true", help="the i-th NECT and the i-th CECT are one patient's")
-    found = parser.add_argument_group("pairs that are found, one for each patient")
+    # an option that is not given leaves no trace, so that one of the other group can be told
+    found = parser.add_argument_group("pairs that are found, one for each patient", argument_default=argparse.SUPPRESS)
     found.add_argument("--studies", type=Path, metavar="PATH", help="folder of studies, DICOM or NIfTI, at any depth")
     found.add_argument("--preset", choices=sorted(PRESETS), help="the archive that --studies is")
     found.add_argument(
@@ -137,79 +129,57 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     found.add_argument("--phase", choices=(*WANTED, "any"), help="of the CECT, if there are several (default: portal)")
     found.add_argument(
-        "--min-overlap", type=float, metavar="X", help="share of the CECT's slices that the NECT covers (default: 0.5)"
+        "--min_overlap", type=float, metavar="X", help="share of the CECT's slices that the NECT covers (default: 0.5)"
     )
-    found.add_argument("--min-slices", type=at_least(3), metavar="N", help="that are left of a pair (default: 16)")
-    found.add_argument("--workers", type=at_least(1), metavar="N", help="processes, a patient each (default: 1)")
+    found.add_argument("--min_slices", type=at_least(3), metavar="N", help="that are left of a pair (default: 16)")
+    found.add_argument("--num_workers", type=at_least(1), metavar="N", help="processes, a patient each (default: 1)")
     found.add_argument("--resume", action="store_true", help="go on where a run with the same input was stopped")
+    named = parser.add_argument_group("volumes that you name", argument_default=argparse.SUPPRESS)
+    named.add_argument("--nect", type=Path, nargs="+", metavar="PATH", help="non-contrast volumes")
+    named.add_argument("--cect", type=Path, nargs="+", metavar="PATH", help="contrast-enhanced volumes")
+    named.add_argument("--paired", action="store_true", help="the i-th NECT and the i-th CECT are one patient's")
     add_output(parser)
-    parser.add_argument("--size", type=at_least(32), default=256, metavar="PX", help="in-plane size (default: 256)")
-    parser.add_argument("--spacing", type=float, default=1.3333, metavar="MM", help="in plane (default: 1.3333)")
+    add_count(parser, "--size", SIZE, "in-plane size; the paper's is 256", least=32, metavar="PX")
+    parser.add_argument(
+        "--spacing",
+        type=float,
+        default=SPACING_MM,
+        metavar="MM",
+        help=f"of the pixels; the paper's is 1.3333 (default: {SPACING_MM})",
+    )
     parser.set_defaults(run=_run)
 
 
-def _run(options: argparse.Namespace) -> None:
-    if not 0.1 <= options.spacing <= 10:
-        raise InputError(f"--spacing: expected 0.1 to 10 mm but got {options.spacing}")
-    if options.min_overlap is not None and not 0 < options.min_overlap <= 1:
-        raise InputError(f"--min-overlap: expected above 0 to 1 but got {options.min_overlap}")
-    if options.nect is None and options.cect is None:
-        _run_archive(options)
-        return
-    _only_with_named(options)
-    if not is_main_process():
-        return  # volumes that are named are few: the first process does them
-    prepare_ct(
-        options.nect,
-        options.cect,
-        options.out_dir,
-        size=options.size,
-        spacing=options.spacing,
-        paired=options.paired,
-        seed=options.seed,
-        overwrite=options.overwrite,
-    )
-
-
-def _only_with_named(options: argparse.Namespace) -> None:
-    """Refuse what does not go with volumes that are named."""
-    for name in ("studies", "csv", "preset", "phase", "min_overlap", "min_slices", "workers"):
-        if getattr(options, name) is not None:
-            raise InputError(f"--{name.replace('_', '-')}: does not go with --nect and --cect")
-    if options.resume:
-        raise InputError("--resume: does not go with --nect and --cect")
+def _run(**given: Any) -> Path:
+    if not 0.1 <= given["spacing"] <= 10:
+        raise InputError(f"--spacing: expected 0.1 to 10 mm but got {given['spacing']}")
+    if not 0 < given.get("min_overlap", 1) <= 1:
+        raise InputError(f"--min_overlap: expected above 0 to 1 but got {given['min_overlap']}")
+    if "nect" not in given and "cect" not in given:
+        return _run_archive(**given)
+    for name in ("studies", "csv", "preset", "phase", "min_overlap", "min_slices", "num_workers", "resume"):
+        if name in given:
+            raise InputError(f"--{name}: does not go with --nect and --cect")
     for name, other in (("nect", "cect"), ("cect", "nect")):
-        if getattr(options, name) is None:
+        if name not in given:
             raise InputError(f"--{name}: expected beside --{other}")
+    # volumes that are named are few: the first process does them
+    return prepare_ct(**given) if is_main_process() else given["out_dir"]
 
 
-def _run_archive(options: argparse.Namespace) -> None:
-    if options.paired:
+def _run_archive(**given: Any) -> Path:
+    if "paired" in given:
         raise InputError("--paired: goes with --nect and --cect only")
-    if options.studies is None and options.csv is None:
+    if "studies" not in given and "csv" not in given:
         raise InputError("expected --nect and --cect, or --studies, or --csv")
-    if options.preset and options.csv:
+    if "preset" in given and "csv" in given:
         raise InputError("--preset: does not go with --csv, which says itself what is what")
-    defaults = PairSettings()
-    settings = PairSettings(
-        size=options.size,
-        spacing=options.spacing,
-        phase=options.phase or defaults.phase,
-        min_overlap=options.min_overlap or defaults.min_overlap,
-        min_slices=options.min_slices or defaults.min_slices,
-    )
+    settings = {item.name: given.pop(item.name) for item in fields(PairSettings) if item.name in given}
+    if "csv" in given:
+        given["pair_list"] = given.pop("csv")
     try:
-        prepare_archive(
-            options.out_dir,
-            studies=options.studies,
-            pair_list=options.csv,
-            preset=options.preset,
-            settings=settings,
-            seed=options.seed,
-            workers=options.workers or 1,
-            overwrite=options.overwrite,
-            resume=options.resume,
-        )
+        return prepare_archive(settings=PairSettings(**settings), workers=given.pop("num_workers", 1), **given)
     except KeyboardInterrupt:
-        print("interrupted; the patients that are finished are kept, --resume goes on with them", file=sys.stderr)
-        raise SystemExit(130) from None
+        pass
+    say("interrupted; the patients that are finished are kept, --resume goes on with them")
+    raise SystemExit(130)

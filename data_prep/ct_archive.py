@@ -1,31 +1,31 @@
-"""A data set of pairs from a folder of studies, or from a list of them; see :mod:`data_prep.ct` for its command."""
+"""Make a data set of pairs from a folder of studies, or from a list; :mod:`data_prep.ct` has the command."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from tqdm import tqdm
+from typing import Any
 
 from data_prep.archives import PRESETS, Series, find_patients
 from data_prep.contact_sheet import write_contact_sheets
-from data_prep.lines import Lines
+from data_prep.messages import MessageLog, progress_bar, warn_of_empty_splits
 from data_prep.pair_list import ListedPair, read_pair_list
-from data_prep.parallel import in_processes
+from data_prep.parallel import gather, in_processes, others_end_on_error, share
 from data_prep.patient import Job, Outcome, PairSettings, prepare_patient
-from data_prep.ranks import Ranks
 from monai_nce import __version__
 from monai_nce.data.dataset.splits import split_patients
 from monai_nce.data.dataset.writer import REPORT, SPLITS, DatasetWriter
+from monai_nce.distributed import is_main_process
 from monai_nce.errors import InputError
 
 __all__ = ["prepare_archive"]
+
+Prepare = Callable[[Job], Outcome]
+LeftOut = tuple[list[dict[str, Any]], list[str]]  # reports on patients, and messages
 
 
 def prepare_archive(
@@ -67,9 +67,11 @@ def prepare_archive(
         ChildProcessError: if a worker was killed.
     """
     settings = settings or PairSettings()
-    ranks = Ranks()
-    if ranks.rank:
-        _assist(out_dir, settings, workers, ranks)
+    prepare = partial(prepare_patient, settings=settings)
+    if not is_main_process():
+        part: list[Job] | None = share()
+        if part is not None:
+            gather(_add_patients(DatasetWriter.join(out_dir), part, prepare, workers, None, False))
         return out_dir
     made = {
         "tool": "data_prep ct",
@@ -77,11 +79,9 @@ def prepare_archive(
         "paired": True,
         "source": "list" if pair_list else preset or "folder",
         **settings.as_json(),
-        "spacing_mm": settings.spacing,
         "seed": seed,
     }
-    del made["spacing"]
-    with ranks.others_go_on_error():
+    with others_end_on_error():
         jobs = _listed_jobs(pair_list, studies) if pair_list else _found_jobs(studies, preset)
         dataset = DatasetWriter(
             out_dir,
@@ -95,21 +95,14 @@ def prepare_archive(
             resume=resume,
         )
     with dataset:
-        left_out, shown = [], Lines(REPORT)
-        todo = ranks.share([job for job in jobs if job.patient not in dataset.finished]) or []
-        finished = len(dataset.finished)
-        bar = tqdm(total=finished + len(todo), initial=finished, desc="ct", unit="patient", disable=not progress)
-        with bar:
-            for outcome in in_processes(partial(prepare_patient, settings=settings), todo, workers):
-                shown.add(outcome.lines)
-                if not _add(dataset, outcome):
-                    left_out.append(outcome.row)
-                bar.update()
-        _, *of_others = ranks.gather(_Share([], []))
-        for share in of_others:
-            shown.add(share.lines)
-            left_out += share.left_out
-        shown.close()
+        log = MessageLog(REPORT)
+        todo = share([job for job in jobs if job.patient not in dataset.finished]) or []
+        left_out, _ = _add_patients(dataset, todo, prepare, workers, log, progress)
+        nothing: LeftOut = [], []
+        for more, messages in gather(nothing):  # the others' pairs lie in the data set already
+            log.add(messages)
+            left_out += more
+        log.close()
         dataset.take_over()
         rows: dict[str, dict[str, Any]] = dataset.finished
         if not rows:
@@ -120,49 +113,34 @@ def prepare_archive(
             )
         splits = split_patients(rows, seed=seed)
         dataset.resplit(splits)
-        dataset.report(_report(made, jobs, rows, splits, left_out))
+        phases = Counter(row["cect"]["phase"] for row in rows.values())
+        dataset.report(_report(made, jobs, rows, splits, left_out, phases))
         titles = {patient: f"{patient}, {row['cect']['phase']}" for patient, row in rows.items()}
         write_contact_sheets(dataset.volume_paths(), titles, dataset.sheet)
-    phases = Counter(row["cect"]["phase"] for row in rows.values())
     counts = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
     named = ", ".join(f"{count} {phase}" for phase, count in phases.most_common())
     print(f"ct: {len(rows)} pairs ({counts}; {named}), {len(left_out)} left out; see {out_dir / REPORT}")
-    for split in SPLITS:
-        if not splits[split]:
-            print(f"notice: too few patients for a {split} split; it is empty", file=sys.stderr)
+    warn_of_empty_splits(splits, SPLITS)
     return out_dir
 
 
-class _Share(NamedTuple):
-    """What another process has to say to rank 0; its pairs lie in the data set already."""
-
-    lines: list[str]
-    left_out: list[dict[str, Any]]
-
-
-def _assist(out_dir: Path, settings: PairSettings, workers: int, ranks: Ranks) -> None:
-    """Prepare what rank 0 gives, into the data set that it has begun and will put in place."""
-    todo: list[Job] | None = ranks.share()
-    if todo is None:
-        return
-    dataset = DatasetWriter.join(out_dir)
-    share = _Share([], [])
-    for outcome in in_processes(partial(prepare_patient, settings=settings), todo, workers):
-        share.lines.extend(outcome.lines)
-        if not _add(dataset, outcome):
-            share.left_out.append(outcome.row)
-    ranks.gather(share)
-
-
-def _add(dataset: DatasetWriter, outcome: Outcome) -> bool:
-    """Take a pair into the data set; False if there is none."""
-    if outcome.affine is None:
-        return False
-    # the splits are made at the end, of the patients that are left
-    dataset.add(
-        "training", outcome.patient, outcome.affine, source=outcome.source, target=outcome.target, note=outcome.row
-    )
-    return True
+def _add_patients(
+    dataset: DatasetWriter, jobs: list[Job], prepare: Prepare, workers: int, log: MessageLog | None, progress: bool
+) -> LeftOut:
+    """Prepare patients into a data set; the report on those left out, and the messages where there is no log."""
+    messages: list[str] = []
+    left_out = []
+    done = len(dataset.finished)
+    outcomes = in_processes(prepare, jobs, workers)
+    for outcome in progress_bar(outcomes, "ct", "patient", progress, total=done + len(jobs), initial=done):
+        (log.add if log else messages.extend)(outcome.messages)
+        if outcome.affine is None:
+            left_out.append(outcome.report)
+            continue
+        volumes = {"source": outcome.source, "target": outcome.target}
+        # the splits are made at the end, of the patients that are left
+        dataset.add("training", outcome.patient, outcome.affine, **volumes, note=outcome.report)
+    return left_out, messages
 
 
 def _found_jobs(studies: Path | None, preset: str | None) -> list[Job]:
@@ -205,6 +183,7 @@ def _report(
     rows: dict[str, dict[str, Any]],
     splits: dict[str, list[str]],
     left_out: list[dict[str, Any]],
+    phases: Counter[str],
 ) -> dict[str, Any]:
     """The report, by our own numbers."""
     split_of = {patient: split for split, patients in splits.items() for patient in patients}
@@ -217,7 +196,7 @@ def _report(
             "pairs": len(rows),
             "left_out": len(left_out),
             "series_by_header": dict(sorted(series.items())),
-            "pairs_by_phase": dict(sorted(Counter(row["cect"]["phase"] for row in rows.values()).items())),
+            "pairs_by_phase": dict(sorted(phases.items())),
             "reasons": dict(sorted(Counter(row["reason"].split(":")[0] for row in left_out).items())),
         },
         "patients": [{**rows[patient], "split": split_of[patient]} for patient in sorted(rows)],

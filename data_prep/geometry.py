@@ -1,4 +1,6 @@
-"""The paper's CT geometry (section 4.3.1): 0.75 px per mm, 256 × 256 about the body, slices as acquired.
+"""Bring CT volumes into the paper's geometry (section 4.3.1): square pixels about the body, slices as acquired.
+
+The paper has 256 × 256 pixels, 0.75 per mm; the default here is half as many over the same field.
 
 A grid is a shape and an affine from voxel indices to RAS millimetres, which may hold the shear of a gantry tilt. Values
 are resampled once, straight from the acquired voxels to the final grid.
@@ -18,8 +20,9 @@ from monai_nce.data.scans.reader import AIR_HU
 from monai_nce.errors import InputError
 from monai_nce.transforms import SKIN_HU, body_mask, resample_axis
 
-__all__ = ["Grid", "body_centre", "canonical", "paper_grid", "resample"]
+__all__ = ["SIZE", "SPACING_MM", "Grid", "body_centre", "canonical", "paper_grid", "resample"]
 
+SIZE, SPACING_MM = 128, 2.6667  # the default of train.json; the paper's are 256 and 1.3333
 PARALLEL = 1e-5  # voxels per voxel that axes may lean aside
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -70,7 +73,7 @@ def body_centre(volume: np.ndarray) -> np.ndarray:
     return np.array([(voxels[0] + voxels[-1]) / 2 for voxels in along])
 
 
-def paper_grid(volume: np.ndarray, affine: np.ndarray, size: int = 256, spacing: float = 1.3333) -> Grid:
+def paper_grid(volume: np.ndarray, affine: np.ndarray, size: int = SIZE, spacing: float = SPACING_MM) -> Grid:
     """Lay the grid of the paper on a volume: centred on the body in plane, the volume's own slices.
 
     Centred to half a voxel, so that new pixels lie on the voxels as they do at inference, where that makes a difference

@@ -1,4 +1,4 @@
-"""``python -m data_prep inspect``: what volumes lie below a path, and which of them can be used.
+"""``python -m data_prep inspect``: list the volumes below a path, and say which of them can be used and why not.
 
 A volume is accepted once every voxel has been decoded, by the reader that everything else uses. Exit code 0 if one was
 accepted, 2 if no image was found, 3 if all were refused.
@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from nibabel.affines import voxel_sizes
-from tqdm import tqdm
 
-from data_prep.lines import one_line, say
-from data_prep.ranks import Ranks
+from data_prep.commands import inference_command, prepare_command
+from data_prep.messages import one_line, progress_bar, say
+from data_prep.parallel import gather, others_end_on_error, share
 from monai_nce.data.scans.examine import Examined, examine
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.found import FoundVolume, find_images
@@ -44,19 +44,17 @@ def inspect(path: Path) -> tuple[list[Examined], list[str]]:
     Raises:
         InputError: if the path does not exist.
     """
-    ranks = Ranks()
     found: list[FoundVolume] = []
     notes: list[str] = []
-    if ranks.rank == 0:
-        with ranks.others_go_on_error():
+    if is_main_process():
+        with others_end_on_error():
             found, notes = find(path)
-    own = ranks.share(list(enumerate(found)))
+    own = share(list(enumerate(found)))
     if own is None:
         return [], []
-    # disable=None: only on a terminal
-    bar = tqdm(own, desc="inspect", unit="volume", leave=False, disable=True if ranks.rank else None)
+    bar = progress_bar(own, "inspect", "volume", show=None if is_main_process() else False)
     examined = [(index, replace(examine(volume), volume=None)) for index, volume in bar]
-    together = dict(one for part in ranks.gather(examined) for one in part)
+    together = dict(one for part in gather(examined) for one in part)
     return [together[index] for index in sorted(together)], notes
 
 
@@ -79,11 +77,7 @@ def find(path: Path) -> tuple[list[FoundVolume], list[str]]:
 
 
 def as_json(volume: Examined) -> dict[str, Any]:
-    """One element of ``--json``'s list; what the headers do not tell is null.
-
-    Args:
-        volume: what was examined.
-    """
+    """Describe a volume as in ``--json``'s list; what the headers do not tell is null."""
     affine = volume.affine
     return {
         "kind": volume.found.kind,
@@ -109,54 +103,50 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         " voxel. Exit code 0: one was accepted; 2: no image was found; 3: all were refused.",
     )
     parser.add_argument("path", type=Path, metavar="PATH", help="a file or folder, walked whole")
-    parser.add_argument("--json", action="store_true", help="print one JSON list in place of the table")
+    parser.add_argument("--json", dest="as_list", action="store_true", help="print one JSON list in place of the table")
     parser.set_defaults(run=_run)
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(path: Path, as_list: bool) -> int:
+    volumes: list[Examined] = []
     try:
-        volumes, notes = inspect(options.path)
-    except InputError as error:
-        volumes, notes = [], [f"error: {error}"]
-    else:
+        volumes, notes = inspect(path)
         if not is_main_process():
             return 0  # rank 0 has it all, and says it
-        if not volumes:
-            notes.append(f"error: {options.path}: no image found")
-    if options.json:
+        notes += [] if volumes else [f"error: {path}: no image found"]
+    except InputError as error:
+        notes = [f"error: {error}"]
+    accepted = [volume.found.path for volume in volumes if volume.accepted]
+    if as_list:
         print(json.dumps([as_json(volume) for volume in volumes], indent=2, allow_nan=False))
-    else:
+    elif volumes:
         _print_table(volumes)
-    say([*notes, *(f"refused: {volume.reason}" for volume in volumes if not volume.accepted)])
-    if not volumes:
-        return NOTHING_FOUND
-    return 0 if any(volume.accepted for volume in volumes) else REFUSED
+    say(*notes, *(f"refused: {volume.reason}" for volume in volumes if not volume.accepted))
+    if accepted and not as_list:
+        print(f"next: {prepare_command(path) if len(accepted) > 1 else inference_command(accepted[0])}")
+    return NOTHING_FOUND if not volumes else 0 if accepted else REFUSED
 
 
 def _print_table(volumes: Sequence[Examined]) -> None:
-    if not volumes:
-        return
-    rows = [HEAD, *(_row(volume) for volume in volumes)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD) - 1)]
-    lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]) for row in rows]
-    for volume, line in zip((None, *volumes), lines, strict=True):
-        _print(line)
-        for note in volume.warnings if volume is not None else ():
-            _print(f"  note: {one_line(note)}")
+    rows = [HEAD, *map(_row, volumes)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    encoding = sys.stdout.encoding or "utf-8"
+    for volume, row in zip((None, *volumes), rows, strict=True):
+        cells = [*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]
+        notes = volume.warnings if volume is not None else ()
+        for line in ("  ".join(cells), *(f"  note: {one_line(note)}" for note in notes)):
+            print(line.encode(encoding, "backslashreplace").decode(encoding))  # whatever the terminal lacks
 
 
 def _row(volume: Examined) -> tuple[str, ...]:
-    shape = "" if volume.shape is None else " × ".join(str(size) for size in volume.shape)
-    sizes = "" if volume.affine is None else " × ".join(f"{size:.3g}" for size in voxel_sizes(volume.affine))
-    found = volume.found
-    status = "accepted" if volume.accepted else "refused"
+    found, affine = volume.found, volume.affine
     return (
-        *(status, found.kind, found.modality, shape, sizes, volume.phase_hint, found.description),
+        "accepted" if volume.accepted else "refused",
+        found.kind,
+        found.modality,
+        "" if volume.shape is None else " × ".join(map(str, volume.shape)),
+        "" if affine is None else " × ".join(f"{size:.3g}" for size in voxel_sizes(affine)),
+        volume.phase_hint,
+        found.description,
         one_line(found.path),
     )
-
-
-def _print(line: str) -> None:
-    """Print a line whatever the terminal's encoding lacks."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(line.encode(encoding, "backslashreplace").decode(encoding))

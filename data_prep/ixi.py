@@ -1,13 +1,12 @@
-"""``python -m data_prep ixi``: T2 and PD of the IXI brain MRI data set, as in the paper's second experiment.
+"""``python -m data_prep ixi``: prepare T2 and PD of the IXI brain MRI data set for the paper's second experiment.
 
 Section 4.4.1: subjects with few slices left out, the 64 slices in the middle, 128 × 128 pixels, and PD distorted for
-training only. Decisions 22 to 24 say what the paper leaves open.
+training only. Decisions 22 to 24 fill in what the paper leaves open.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,10 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 from nibabel.orientations import io_orientation
 
-from data_prep.ixi_files import IXIFiles, ScanHeader
+from data_prep.arguments import add_mri, add_output
+from data_prep.ixi_files import IXIFiles
+from data_prep.messages import warn_of_empty_splits
 from data_prep.mri_dataset import AcquiredPair, MRISettings, add_subjects
-from data_prep.options import add_distortion, add_output, at_least
 from monai_nce.data.dataset.splits import split_patients
 from monai_nce.data.dataset.writer import REPORT, SPLITS, DatasetWriter
 from monai_nce.errors import InputError
@@ -105,23 +105,16 @@ def prepare_ixi(
     reasons = Counter(row["reason"].split(":")[0] for row in left_out)
     why = "".join(f"; {count} {reason}" for reason, count in sorted(reasons.items()))
     print(f"ixi: {len(sites)} subjects ({counts}), {len(left_out)} left out{why}; see {Path(out_dir) / REPORT}")
-    for split in ("training", "test"):
-        if not splits[split]:
-            print(f"notice: too few subjects for a {split} split; it is empty", file=sys.stderr)
+    warn_of_empty_splits(splits, ("training", "test"), "subjects")
     return out_dir
 
 
 def _usable(t2: IXIFiles, pd: IXIFiles, slices: int) -> tuple[dict[str, str], list[dict[str, Any]]]:
     """Sites of the subjects that can be used, and for the report those that cannot, judged by the headers alone."""
     sites = {**pd.repeated, **t2.repeated, **pd.sites, **t2.sites}
-    usable: dict[str, str] = {}
-    left_out: list[dict[str, Any]] = []
-    for subject in sorted(sites):
-        reason = _fault(subject, t2, pd, slices)
-        if reason is None:
-            usable[subject] = sites[subject]
-        else:
-            left_out.append({"subject": subject, "site": sites[subject], "reason": reason})
+    faults = {subject: _fault(subject, t2, pd, slices) for subject in sorted(sites)}
+    usable = {subject: sites[subject] for subject, reason in faults.items() if reason is None}
+    left_out = [{"subject": one, "site": sites[one], "reason": reason} for one, reason in faults.items() if reason]
     if not usable:
         first = f"{left_out[0]['subject']}: {left_out[0]['reason']}"
         raise InputError(f"no subject of {t2.path} and {pd.path} can be used; the first of {len(left_out)}, {first}")
@@ -135,26 +128,15 @@ def _fault(subject: str, t2: IXIFiles, pd: IXIFiles, slices: int) -> str | None:
             return f"several {files.contrast} scans"
         if subject not in files.sites:
             return f"no {files.contrast} scan"
-    headers = t2.header(subject), pd.header(subject)
-    if not _same_grid(*headers):
-        shapes = " and ".join("x".join(map(str, header.shape)) for header in headers)
+    (shape, affine), (other_shape, other_affine) = t2.grid(subject), pd.grid(subject)
+    if shape != other_shape or not np.allclose(affine, other_affine, atol=1e-3):
+        shapes = " and ".join("x".join(map(str, one)) for one in (shape, other_shape))
         return f"T2 and PD on different grids: {shapes} voxels"
-    shape, spacing = _canonical_grid(headers[0])
+    axes = np.argsort(io_orientation(affine)[:, 0])  # to the right, to the front and upwards
+    spacing, depth = voxel_sizes(affine)[axes], shape[axes[2]]
     if spacing[2] < spacing.max() * 0.99:
         return f"slices not axial: spacing {', '.join(f'{step:g}' for step in spacing)} mm"
-    if shape[2] < slices:
-        return f"too few slices: {shape[2]}"
-    return None
-
-
-def _same_grid(one: ScanHeader, other: ScanHeader) -> bool:
-    return one.shape == other.shape and np.allclose(one.affine, other.affine, atol=1e-3)
-
-
-def _canonical_grid(header: ScanHeader) -> tuple[np.ndarray, np.ndarray]:
-    """Shape and spacing in mm along right, front and up."""
-    axes = np.argsort(io_orientation(header.affine)[:, 0])
-    return np.array(header.shape)[axes], voxel_sizes(header.affine)[axes]
+    return f"too few slices: {depth}" if depth < slices else None
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -168,24 +150,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--t2", type=Path, required=True, metavar="PATH", help="IXI-T2.tar")
     parser.add_argument("--pd", type=Path, required=True, metavar="PATH", help="IXI-PD.tar")
     add_output(parser)
-    add_distortion(parser)
-    parser.add_argument("--size", type=at_least(32), default=128, metavar="PX", help="in-plane size (default: 128)")
-    parser.add_argument("--slices", type=at_least(1), default=64, metavar="N", help="in the middle (default: 64)")
+    add_mri(parser, 64, "in the middle")
     parser.add_argument(
-        "--validation-fraction", type=float, default=0.0, metavar="X", help="share of all subjects (default: 0)"
+        "--validation_fraction", type=float, default=0.0, metavar="X", help="share of all subjects (default: 0)"
     )
-    parser.set_defaults(run=_run)
-
-
-def _run(options: argparse.Namespace) -> None:
-    prepare_ixi(
-        options.t2,
-        options.pd,
-        options.out_dir,
-        size=options.size,
-        slices=options.slices,
-        distortion=options.distortion,
-        validation_fraction=options.validation_fraction,
-        seed=options.seed,
-        overwrite=options.overwrite,
-    )
+    parser.set_defaults(run=prepare_ixi)

@@ -1,4 +1,4 @@
-"""The scans of IXI where they lie: in a tar archive as downloaded, or in a folder.
+"""Read the scans of IXI where they lie: in a tar archive as downloaded, or in a folder.
 
 Files are named ``IXI012-HH-1211-T2.nii.gz``: subject, site, number, contrast. The archives are not compressed as a
 whole, so one scan after the other is copied out of them, and never the archive unpacked.
@@ -15,9 +15,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -25,24 +23,11 @@ from data_prep.geometry import canonical
 from monai_nce.data.nifti.reader import check_nifti, read_nifti
 from monai_nce.errors import InputError
 
-__all__ = ["IXIFiles", "ScanHeader"]
+__all__ = ["IXIFiles"]
 
 FILE_NAME = re.compile(r"(IXI\d+)-([A-Za-z]+)-(\d+)-([A-Za-z0-9]+)\.nii(?:\.gz)?")
 BLOCK = 512  # bytes: what tar counts in
 HEADER_BYTES = 2**16  # of a compressed file: more than enough for a NIfTI header
-
-
-@dataclass(frozen=True)
-class ScanHeader:
-    """What a scan's header says, in the axes as stored.
-
-    Attributes:
-        shape: (H, W, D).
-        affine: 4×4 matrix from voxel indices to RAS millimetres.
-    """
-
-    shape: tuple[int, ...]
-    affine: np.ndarray
 
 
 class IXIFiles:
@@ -77,24 +62,18 @@ class IXIFiles:
             self.close()
             raise
 
-    def header(self, subject: str) -> ScanHeader:
-        """Read a scan's header alone.
-
-        Args:
-            subject: one of ``sites``.
+    def grid(self, subject: str) -> tuple[tuple[int, ...], np.ndarray]:
+        """Read shape and affine of one of ``sites`` as stored, from its header alone.
 
         Raises:
             InputError: if the header does not describe a volume that can be used; the message names archive and scan.
         """
         with self._file(subject, HEADER_BYTES) as file:
             image = check_nifti(file)
-            return ScanHeader(image.shape[:3], np.asarray(image.affine, dtype=np.float64))
+            return image.shape[:3], np.asarray(image.affine, dtype=np.float64)
 
     def volume(self, subject: str) -> tuple[np.ndarray, np.ndarray]:
-        """Read a scan, to its end.
-
-        Args:
-            subject: one of ``sites``.
+        """Read the scan of one of ``sites``, to its end.
 
         Returns:
             The volume (H, W, D) with axes to the right, to the front and upwards, and its affine.
@@ -113,9 +92,7 @@ class IXIFiles:
     def __enter__(self) -> IXIFiles:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _in_folder(self) -> list[Path]:
@@ -144,17 +121,13 @@ class IXIFiles:
     def _sort(self, found: list[Path] | list[tarfile.TarInfo]) -> None:
         contrasts: Counter[str] = Counter()
         for entry in found:
-            match = FILE_NAME.fullmatch(Path(entry.name).name)
-            if match is None:
+            if (match := FILE_NAME.fullmatch(Path(entry.name).name)) is None:
                 continue
             subject, site, _, contrast = match.groups()
             contrasts[contrast] += 1
-            if contrast != self.contrast:
-                continue
-            if subject in self._scans:
-                self.repeated[subject] = site
-            self._scans[subject] = entry
-            self.sites[subject] = site
+            if contrast == self.contrast:
+                (self.repeated if subject in self._scans else self.sites)[subject] = site
+                self._scans[subject] = entry
         for subject in self.repeated:
             del self.sites[subject], self._scans[subject]
         if not contrasts[self.contrast]:

@@ -1,7 +1,7 @@
-"""``python -m data_prep ixi-like``: a data set like IXI's from a brain template, where IXI itself is not at hand.
+"""``python -m data_prep ixi-like``: simulate a data set like IXI's from a brain template, for want of IXI itself.
 
-Simulated contrast over real but average anatomy; ``ixi_like_brain.py`` says what it is and where it is from. From the
-simulated scans on everything is as for IXI, but with a validation split, as in the phantom.
+Simulated contrast over real but average anatomy, see :mod:`data_prep.ixi_like_brain`. The simulated scans are prepared
+as those of IXI are, but with a validation split, as in the phantom.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import argparse
 from os import PathLike
 from pathlib import Path
 
+from data_prep.arguments import add_count, add_mri, add_output
 from data_prep.ixi_like_brain import make_pair
 from data_prep.mri_dataset import AcquiredPair, MRISettings, add_subjects
-from data_prep.options import add_distortion, add_output, at_least
 from monai_nce.data.dataset.splits import split_patients
 from monai_nce.data.dataset.writer import DatasetWriter
 from monai_nce.errors import InputError
@@ -93,20 +93,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Make a data set like IXI's from the brain template that nilearn ships (extra: ixi-like).",
     )
     add_output(parser)
-    add_distortion(parser)
-    parser.add_argument("--subjects", type=at_least(1), default=24, metavar="N", help="how many (default: 24)")
-    parser.add_argument("--size", type=at_least(32), default=128, metavar="PX", help="in-plane size (default: 128)")
-    parser.add_argument("--slices", type=at_least(1), default=32, metavar="N", help="over 80 mm (default: 32)")
-    parser.set_defaults(run=_run)
-
-
-def _run(options: argparse.Namespace) -> None:
-    write_ixi_like_dataset(
-        options.out_dir,
-        subjects=options.subjects,
-        size=options.size,
-        slices=options.slices,
-        distortion=options.distortion,
-        seed=options.seed,
-        overwrite=options.overwrite,
-    )
+    add_mri(parser, 32, "over 80 mm")
+    add_count(parser, "--subjects", 24, "how many")
+    parser.set_defaults(run=write_ixi_like_dataset)

@@ -1,28 +1,39 @@
-"""Pairs of T2 and PD become a data set with the paper's simulated misalignment (section 4.4.1; decisions 22 to 24).
+"""Prepare pairs of T2 and PD as in the paper's second experiment (section 4.4.1), misalignment included.
 
-T2 is the source, PD the target. In training the PD of each subject is resampled through a random matrix ``I + k U`` of
-its own, after the resizing; the T2 resampled through the same matrix is the aligned source. Validation and test are
-left as they are, so there the T2 itself is the aligned source.
+T2 is the source, PD the target. The slices in the middle are kept and resized; stored values run from 0 to 1000. In
+training the PD of each subject is then resampled through a random matrix ``I + k U`` of its own; the T2 resampled
+through the same matrix is the aligned source. Validation and test are left as they are, so there the T2 itself is.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from nibabel.affines import voxel_sizes
-from tqdm import tqdm
+from torch.nn import functional
 
-from data_prep.mri_volume import central_slices, full_scale, resize_in_plane, scale_intensity
+from data_prep.messages import progress_bar
 from monai_nce.data.dataset.writer import SPLITS, DatasetWriter
 from monai_nce.errors import InputError
 from monai_nce.transforms import AffineDistortion, distortion_matrix
 
-__all__ = ["AcquiredPair", "MRISettings", "add_subjects"]
+__all__ = [
+    "AcquiredPair",
+    "MRISettings",
+    "add_subjects",
+    "central_slices",
+    "full_scale",
+    "resize_in_plane",
+    "scale_intensity",
+]
+
+PERCENTILE = 99.5
+FULL_SCALE = 1000.0
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,7 @@ class AcquiredPair:
 
 @dataclass(frozen=True)
 class MRISettings:
-    """What is done to every subject.
+    """Geometry and misalignment, for all subjects.
 
     Attributes:
         size: pixels along both in-plane axes.
@@ -64,8 +75,8 @@ class MRISettings:
             raise InputError(f"distortion: expected 0 or more but got {self.distortion:g}")
 
     def as_json(self) -> dict[str, Any]:
-        """For the data set's provenance."""
-        return {"size": self.size, "slices": self.slices, "distortion": self.distortion, "seed": self.seed}
+        """Give the settings for the data set's provenance."""
+        return asdict(self)
 
 
 def add_subjects(
@@ -80,11 +91,11 @@ def add_subjects(
     """Load, prepare and write the subjects, one at a time.
 
     Args:
-        dataset: where they go.
+        dataset: data set to add them to.
         splits: the subjects' ids under ``training``, ``validation`` and ``test``.
         load: gives a subject's scans.
-        settings: what is done to them.
-        name: of the progress bar.
+        settings: geometry and misalignment.
+        name: name of the progress bar.
         progress: show it.
 
     Returns:
@@ -97,7 +108,7 @@ def add_subjects(
     """
     split_of = {subject: split for split in SPLITS for subject in splits[split]}
     rows = []
-    for subject in tqdm(sorted(split_of), desc=name, unit="subject", disable=not progress):
+    for subject in progress_bar(sorted(split_of), name, "subject", progress):
         pair = load(subject)
         prepared, tops = {}, {}
         for contrast, volume in (("t2", pair.t2), ("pd", pair.pd)):
@@ -127,3 +138,66 @@ def add_subjects(
             }
         )
     return rows
+
+
+def central_slices(volume: np.ndarray, affine: np.ndarray, slices: int) -> tuple[np.ndarray, np.ndarray]:
+    """Keep the slices in the middle of the last axis; of an odd number left out, one more above.
+
+    Args:
+        volume: (H, W, D), with D at least ``slices``.
+        affine: its 4×4 matrix from voxel indices to RAS millimetres.
+        slices: how many to keep.
+
+    Returns:
+        (H, W, slices), and its affine.
+    """
+    first = (volume.shape[2] - slices) // 2
+    moved = affine.copy()
+    moved[:3, 3] += first * affine[:3, 2]
+    return volume[:, :, first : first + slices], moved
+
+
+def resize_in_plane(volume: np.ndarray, affine: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Resize each slice to ``size`` × ``size`` pixels, bilinearly, with antialiasing where pixels become larger.
+
+    A field of view that is not square is padded with zeros on both sides, so that pixels stay square. The field keeps
+    its outer faces, so the centre of the first pixel moves.
+
+    Args:
+        volume: (H, W, D).
+        affine: its 4×4 matrix from voxel indices to RAS millimetres.
+        size: pixels along both in-plane axes.
+
+    Returns:
+        (size, size, D) float32, and its affine.
+    """
+    spacing = voxel_sizes(affine)[:2]
+    padding = np.rint((volume.shape[:2] * spacing).max() / spacing).astype(int) - volume.shape[:2]
+    before, after = padding // 2, padding - padding // 2
+    padded = np.pad(volume.astype(np.float32), [*zip(before, after, strict=True), (0, 0)])
+    as_channels = torch.from_numpy(np.ascontiguousarray(padded.transpose(2, 0, 1)))[None]
+    resized = functional.interpolate(as_channels, size=(size, size), mode="bilinear", antialias=True)
+
+    step = np.array(padded.shape[:2]) / size  # in voxels of the volume
+    to_voxels = np.diag([*step, 1.0, 1.0])
+    to_voxels[:2, 3] = (step - 1) / 2 - before
+    return resized[0].numpy().transpose(1, 2, 0), affine @ to_voxels
+
+
+def full_scale(volume: np.ndarray) -> float:
+    """Find the value that is stored as 1000: the 99.5th percentile of the whole volume as acquired.
+
+    Raises:
+        InputError: if the values are not an MR image's: NaN or infinite, or nothing above 0 at that percentile.
+    """
+    if not np.isfinite(volume).all():
+        raise InputError("holds NaN or infinite values")
+    value = float(np.percentile(volume, PERCENTILE))
+    if value <= 0:
+        raise InputError(f"its {PERCENTILE}th percentile is {value:g}: not an MR image")
+    return value
+
+
+def scale_intensity(volume: np.ndarray, top: float) -> np.ndarray:
+    """Map 0 to 0 and ``top``, as of :func:`full_scale`, to 1000, and clip what lies beyond."""
+    return np.clip(volume * (FULL_SCALE / top), 0.0, FULL_SCALE)

@@ -1,7 +1,7 @@
-"""Pairs that a CSV file names: the columns ``patient``, ``nect``, ``cect`` and, if wanted, ``phase``.
+"""Read the pairs that a CSV file names: the columns ``patient``, ``nect``, ``cect`` and, if wanted, ``phase``.
 
 A cell of ``nect`` or ``cect`` is a path, relative to the CSV file, or the SeriesInstanceUID of a series below a folder
-of studies. Messages name rows by their number and never say what stands in the column ``patient``.
+of studies. Messages name rows by number and never say what the column ``patient`` holds.
 """
 
 from __future__ import annotations

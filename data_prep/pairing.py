@@ -1,4 +1,4 @@
-"""Which NECT and which CECT of a patient belong together: by study, phase, time and the slices they share.
+"""Rank a patient's pairs of NECT and CECT by study, phase, time and the slices that they share.
 
 A CECT slice is shared where the middle of the body and four points around it lie between the NECT's first and last
 slice. Slices that are not shared are cut off, since there is nothing to fill them with.
@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 
 import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
@@ -45,7 +46,7 @@ class Place:
 
 
 def is_axial(volume: FoundVolume, affine: np.ndarray) -> bool:
-    """Whether the slices run across the body. Reformats along it are no slices as acquired.
+    """Tell whether the slices run across the body; reformats along it are no slices as acquired.
 
     Args:
         volume: a DICOM series, whose last axis is that of the slices, or a NIfTI file, where it is the one axis of
@@ -60,7 +61,7 @@ def is_axial(volume: FoundVolume, affine: np.ndarray) -> bool:
 
 
 def shared_slices(grid: Grid, shape: Sequence[int], affine: np.ndarray) -> slice:
-    """The slices of a grid that another volume covers.
+    """Find the slices of a grid that another volume covers.
 
     Args:
         grid: the CECT's, slices along its last axis.
@@ -73,13 +74,8 @@ def shared_slices(grid: Grid, shape: Sequence[int], affine: np.ndarray) -> slice
     middle, count = (np.array(grid.shape[:2]) - 1) / 2, grid.shape[2]
     aside = FIELD * np.array(grid.shape[:2])
     offsets = np.array([[0, 0], [1, 1], [1, -1], [-1, 1], [-1, -1]])
-    points = np.concatenate(
-        [
-            np.repeat((middle + offsets * aside)[:, None], count, axis=1),
-            np.broadcast_to(np.arange(count)[None, :, None], (len(offsets), count, 1)),
-        ],
-        axis=2,
-    )
+    points = np.zeros((len(offsets), count, 3))
+    points[..., :2], points[..., 2] = (middle + offsets * aside)[:, None], np.arange(count)
     there = apply_affine(np.linalg.inv(affine) @ grid.affine, points)
     inside = (there >= -HALF) & (there <= np.array(shape) - 1 + HALF)
     along = int(np.flatnonzero(io_orientation(affine)[:, 0] == 2)[0])
@@ -89,7 +85,7 @@ def shared_slices(grid: Grid, shape: Sequence[int], affine: np.ndarray) -> slice
 
 
 def hours_apart(one: FoundVolume, other: FoundVolume) -> float | None:
-    """Hours between two acquisitions, or None where one does not say when it was."""
+    """Count the hours between two acquisitions; None where one does not say when it was."""
     times = [_time(volume.acquisition_time) for volume in (one, other)]
     if times[0] is None or times[1] is None:
         return None
@@ -97,7 +93,7 @@ def hours_apart(one: FoundVolume, other: FoundVolume) -> float | None:
 
 
 def shift_mm(one: Place, other: Place) -> list[float]:
-    """From the centre of one volume to that of another: millimetres to the right, to the front and upwards."""
+    """Measure from the centre of one volume to that of another: mm to the right, to the front and upwards."""
     centres = [apply_affine(place.affine, (np.array(place.shape) - 1) / 2) for place in (one, other)]
     return [round(float(step), 2) for step in centres[1] - centres[0]]
 
@@ -105,7 +101,7 @@ def shift_mm(one: Place, other: Place) -> list[float]:
 def rank_pairs(
     sources: Sequence[Place], targets: Sequence[Place], wanted: str, min_overlap: float, min_slices: int
 ) -> list[tuple[Place, Place]]:
-    """All pairs that share enough, best first.
+    """List all pairs that share enough slices, best first.
 
     The order: of one study; the phase (not for ``"any"``); nearest in time; most slices shared, in steps of a
     twentieth; most alike in slice spacing; most slices.
@@ -116,48 +112,38 @@ def rank_pairs(
         wanted: ``"portal"``, ``"arterial"``, ``"late"`` or ``"any"``.
         min_overlap: least share of the CECT's slices that the NECT covers.
         min_slices: least number of slices shared.
-
-    Returns:
-        Pairs of NECT and CECT.
     """
     phases = {} if wanted == "any" else {phase: rank for rank, phase in enumerate(enhanced_order(wanted))}
     ranked: list[tuple[tuple[float, ...], tuple[Place, Place]]] = []
-    for source in sources:
-        for target in targets:
-            grid = _upright(target)
-            shared = shared_slices(grid, source.shape, source.affine)
-            count = shared.stop - shared.start
-            if count < min_slices or count < min_overlap * grid.shape[2]:
-                continue
-            hours = hours_apart(source.volume, target.volume)
-            spacings = [_slice_spacing(place) for place in (source, target)]
-            order = (
-                float(not same_study(source.volume, target.volume)),
-                phases.get(target.phase, len(phases)),
-                math.inf if hours is None else hours,
-                -round(20 * count / grid.shape[2]),
-                round(abs(math.log(spacings[0] / spacings[1])), 2),
-                -count,
-            )
-            ranked.append((order, (source, target)))
+    for source, target in product(sources, targets):
+        grid = _upright(target)
+        shared = shared_slices(grid, source.shape, source.affine)
+        count = shared.stop - shared.start
+        if count < min_slices or count < min_overlap * grid.shape[2]:
+            continue
+        hours = hours_apart(source.volume, target.volume)
+        spacings = [voxel_sizes(one.affine)[2] for one in (_upright(source), grid)]
+        order = (
+            float(not same_study(source.volume, target.volume)),
+            phases.get(target.phase, len(phases)),
+            math.inf if hours is None else hours,
+            -round(20 * count / grid.shape[2]),
+            round(abs(math.log(spacings[0] / spacings[1])), 2),
+            -count,
+        )
+        ranked.append((order, (source, target)))
     return [pair for _, pair in sorted(ranked, key=lambda entry: entry[0])]
 
 
 def same_study(one: FoundVolume, other: FoundVolume) -> bool:
-    """Whether two series say that they are of one study."""
+    """Tell whether two series say that they are of one study."""
     return bool(one.study_uid) and one.study_uid == other.study_uid
 
 
 def _upright(place: Place) -> Grid:
     """The grid of a volume with its slices along the last axis."""
-    order = np.argsort(io_orientation(place.affine)[:, 0])
-    to_old = np.eye(4)[:, [*order, 3]]
-    shape = np.array(place.shape)[order]
-    return Grid((int(shape[0]), int(shape[1]), int(shape[2])), place.affine @ to_old)
-
-
-def _slice_spacing(place: Place) -> float:
-    return float(voxel_sizes(_upright(place).affine)[2])
+    x, y, z = (int(axis) for axis in np.argsort(io_orientation(place.affine)[:, 0]))
+    return Grid((place.shape[x], place.shape[y], place.shape[z]), place.affine[:, [x, y, z, 3]])
 
 
 def _time(text: str) -> datetime | None:

@@ -1,4 +1,8 @@
-"""Work spread over processes of one thread each, with no more of it in memory than they have in hand."""
+"""Spread work over worker processes of this machine, and over the processes that ``torchrun`` started.
+
+Neither joblib nor ``multiprocessing.Pool`` serves for the workers: the one takes up new work while results pile up in
+the parent, a volume each, the other waits for a killed worker for ever.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +10,31 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from datetime import timedelta
 from itertools import islice
 from typing import TypeVar
 
 import SimpleITK as sitk
 import torch
 
-__all__ = ["in_processes"]
+from monai_nce.distributed import all_gather, broadcast, shard, start_cpu_group
+
+__all__ = ["gather", "in_processes", "others_end_on_error", "share"]
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
+PATIENCE = timedelta(days=30)  # for the slowest process of a run
 
 
 def in_processes(function: Callable[[Given], Made], given: Iterable[Given], workers: int) -> Iterator[Made]:
-    """Apply a function to each of ``given``.
+    """Apply a function to each item, in processes of one thread each that hold one item each.
 
-    When the caller stops, by an exception or an interrupt, the processes are ended at once; when it is killed, they
-    end themselves.
+    The processes are ended at once when the caller stops, by an exception or an interrupt, and end themselves when it
+    is killed.
 
     Args:
         function: one that another process can import.
@@ -33,7 +42,7 @@ def in_processes(function: Callable[[Given], Made], given: Iterable[Given], work
         workers: number of processes; with 1 all is done in this one.
 
     Yields:
-        What it returns, in the order in which it is done.
+        The results, as they are done.
 
     Raises:
         ChildProcessError: if a process was killed from outside, most often for want of memory.
@@ -41,24 +50,23 @@ def in_processes(function: Callable[[Given], Made], given: Iterable[Given], work
     if workers == 1:
         yield from map(function, given)
         return
-    waiting = iter(given)
-    before = set(multiprocessing.active_children())
-    # spawned: ITK and torch hold threads and locks that a fork would copy in whatever state they are
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_set_up)
+    # spawned: a fork would copy threads and locks of ITK and torch in whatever state they are
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
+    waiting, before = iter(given), set(multiprocessing.active_children())
     running: set[Future[Made]] = set()
     try:
         while True:
-            with _InterruptsLater():
+            with _interrupts_blocked():  # for good in the processes that start meanwhile
                 running |= {pool.submit(function, one) for one in islice(waiting, workers - len(running))}
             if not running:
-                break
+                return
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 yield future.result()
             del done, future  # or the last result stays in memory while the next ones are made
     except BrokenProcessPool as error:
         raise ChildProcessError(
-            "a worker process was killed, perhaps for want of memory; fewer --workers need less of it"
+            "a worker process was killed, perhaps for want of memory; fewer --num_workers need less of it"
         ) from error
     finally:
         if running:
@@ -67,19 +75,65 @@ def in_processes(function: Callable[[Given], Made], given: Iterable[Given], work
         pool.shutdown(cancel_futures=True)
 
 
-class _InterruptsLater:
-    """Block Ctrl-C, so that processes started meanwhile have it blocked for good; a pending one comes at the end."""
+def share(items: Sequence[Given] | None = None) -> list[Given] | None:
+    """Give each process its part of rank 0's list; all of it to a process alone. A collective call.
 
-    def __enter__(self) -> None:
-        if hasattr(signal, "pthread_sigmask"):
-            self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    Args:
+        items: on rank 0 the list, or None to let the others end; ignored elsewhere.
 
-    def __exit__(self, *details: object) -> None:
-        if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
+    Returns:
+        Every N-th item, with N processes; None when rank 0 gave none.
+
+    Raises:
+        ChildProcessError: if another process has ended early.
+    """
+    with _others_alive():
+        start_cpu_group(PATIENCE)
+        given = broadcast(items)
+    return None if given is None else shard(given)
 
 
-def _set_up() -> None:
+def gather(thing: Made) -> list[Made]:
+    """``thing`` of every process, by rank. A collective call.
+
+    Args:
+        thing: anything small; volumes go through the shared folder.
+
+    Raises:
+        ChildProcessError: if another process has ended early.
+    """
+    with _others_alive():
+        return all_gather(thing)
+
+
+@contextmanager
+def others_end_on_error() -> Iterator[None]:
+    """Let the other processes, which wait in :func:`share`, end quietly when rank 0 fails in the body."""
+    try:
+        yield
+    except BaseException:
+        share(None)
+        raise
+
+
+@contextmanager
+def _others_alive() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # what gloo raises when the other side is gone
+        raise ChildProcessError("another process of this run has ended early; see its message") from error
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _start_worker() -> None:
     torch.set_num_threads(1)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()

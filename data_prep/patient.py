@@ -1,4 +1,4 @@
-"""One patient of an archive: choose a pair, read it, bring it onto one grid. Runs in a process of its own.
+"""Prepare one patient of an archive: choose a pair, read it, bring it onto one grid. Runs in a process of its own.
 
 Of the acquired voxels one volume is in memory at a time. What is said for the report holds no path and no identifier.
 """
@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from nibabel.affines import voxel_sizes
+from nibabel.affines import from_matvec, voxel_sizes
 
 from data_prep.archives import Series
-from data_prep.geometry import Grid, canonical, paper_grid, resample
+from data_prep.geometry import SIZE, SPACING_MM, Grid, canonical, paper_grid, resample
+from data_prep.messages import redact
 from data_prep.pairing import Place, hours_apart, is_axial, rank_pairs, same_study, shared_slices, shift_mm
 from data_prep.phases import ENHANCED
-from data_prep.scrub import without_paths
 from monai_nce.data.nifti.writer import as_int16_hu
 from monai_nce.data.scans.phase import CECT, NECT, UNKNOWN, phase_from_image
 from monai_nce.data.scans.reader import AIR_HU, check_volume, read_ct
@@ -28,7 +28,7 @@ __all__ = ["Job", "Outcome", "PairSettings", "prepare_patient"]
 
 @dataclass(frozen=True)
 class PairSettings:
-    """What holds for all patients.
+    """Geometry and choice of pairs, for all patients.
 
     Attributes:
         size: pixels along both in-plane axes.
@@ -38,15 +38,15 @@ class PairSettings:
         min_slices: least number of slices that are left of a pair.
     """
 
-    size: int = 256
-    spacing: float = 1.3333
+    size: int = SIZE
+    spacing: float = SPACING_MM
     phase: str = "portal"
     min_overlap: float = 0.5
     min_slices: int = 16
 
     def as_json(self) -> dict[str, Any]:
-        """The settings for the report."""
-        return asdict(self)
+        """Give the settings for the report."""
+        return {{"spacing": "spacing_mm"}.get(name, name): value for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)
@@ -68,23 +68,31 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a patient.
+    """A prepared patient, or the reason why there is none.
 
     Attributes:
         patient: our own name.
-        row: for the report; with ``"reason"`` where the patient is left out.
-        lines: for stderr; they name files.
+        report: for ``report.json``; with ``"reason"`` where the patient is left out.
+        messages: for stderr; they name files.
         source: NECT in HU, int16, (H, W, D), or None where the patient is left out.
         target: CECT likewise.
         affine: of both, 4×4.
     """
 
     patient: str
-    row: dict[str, Any]
-    lines: tuple[str, ...]
+    report: dict[str, Any]
+    messages: tuple[str, ...]
     source: np.ndarray | None = field(default=None, repr=False)
     target: np.ndarray | None = field(default=None, repr=False)
     affine: np.ndarray | None = field(default=None, repr=False)
+
+
+@dataclass
+class _Pair:
+    source: np.ndarray
+    target: np.ndarray
+    affine: np.ndarray
+    report: dict[str, Any]
 
 
 class _LeftOut(Exception):
@@ -101,61 +109,63 @@ def prepare_patient(job: Job, settings: PairSettings) -> Outcome:
     Returns:
         The pair, or why there is none.
     """
+    patient, pair, reason = _Patient(job, settings), None, ""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        patient = _Patient(job, settings)
         try:
-            outcome = patient.prepare()
-        except _LeftOut as reason:
-            outcome = Outcome(job.patient, {"reason": str(reason)}, (f"left out: {reason}",))
+            pair = patient.prepare()
+        except _LeftOut as error:
+            reason = str(error)
         except (MemoryError, OSError, RuntimeError) as error:  # RuntimeError: ITK
-            reason_ = f"could not be prepared ({type(error).__name__})"
-            outcome = Outcome(job.patient, {"reason": reason_}, (f"left out: {reason_}",))
-    notices = list(dict.fromkeys(str(warning.message) for warning in caught)) + patient.doubts
+            reason = f"could not be prepared ({type(error).__name__})"
+    notices = [*dict.fromkeys(str(warning.message) for warning in caught), *patient.doubts]
     volumes = [series.volume for series in job.series]
-    row = {
+    report = {
         "patient": job.patient,
-        **outcome.row,
+        **(pair.report if pair else {"reason": reason}),
         "refused": patient.refused,
-        "warnings": [without_paths(notice, volumes) for notice in notices],
+        "warnings": [redact(notice, volumes) for notice in notices],
     }
-    said = [*outcome.lines, *(f"refused: {line}" for line in patient.refusals), *(f"warning: {n}" for n in notices)]
-    return replace(outcome, row=row, lines=tuple(f"{job.patient}: {' '.join(line.split())}" for line in said))
+    said = [f"left out: {reason}"] if pair is None else []
+    said += [*(f"refused: {line}" for line in patient.refusals), *(f"warning: {line}" for line in notices)]
+    messages = tuple(f"{job.patient}: {' '.join(line.split())}" for line in said)
+    if pair is None:
+        return Outcome(job.patient, report, messages)
+    return Outcome(job.patient, report, messages, pair.source, pair.target, pair.affine)
 
 
 class _Patient:
     def __init__(self, job: Job, settings: PairSettings) -> None:
-        self.job, self.settings = job, settings
+        self.job, self.settings, self.series = job, settings, list(job.series)
         self.refused: list[dict[str, str]] = []
         self.refusals: list[str] = []
         self.doubts: list[str] = []
         self.unusable: set[int] = set()
 
-    def prepare(self) -> Outcome:
+    def prepare(self) -> _Pair:
         """The best pair that can be read."""
         for source, target in self._pairs():
-            if {id(source.volume), id(target.volume)} & self.unusable:
-                continue
-            made = self._make(source, target)
-            if made is not None:
-                return made
+            if not {id(source.volume), id(target.volume)} & self.unusable and (pair := self._make(source, target)):
+                return pair
         if self.refused:
             raise _LeftOut(f"no pair of its series can be used: {self.refused[0]['reason']}")
-        raise _LeftOut(self._too_little())
+        share, least = self.settings.min_overlap, self.settings.min_slices
+        raise _LeftOut(f"no NECT covers {share:.0%} of a CECT's slices and {least} or more of them")
 
     def _pairs(self) -> list[tuple[Place, Place]]:
         if self.job.pairs is not None:
             if not self.job.pairs:
                 self.refusals.append(self.job.problem)
                 raise _LeftOut("a volume of its row in the list was not found, or is not one volume")
-            self.series = list(self.job.series)
             return [found for source, target in self.job.pairs for found in self._rank([source], [target])]
-        self.series = self._with_phases()
+        self._look_at_images()
         plain = [series for series in self.series if series.phase == NECT]
         enhanced = [series for series in self.series if series.phase in ENHANCED]
         missing = [name for name, found in (("non-contrast", plain), ("contrast-enhanced", enhanced)) if not found]
         if missing:
-            raise _LeftOut(f"no {' and no '.join(missing)} series" + self._undecided())
+            unknown = sum(series.phase == UNKNOWN for series in self.series)
+            undecided = f"; of {len(self.series)} series {unknown} could not be told" if unknown else ""
+            raise _LeftOut(f"no {' and no '.join(missing)} series{undecided}")
         return self._rank(plain, enhanced)
 
     def _rank(self, plain: Sequence[Series], enhanced: Sequence[Series]) -> list[tuple[Place, Place]]:
@@ -163,13 +173,12 @@ class _Patient:
         sources, targets = self._places(plain), self._places(enhanced)
         return rank_pairs(sources, targets, settings.phase, settings.min_overlap, settings.min_slices)
 
-    def _with_phases(self) -> list[Series]:
-        """The series; where a half is missing, those whose headers say nothing are looked at."""
-        series = list(self.job.series)
-        phases = {one.phase for one in series}
+    def _look_at_images(self) -> None:
+        """Where a half is missing, take the phase of series whose headers say nothing from the image."""
+        phases = {one.phase for one in self.series}
         if NECT in phases and phases & set(ENHANCED):
-            return series
-        for index, one in enumerate(series):
+            return
+        for index, one in enumerate(self.series):
             if one.phase != UNKNOWN or one.evidence:
                 continue
             try:
@@ -178,16 +187,7 @@ class _Patient:
                 self._refuse(one, error)
                 continue
             if phase != UNKNOWN:
-                series[index] = Series(one.volume, phase, "image")
-        return series
-
-    def _undecided(self) -> str:
-        count = sum(series.phase == UNKNOWN for series in self.series)
-        return f"; of {len(self.series)} series {count} could not be told" if count else ""
-
-    def _too_little(self) -> str:
-        share, least = self.settings.min_overlap, self.settings.min_slices
-        return f"no NECT covers {share:.0%} of a CECT's slices and {least} or more of them"
+                self.series[index] = Series(one.volume, phase, "image")
 
     def _places(self, listed: Sequence[Series]) -> list[Place]:
         places = []
@@ -204,47 +204,42 @@ class _Patient:
                 places.append(Place(series.volume, series.phase, shape, affine))
         return places
 
-    def _refuse(self, series: Series, error: InputError) -> None:
+    def _refuse(self, series: Series | Place, error: InputError) -> None:
         self.unusable.add(id(series.volume))
-        self.refused.append({"phase": series.phase, "reason": without_paths(str(error), [series.volume])})
+        self.refused.append({"phase": series.phase, "reason": redact(str(error), [series.volume])})
         self.refusals.append(str(error))
 
-    def _series_of(self, place: Place) -> Series:
-        return next(series for series in self.series if series.volume is place.volume)
-
-    def _make(self, source: Place, target: Place) -> Outcome | None:
+    def _make(self, source: Place, target: Place) -> _Pair | None:
         """The pair on the CECT's grid, less the slices that they don't share."""
         settings = self.settings
         try:
             volume, affine = canonical(*read_ct(target.volume))
             grid = paper_grid(volume, affine, size=settings.size, spacing=settings.spacing)
         except InputError as error:
-            self._refuse(self._series_of(target), error)
+            self._refuse(target, error)
             return None
-        shared = shared_slices(grid, source.shape, source.affine)
+        shared, total = shared_slices(grid, source.shape, source.affine), grid.shape[2]
         count = shared.stop - shared.start
-        if count < max(settings.min_slices, settings.min_overlap * grid.shape[2]):
+        if count < max(settings.min_slices, settings.min_overlap * total):
             return None
-        grid = Grid((*grid.shape[:2], count), grid.affine @ _step_up(shared.start))
-        row = {"cect": self._describe(target, volume, affine)}
-        total = volume.shape[2]
-        cect = as_int16_hu(resample(volume, affine, grid))
+        grid = Grid((*grid.shape[:2], count), grid.affine @ from_matvec(np.eye(3), [0, 0, shared.start]))
+        cect, about_cect = as_int16_hu(resample(volume, affine, grid)), self._describe(target, volume, affine)
         del volume
         try:
             volume, affine = canonical(*read_ct(source.volume))
         except InputError as error:
-            self._refuse(self._series_of(source), error)
+            self._refuse(source, error)
             return None
-        row = {"nect": self._describe(source, volume, affine), **row}
-        nect = as_int16_hu(resample(volume, affine, grid))
+        nect, about_nect = as_int16_hu(resample(volume, affine, grid)), self._describe(source, volume, affine)
         if nect.max() <= AIR_HU:
             return None
-        for name in (NECT, CECT):
-            if row[name]["image_looks"] == (CECT if name == NECT else NECT):
-                look = str(row[name]["image_looks"]).upper()
-                self.doubts.append(f"the {name.upper()} looks like a {look}; check it in the contact sheet")
+        for about, name, wrong in ((about_nect, NECT, CECT), (about_cect, CECT, NECT)):
+            if about["image_looks"] == wrong:
+                self.doubts.append(f"the {name.upper()} looks like a {wrong.upper()}; check it in the contact sheet")
         hours = hours_apart(source.volume, target.volume)
-        facts = {
+        report = {
+            "nect": about_nect,
+            "cect": about_cect,
             "same_study": same_study(source.volume, target.volume),
             "hours_apart": None if hours is None else round(hours, 2),
             "slices": count,
@@ -252,19 +247,13 @@ class _Patient:
             "overlap": round(count / total, 3),
             "shift_mm": shift_mm(target, source),
         }
-        return Outcome(self.job.patient, {**row, **facts}, (), nect, cect, grid.affine)
+        return _Pair(nect, cect, grid.affine, report)
 
     def _describe(self, place: Place, volume: np.ndarray, affine: np.ndarray) -> dict[str, Any]:
         return {
             "phase": place.phase,
-            "evidence": self._series_of(place).evidence,
+            "evidence": next(series.evidence for series in self.series if series.volume is place.volume),
             "image_looks": phase_from_image(volume, affine),
             "shape": list(map(int, volume.shape)),
             "spacing_mm": [round(float(size), 4) for size in voxel_sizes(affine)],
         }
-
-
-def _step_up(slices: int) -> np.ndarray:
-    move = np.eye(4)
-    move[2, 3] = slices
-    return move

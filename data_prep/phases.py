@@ -1,4 +1,4 @@
-"""Which contrast phase a series was taken in, by what it is called and by its tags, in English, German and French.
+"""Name the contrast phase of a series by its descriptions and tags, in English, German and French.
 
 Whether there was contrast medium at all is :mod:`monai_nce.data.scans.phase`'s business; here the phase gets its name.
 """
@@ -49,7 +49,7 @@ UMLAUTS = {ord("ä"): "ae", ord("ö"): "oe", ord("ü"): "ue"}
 
 
 def name_phase(text: str) -> str:
-    """The phase that a text names.
+    """Find the phase that a text names.
 
     Args:
         text: such as ``"Abdomen portalvenös 3.0"``, ``"temps tardif"`` or ``"Leber nativ"``.
@@ -75,7 +75,7 @@ def name_phase(text: str) -> str:
 
 
 def phase_of(volume: FoundVolume) -> tuple[str, str]:
-    """The phase of a series by its header alone.
+    """Find the phase of a series by its header alone.
 
     Args:
         volume: a series with its descriptions and contrast tags.
@@ -95,23 +95,12 @@ def phase_of(volume: FoundVolume) -> tuple[str, str]:
 
 
 def enhanced_order(wanted: str) -> tuple[str, ...]:
-    """The phases of a CECT, best first.
-
-    Args:
-        wanted: ``"portal"``, ``"arterial"`` or ``"late"``.
-    """
+    """List the phases of a CECT, best first, of which ``wanted`` is the first."""
     return (wanted, *(phase for phase in ENHANCED if phase != wanted))
 
 
 def strip_phase(text: str) -> str:
-    """A file's or folder's name without the words that name a phase, for telling patients apart.
-
-    Args:
-        text: such as ``"p07_nativ"``.
-
-    Returns:
-        What is left, in lower case and with single spaces, such as ``"p07"``.
-    """
+    """Strip the words that name a phase from a file's or folder's name: ``"p07_nativ"`` becomes ``"p07"``."""
     return " ".join(re.sub(rf"\b(?:{WORDS})\b", " ", _plain(text)).split())
 
 

@@ -1,4 +1,4 @@
-"""``python -m data_prep register``: a data set whose training sources lie on their targets, as far as a method gets.
+"""``python -m data_prep register``: register a data set's training sources to their targets.
 
 The comparators of the paper's Fig. 2: what is left when misaligned pairs are registered and the target network then
 learns from them directly, with Eq. 5. Validation and test stay as they are, so that all methods are judged on the same
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -18,13 +18,14 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
-from tqdm import tqdm
 
-from data_prep.options import add_output, at_least
+from data_prep.arguments import add_count, add_output
+from data_prep.messages import progress_bar
 from data_prep.parallel import in_processes
 from data_prep.registration import METHODS, Registration, make_registration
+from data_prep.registration.base import Pair
 from monai_nce.data.dataset.datalist import read_datalist, read_datalist_file
-from monai_nce.data.dataset.writer import ROLES, DatasetWriter
+from monai_nce.data.dataset.writer import ROLES, SPLITS, DatasetWriter
 from monai_nce.errors import InputError
 
 __all__ = ["add_parser", "register_dataset"]
@@ -73,38 +74,39 @@ def register_dataset(
     if Path(dataset_dir).resolve() == Path(out_dir).resolve():
         raise InputError(f"{out_dir}: expected another folder than that of the data set to register")
     content, items = read_datalist_file(dataset_dir), read_datalist(dataset_dir)
-    pairs = [item for item in items if item["split"] == "training" and {"source", "target"} <= item.keys()]
-    lone = [item["patient"] for item in items if item["split"] == "training" and item not in pairs]
+    training = [item for item in items if item["split"] == "training"]
+    pairs = {item["patient"]: item for item in training if {"source", "target"} <= item.keys()}
+    lone = [item["patient"] for item in training if item["patient"] not in pairs]
     if not pairs:
         raise InputError(f"{dataset_dir}: no training patient has both a source and a target; nothing to register")
-    for item in pairs:
+    for item in pairs.values():
         shape = _open(item["source"]).shape
         if min(shape) < LEAST_SIDE:
             raise InputError(f"{item['source']}: expected {LEAST_SIDE} voxels or more on each axis but got {shape}")
     registration = make_registration(
         method, window_level=window_level, window_width=window_width, seed=seed, progress=progress
     )
-    dataset = DatasetWriter(
-        out_dir,
-        **_header(content, registration, method, len(pairs)),
-        overwrite=overwrite,
-    )
-    with dataset:
+    header = _header(content, method, registration.settings(), len(pairs))
+    with DatasetWriter(out_dir, **header, overwrite=overwrite) as dataset:
         if lone:
             warnings.warn(
                 f"{len(lone)} training patients without source or target are left out: {', '.join(lone)}", stacklevel=2
             )
-        moved = _registered(registration, pairs, workers)
-        bar = tqdm(pairs, desc=f"register, {method}", unit="patient", disable=not progress)
-        for item, source in zip(bar, moved, strict=True):
-            _add(dataset, item, source)
-        for item in items:
+        if registration.learns:
+            registration.fit([_pair(item) for item in pairs.values()])
+        moved = in_processes(partial(_register, registration), pairs.values(), 1 if registration.learns else workers)
+        for patient, source in progress_bar(moved, f"register, {method}", "patient", progress, total=len(pairs)):
+            _add(dataset, pairs[patient], source)
+        kept = [item for item in items if item["patient"] in pairs or item["split"] != "training"]
+        for item in kept:
             if item["split"] != "training":
                 _add(dataset, item)
+        # in the original's order, not in that in which workers were done
+        dataset.resplit({split: [i["patient"] for i in kept if i["split"] == split] for split in SPLITS})
     return Path(out_dir)
 
 
-def _header(content: Mapping[str, Any], registration: Registration, method: str, patients: int) -> dict[str, Any]:
+def _header(content: Mapping[str, Any], method: str, settings: dict[str, Any], patients: int) -> dict[str, Any]:
     """The new data set's description: the original's, and what was done to it."""
     name = content.get("name", "data set")
     original = content.get("provenance")
@@ -119,7 +121,7 @@ def _header(content: Mapping[str, Any], registration: Registration, method: str,
         "provenance": {
             "tool": "data_prep register",
             "method": method,
-            "settings": registration.settings(),
+            "settings": settings,
             "registered_patients": patients,
             "original_name": name,
             "original": original,
@@ -128,30 +130,15 @@ def _header(content: Mapping[str, Any], registration: Registration, method: str,
     }
 
 
-def _registered(registration: Registration, pairs: Sequence[dict[str, str]], workers: int) -> Iterator[np.ndarray]:
-    """The registered sources, in the order of the pairs."""
-    if registration.learns:
-        registration.fit([_pair(item) for item in pairs])
-        workers = 1
-    early: dict[int, np.ndarray] = {}  # done before one that comes before
-    turn = 0
-    for index, source in in_processes(partial(_register, registration), enumerate(pairs), workers):
-        early[index] = source
-        while turn in early:
-            yield early.pop(turn)
-            turn += 1
-
-
-def _register(registration: Registration, numbered: tuple[int, Mapping[str, str]]) -> tuple[int, np.ndarray]:
-    index, item = numbered
+def _register(registration: Registration, item: Mapping[str, str]) -> tuple[str, np.ndarray]:
     try:
-        return index, registration.register(*_pair(item))
+        return item["patient"], registration.register(*_pair(item))
     except RuntimeError as error:  # ITK's, whose last line says what went wrong
         reason = str(error).strip().splitlines()[-1:]
         raise InputError(f"patient {item['patient']}: cannot be registered: {' '.join(reason)}") from error
 
 
-def _pair(item: Mapping[str, str]) -> tuple[np.ndarray, np.ndarray, list[float]]:
+def _pair(item: Mapping[str, str]) -> Pair:
     """Fixed and moving volume, mapped and not yet read, and their spacing in mm."""
     fixed, moving = _open(item["target"]), _open(item["source"])
     return _voxels(fixed), _voxels(moving), [float(side) for side in voxel_sizes(fixed.affine)]
@@ -168,8 +155,8 @@ def _voxels(image: nib.Nifti1Image) -> np.ndarray:
 def _add(dataset: DatasetWriter, item: Mapping[str, str], source: np.ndarray | None = None) -> None:
     """Copy a patient, with another source where one is given."""
     paths = {role: item[role] for role in ROLES if role in item}
-    images = {path: _open(path) for path in paths.values()}
     # each file once: an aligned source that is the source stays one file
+    images = {path: _open(path) for path in paths.values()}
     voxels = {path: _voxels(image) for path, image in images.items()}
     volumes = {role: voxels[path] for role, path in paths.items()}
     if source is not None:
@@ -185,25 +172,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Copy a data set and register the training patients' sources to their targets: the comparators of"
         " the paper's Fig. 2. Validation and test stay as they are.",
     )
-    parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder of the data set")
+    parser.add_argument("dataset_dir", type=Path, metavar="DATASET", help="folder of the data set")
     parser.add_argument("--method", choices=METHODS, required=True)
     add_output(parser, seed="of the method")
-    parser.add_argument("--window-level", type=float, default=50.0, metavar="HU", help="centre (default: 50)")
-    parser.add_argument("--window-width", type=float, default=300.0, metavar="HU", help="width (default: 300)")
-    parser.add_argument(
-        "--workers", type=at_least(1), default=1, metavar="N", help="processes; none for voxelmorph (default: 1)"
-    )
-    parser.set_defaults(run=_run)
-
-
-def _run(options: argparse.Namespace) -> None:
-    register_dataset(
-        options.dataset,
-        options.out_dir,
-        options.method,
-        window_level=options.window_level,
-        window_width=options.window_width,
-        seed=options.seed,
-        workers=options.workers,
-        overwrite=options.overwrite,
-    )
+    parser.add_argument("--window_level", type=float, default=50.0, metavar="HU", help="centre (default: 50)")
+    parser.add_argument("--window_width", type=float, default=300.0, metavar="HU", help="width (default: 300)")
+    add_count(parser, "--num_workers", 1, "processes; one for voxelmorph", dest="workers")
+    parser.set_defaults(run=register_dataset)

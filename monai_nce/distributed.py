@@ -10,6 +10,7 @@ import atexit
 import os
 import weakref
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -27,6 +28,7 @@ __all__ = [
     "mean_over_ranks",
     "rank",
     "shard",
+    "start_cpu_group",
     "world_size",
 ]
 
@@ -69,6 +71,18 @@ def shard(items: Iterable[T]) -> list[T]:
         when there are fewer items than processes.
     """
     return list(items)[rank() :: world_size()]
+
+
+def start_cpu_group(timeout: timedelta) -> None:
+    """Start a gloo process group where ``torchrun`` started several processes and there is none yet.
+
+    Args:
+        timeout: longest wait for the slowest process; one that ends early is noticed at once.
+    """
+    if world_size() > 1 and not dist.is_initialized():
+        dist.init_process_group("gloo", timeout=timeout)
+        # threads of the group that outlive the interpreter abort it now and then
+        atexit.register(dist.destroy_process_group)
 
 
 def all_max(*values: int) -> list[int]:

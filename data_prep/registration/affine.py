@@ -1,4 +1,4 @@
-"""Affine registration with SimpleITK: Mattes mutual information, coarse to fine (Fig. 2a of the paper)."""
+"""Register by an affine transform with SimpleITK: Mattes mutual information, coarse to fine (Fig. 2a of the paper)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from data_prep.registration.resampling import grid_points, pull
-from monai_nce.transforms.window import WindowHU
+from data_prep.registration.base import Registration, grid_points
 
 __all__ = ["AffineRegistration", "apply"]
 
@@ -21,45 +20,15 @@ FIRST_STEP_MM = 1.0
 LAST_STEP_MM = 0.01
 
 
-class AffineRegistration:
-    """Twelve parameters, found by gradient descent with regular steps from the grids' common centre.
+class AffineRegistration(Registration):
+    """Find twelve parameters by gradient descent with regular steps, from the grids' common centre."""
 
-    The same input gives the same output: SimpleITK runs in one thread, and its samples are seeded.
-
-    Args:
-        window_level: centre of the window in HU.
-        window_width: width of the window in HU.
-        seed: seed of the samples.
-
-    Raises:
-        InputError: if ``window_width`` is not positive.
-    """
-
-    learns = False
-
-    def __init__(self, window_level: float = 50.0, window_width: float = 300.0, seed: int = 0) -> None:
-        self.window = WindowHU(window_level, window_width)
-        self.seed = seed
-
-    def fit(self, pairs: Sequence[tuple[np.ndarray, np.ndarray, Sequence[float]]]) -> None:
-        """Nothing is learnt: each pair is optimised by itself."""
-
-    def register(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-        """Bring ``moving`` onto ``fixed``; beyond the moving volume its edge goes on.
-
-        Args:
-            fixed: (H, W, D) in HU.
-            moving: (H, W, D) in HU.
-            spacing: of both, three numbers in mm.
-
-        Returns:
-            ``moving`` on the grid of ``fixed``, float32 HU.
-        """
-        matrix, offset = self.matrix(fixed, moving, spacing)
-        return pull(moving, apply(matrix, offset, grid_points(fixed.shape, spacing)), spacing)
+    def points(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+        """Find each voxel of ``fixed`` in ``moving``: (3, H, W, D), in mm from the first voxel."""
+        return apply(*self.matrix(fixed, moving, spacing), grid_points(fixed.shape, spacing))
 
     def matrix(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-        """The transform as a 3×3 matrix and an offset: ``moving_point = matrix @ fixed_point + offset``, in mm."""
+        """Find the 3×3 matrix and the offset of ``moving_point = matrix @ fixed_point + offset``, in mm."""
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # sums in another order would change the last digits
         pair = [_image(self.window(np.asarray(volume)).numpy(), spacing) for volume in (fixed, moving)]
         transform = sitk.AffineTransform(3)
@@ -80,8 +49,8 @@ class AffineRegistration:
         offset = np.array(transform.TransformPoint([0.0, 0.0, 0.0]))
         return np.array(transform.GetMatrix()).reshape(3, 3), offset
 
-    def settings(self) -> dict[str, Any]:
-        """What a data set's provenance should say of the method."""
+    def method_settings(self) -> dict[str, Any]:
+        """Describe the method for a data set's provenance."""
         return {
             "tool": f"SimpleITK {sitk.Version.VersionString()}",
             "metric": "Mattes mutual information",
@@ -90,14 +59,11 @@ class AffineRegistration:
             "samples": SAMPLES,
             "optimiser": "regular-step gradient descent",
             "steps_per_level": STEPS,
-            "window_level": self.window.window_level,
-            "window_width": self.window.window_width,
-            "seed": self.seed,
         }
 
 
 def apply(matrix: np.ndarray, offset: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """``matrix @ point + offset`` for each of the points (3, H, W, D); float32."""
+    """Compute ``matrix @ point + offset`` for each of the points (3, H, W, D), in float32."""
     turned = np.tensordot(matrix.astype(np.float32), points, axes=1)
     return np.asarray(turned + offset.astype(np.float32).reshape(3, 1, 1, 1))
 

@@ -1,4 +1,4 @@
-"""B-spline registration with elastix (Fig. 2b of the paper; its reference 21, Klein et al., IEEE TMI 2010).
+"""Register by B-splines with elastix (Fig. 2b of the paper; its reference 21, Klein et al., IEEE TMI 2010).
 
 elastix and not SimpleITK's ``BSplineTransform``: the latter's mutual information goes through all control points for
 each sample. On a phantom of 128 × 128 × 32 voxels, one core, it came from a squared error of 0.053 to 0.020 in 72 s,
@@ -14,9 +14,8 @@ from typing import Any
 import itk
 import numpy as np
 
-from data_prep.registration.resampling import grid_points, pull
+from data_prep.registration.base import Registration, grid_points
 from monai_nce.errors import InputError
-from monai_nce.transforms.window import WindowHU
 
 __all__ = ["BSplineRegistration"]
 
@@ -27,51 +26,24 @@ AFFINE = {"steps": 250, "samples": 2000}
 BSPLINE = {"steps": 300, "samples": 3000}
 
 
-class BSplineRegistration:
-    """An affine transform, then a cubic B-spline upon it, by adaptive stochastic gradient descent.
+class BSplineRegistration(Registration):
+    """Find an affine transform, then a cubic B-spline upon it, by adaptive stochastic gradient descent."""
 
-    The same input gives the same output: elastix runs in one thread, and its samples are seeded.
-
-    Args:
-        window_level: centre of the window in HU.
-        window_width: width of the window in HU.
-        seed: seed of the samples.
-
-    Raises:
-        InputError: if ``window_width`` is not positive, or itk-elastix is not installed.
-    """
-
-    learns = False
-
-    def __init__(self, window_level: float = 50.0, window_width: float = 300.0, seed: int = 0) -> None:
-        self.window = WindowHU(window_level, window_width)
-        self.seed = seed
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         if not hasattr(itk, "ElastixRegistrationMethod"):
             raise InputError('--method bspline needs elastix; install it with: pip install -e ".[registration]"')
 
-    def fit(self, pairs: Sequence[tuple[np.ndarray, np.ndarray, Sequence[float]]]) -> None:
-        """Nothing is learnt: each pair is optimised by itself."""
-
-    def register(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-        """Bring ``moving`` onto ``fixed``; beyond the moving volume its edge goes on.
-
-        Args:
-            fixed: (H, W, D) in HU.
-            moving: (H, W, D) in HU.
-            spacing: of both, three numbers in mm.
-
-        Returns:
-            ``moving`` on the grid of ``fixed``, float32 HU.
-        """
-        displacement = np.moveaxis(self.displacement(fixed, moving, spacing), -1, 0)
-        return pull(moving, grid_points(fixed.shape, spacing) + displacement, spacing)
+    def points(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+        """Find each voxel of ``fixed`` in ``moving``: (3, H, W, D), in mm from the first voxel."""
+        return grid_points(fixed.shape, spacing) + np.moveaxis(self.displacement(fixed, moving, spacing), -1, 0)
 
     def displacement(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-        """From each voxel of ``fixed`` to its place in ``moving``: (H, W, D, 3), in mm along the three axes."""
+        """Measure from each voxel of ``fixed`` to its place in ``moving``: (H, W, D, 3), in mm."""
         pair = [_image(self.window(np.asarray(volume)).numpy(), spacing) for volume in (fixed, moving)]
         parameters = itk.ParameterObject.New()
         for stage in self._stages(spacing):
-            parameters.AddParameterMap({key: tuple(map(str, values)) for key, values in stage.items()})
+            parameters.AddParameterMap({key: tuple(map(str, np.ravel(values))) for key, values in stage.items()})
         method = itk.ElastixRegistrationMethod.New(*pair)
         method.SetParameterObject(parameters)
         method.SetNumberOfThreads(1)  # sums in another order would change the last digits
@@ -86,52 +58,49 @@ class BSplineRegistration:
             transformix.UpdateLargestPossibleRegion()
         return np.asarray(itk.array_from_image(transformix.GetOutputDeformationField()).transpose(2, 1, 0, 3))
 
-    def _stages(self, spacing: Sequence[float]) -> list[dict[str, list[Any]]]:
+    def _stages(self, spacing: Sequence[float]) -> list[dict[str, Any]]:
         """elastix's parameter maps, named as in its manual."""
-        common: dict[str, list[Any]] = {
-            "FixedInternalImagePixelType": ["float"],
-            "MovingInternalImagePixelType": ["float"],
-            "ResultImagePixelType": ["float"],
-            "WriteResultImage": ["false"],
-            "Registration": ["MultiResolutionRegistration"],
-            "FixedImagePyramid": ["FixedSmoothingImagePyramid"],
-            "MovingImagePyramid": ["MovingSmoothingImagePyramid"],
-            "NumberOfResolutions": [len(PYRAMID_MM)],
+        common = {
+            "FixedInternalImagePixelType": "float",
+            "MovingInternalImagePixelType": "float",
+            "ResultImagePixelType": "float",
+            "WriteResultImage": "false",
+            "Registration": "MultiResolutionRegistration",
+            "FixedImagePyramid": "FixedSmoothingImagePyramid",
+            "MovingImagePyramid": "MovingSmoothingImagePyramid",
+            "NumberOfResolutions": len(PYRAMID_MM),
             # slices are far apart already, so each axis has its own factor
             "ImagePyramidSchedule": [max(1, round(size / side)) for size in PYRAMID_MM for side in spacing],
-            "Metric": ["AdvancedMattesMutualInformation"],
-            "NumberOfHistogramBins": [BINS],
-            "Interpolator": ["LinearInterpolator"],
-            "ResampleInterpolator": ["FinalLinearInterpolator"],
-            "Resampler": ["DefaultResampler"],
-            "ImageSampler": ["RandomCoordinate"],
-            "NewSamplesEveryIteration": ["true"],
-            "RandomSeed": [self.seed + 1],
-            "RequiredRatioOfValidSamples": [0.05],
-            "Optimizer": ["AdaptiveStochasticGradientDescent"],
-            "HowToCombineTransforms": ["Compose"],
+            "Metric": "AdvancedMattesMutualInformation",
+            "NumberOfHistogramBins": BINS,
+            "Interpolator": "LinearInterpolator",
+            "ResampleInterpolator": "FinalLinearInterpolator",
+            "Resampler": "DefaultResampler",
+            "ImageSampler": "RandomCoordinate",
+            "NewSamplesEveryIteration": "true",
+            "RandomSeed": self.seed + 1,
+            "RequiredRatioOfValidSamples": 0.05,
+            "Optimizer": "AdaptiveStochasticGradientDescent",
+            "HowToCombineTransforms": "Compose",
         }
-        affine: dict[str, list[Any]] = {
-            "Transform": ["AffineTransform"],
-            "AutomaticScalesEstimation": ["true"],
-            "AutomaticTransformInitialization": ["true"],
+        affine = {
+            "Transform": "AffineTransform",
+            "AutomaticScalesEstimation": "true",
+            "AutomaticTransformInitialization": "true",
         }
-        bspline: dict[str, list[Any]] = {
-            "Transform": ["RecursiveBSplineTransform"],
+        bspline = {
+            "Transform": "RecursiveBSplineTransform",
             "FinalGridSpacingInPhysicalUnits": [GRID_MM] * 3,
             "GridSpacingSchedule": [2**level for level in reversed(range(len(PYRAMID_MM))) for _ in range(3)],
         }
-        stages: list[dict[str, list[Any]]] = []
-        for own, numbers in ((affine, AFFINE), (bspline, BSPLINE)):
-            drawn = {
-                "MaximumNumberOfIterations": [numbers["steps"]],
-                "NumberOfSpatialSamples": [numbers["samples"]],
-            }
-            stages.append({**common, **own, **drawn})
-        return stages
+        names = {"MaximumNumberOfIterations": "steps", "NumberOfSpatialSamples": "samples"}
+        return [
+            {**common, **stage, **{key: numbers[name] for key, name in names.items()}}
+            for stage, numbers in ((affine, AFFINE), (bspline, BSPLINE))
+        ]
 
-    def settings(self) -> dict[str, Any]:
-        """What a data set's provenance should say of the method."""
+    def method_settings(self) -> dict[str, Any]:
+        """Describe the method for a data set's provenance."""
         return {
             "tool": "itk-elastix",
             "metric": "Mattes mutual information",
@@ -141,9 +110,6 @@ class BSplineRegistration:
             "affine": dict(AFFINE),
             "bspline": dict(BSPLINE),
             "optimiser": "adaptive stochastic gradient descent",
-            "window_level": self.window.window_level,
-            "window_width": self.window.window_width,
-            "seed": self.seed,
         }
 
 

@@ -1,4 +1,4 @@
-"""VoxelMorph with MONAI's network and losses (Fig. 2c of the paper; its reference 2, Balakrishnan et al., CVPR 2018).
+"""Register by VoxelMorph with MONAI's parts (Fig. 2c of the paper; its reference 2, Balakrishnan et al., CVPR 2018).
 
 A U-Net sees a pair and gives the displacement at once. It learns, without any truth, from the pairs that it is then
 asked for. As in that paper the pairs are aligned by an affine transform before, the displacement is not integrated, and
@@ -17,11 +17,10 @@ from monai.losses import DiffusionLoss, LocalNormalizedCrossCorrelationLoss
 from monai.networks.blocks import Warp
 from monai.networks.nets import VoxelMorph, VoxelMorphUNet
 from torch.nn import functional
-from tqdm import tqdm
 
+from data_prep.messages import progress_bar
 from data_prep.registration.affine import AffineRegistration, apply
-from data_prep.registration.resampling import pull
-from monai_nce.transforms.window import WindowHU
+from data_prep.registration.base import Pair, Registration, pull
 
 __all__ = ["VoxelMorphRegistration"]
 
@@ -38,49 +37,28 @@ NOISE_SPREAD = 0.05  # of the window: where a patch varies less than this, it is
 SMOOTHNESS = 0.3
 
 
-class VoxelMorphRegistration:
-    """An affine transform, then the displacement that a network gives.
-
-    On a CPU the same input gives the same output.
+class VoxelMorphRegistration(Registration):
+    """Find an affine transform, then the displacement that a network gives.
 
     Args:
-        window_level: centre of the window in HU.
-        window_width: width of the window in HU.
-        seed: seed of the network's first weights and of the order of the pairs.
         epochs: how often each pair is seen.
-        progress: show a bar.
-
-    Raises:
-        InputError: if ``window_width`` is not positive.
+        options: those of :class:`Registration`.
     """
 
     learns = True
 
-    def __init__(
-        self,
-        window_level: float = 50.0,
-        window_width: float = 300.0,
-        seed: int = 0,
-        epochs: int = EPOCHS,
-        progress: bool = True,
-    ) -> None:
-        self.window = WindowHU(window_level, window_width)
-        self.affine = AffineRegistration(window_level, window_width, seed)
-        self.seed = seed
+    def __init__(self, *args: Any, epochs: int = EPOCHS, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.affine = AffineRegistration(*args, **options)
         self.epochs = epochs
-        self.progress = progress
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         with torch.random.fork_rng():
-            torch.manual_seed(seed)
+            torch.manual_seed(self.seed)
             self.network = _network().to(self.device)
 
-    def fit(self, pairs: Sequence[tuple[np.ndarray, np.ndarray, Sequence[float]]]) -> None:
-        """Train the network.
-
-        Args:
-            pairs: fixed and moving volume, (H, W, D) in HU, and their spacing in mm.
-        """
-        bar = tqdm(pairs, desc="voxelmorph, affine", unit="patient", disable=not self.progress)
+    def fit(self, pairs: Sequence[Pair]) -> None:
+        """Train the network."""
+        bar = progress_bar(pairs, "affine", "patient", self.progress)
         batches = [
             self._coarse(fixed, self.affine.register(fixed, moving, spacing), spacing) for fixed, moving, spacing in bar
         ]
@@ -92,7 +70,7 @@ class VoxelMorphRegistration:
         scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.epochs)
         generator = torch.Generator().manual_seed(self.seed)
         self.network.train()
-        epochs = tqdm(range(self.epochs), desc="voxelmorph, training", unit="epoch", disable=not self.progress)
+        epochs = progress_bar(range(self.epochs), "voxelmorph", "epoch", self.progress)
         for _ in epochs:
             total = 0.0
             for index in torch.randperm(len(batches), generator=generator).tolist():
@@ -107,24 +85,14 @@ class VoxelMorphRegistration:
             scheduler.step()
             epochs.set_postfix(loss=f"{total / len(batches):.4f}")
 
-    def register(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-        """Bring ``moving`` onto ``fixed``; beyond the moving volume its edge goes on.
-
-        Args:
-            fixed: (H, W, D) in HU.
-            moving: (H, W, D) in HU.
-            spacing: of both, three numbers in mm.
-
-        Returns:
-            ``moving`` on the grid of ``fixed``, float32 HU.
-        """
+    def points(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+        """Find each voxel of ``fixed`` in ``moving``: (3, H, W, D), in mm from the first voxel."""
         matrix, offset = self.affine.matrix(fixed, moving, spacing)
         sides = np.array(spacing, dtype=np.float32).reshape(3, 1, 1, 1)
         grid = np.indices(fixed.shape, dtype=np.float32)
         aligned = pull(moving, apply(matrix, offset, grid * sides), spacing)
-        points = (grid + self._displacement(fixed, aligned, spacing)) * sides
         # through both transforms at once, so that the HU are interpolated once
-        return pull(moving, apply(matrix, offset, points), spacing)
+        return apply(matrix, offset, (grid + self._displacement(fixed, aligned, spacing)) * sides)
 
     def _displacement(self, fixed: np.ndarray, aligned: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
         """From each voxel of ``fixed`` to its place in ``aligned``: (3, H, W, D), in voxels."""
@@ -145,14 +113,13 @@ class VoxelMorphRegistration:
         coarse = []
         for volume in (fixed, moving):
             intensity = (self.window(np.asarray(volume)) + 1) / 2
-            padded = functional.pad(
-                intensity[None, None], [0, missing[2], 0, missing[1], 0, missing[0]], mode="replicate"
-            )
+            sides = [0, missing[2], 0, missing[1], 0, missing[0]]
+            padded = functional.pad(intensity[None, None], sides, mode="replicate")
             coarse.append(functional.avg_pool3d(padded, factors))
         return coarse
 
-    def settings(self) -> dict[str, Any]:
-        """What a data set's provenance should say of the method."""
+    def method_settings(self) -> dict[str, Any]:
+        """Describe the method for a data set's provenance."""
         return {
             "tool": f"MONAI {monai.__version__}",
             "affine": self.affine.settings(),
@@ -165,9 +132,6 @@ class VoxelMorphRegistration:
             "smoothness_weight": SMOOTHNESS,
             "learning_rate": LEARNING_RATE,
             "epochs": self.epochs,
-            "window_level": self.window.window_level,
-            "window_width": self.window.window_width,
-            "seed": self.seed,
         }
 
 

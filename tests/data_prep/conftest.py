@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
+import struct
+import sys
 import tarfile
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,3 +101,22 @@ def add_series(tmp_path: Path) -> Callable[..., Path]:
         return write_series(tmp_path / folder, volume, (10.625, 10.625, 5.0), first_z, **{**made, **elements})
 
     return add
+
+
+@pytest.fixture
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], str]:
+    """``on_terminal(function)``: what the function writes on stderr where that is a terminal of 80 columns."""
+
+    def run(function: Callable[[], object]) -> str:
+        reader, writer = pty.openpty()
+        fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+        os.set_blocking(reader, False)
+        with os.fdopen(writer, "w") as stream, monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", stream)
+            function()
+            stream.flush()
+            shown = os.read(reader, 65536).decode()
+        os.close(reader)
+        return shown
+
+    return run

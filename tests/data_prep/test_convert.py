@@ -20,7 +20,8 @@ Output = pytest.CaptureFixture[str]
 def convert(path: Path, output: Path, capsys: Output, *options: str) -> tuple[int, list[str]]:
     code = main(["convert", str(path), "-o", str(output), *options])
     out, err = capsys.readouterr()
-    assert not out and "Traceback" not in err and len(err.splitlines()) <= 20
+    assert out.startswith("next: ") == (code == 0) and len(out.splitlines()) <= 1
+    assert "Traceback" not in err and len(err.splitlines()) <= 20
     assert output.is_file() == (code == 0) or code == 5
     return code, err.splitlines()
 

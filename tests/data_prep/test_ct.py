@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from data_prep.__main__ import main
 from data_prep.ct import prepare_ct
 from monai_nce.data.dataset.datalist import read_datalist, read_datalist_file
 from monai_nce.errors import InputError
+from monai_nce.phantom.dataset import write_phantom_dataset
 
 Body = Callable[..., Path]
 LPS = np.array([[-1.0, 0, 0, 90], [0, -1, 0, 80], [0, 0, 5, -20], [0, 0, 0, 1]])  # slices from -20 to 20 mm
@@ -34,7 +36,7 @@ def test_unpaired(write_body: Body, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("affine", "shape"), [(LPS, SHAPE), (CORONAL, CORONAL_SHAPE)])
 def test_values_stay_at_their_place(affine: np.ndarray, shape: tuple, write_body: Body, tmp_path: Path) -> None:
     path = write_body(tmp_path / "a.nii.gz", affine, shape, (20, -10))
-    items = read_datalist(prepare_ct([path], [path], tmp_path / "out", size=96))
+    items = read_datalist(prepare_ct([path], [path], tmp_path / "out", size=96, spacing=1.3333))
     for item, role in zip(items, ("source", "target"), strict=True):
         image = nib.load(item[role])
         assert nib.aff2axcodes(image.affine) == ("R", "A", "S")
@@ -53,7 +55,9 @@ def test_values_stay_at_their_place(affine: np.ndarray, shape: tuple, write_body
 def test_pairs_share_the_grid_of_the_target(write_body: Body, tmp_path: Path) -> None:
     nect = write_body(tmp_path / "n.nii.gz", CORONAL, CORONAL_SHAPE, (0, 0))
     cect = write_body(tmp_path / "c.nii.gz", LPS, SHAPE, (0, 0))
-    (item,) = read_datalist(prepare_ct([nect], [cect], tmp_path / "out", size=128, paired=True), "training")
+    (item,) = read_datalist(
+        prepare_ct([nect], [cect], tmp_path / "out", size=128, spacing=1.3333, paired=True), "training"
+    )
     source, target = nib.load(item["source"]), nib.load(item["target"])
     np.testing.assert_array_equal(source.affine, target.affine)
     assert source.shape == target.shape == (128, 128, 9)
@@ -98,6 +102,23 @@ def test_nothing_is_written_when_one_input_is_bad(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_the_default_grid_is_the_phantom_s(write_body: Body, tmp_path: Path) -> None:
+    path = write_body(tmp_path / "a.nii.gz", LPS, SHAPE, (0, 0))
+    out = tmp_path / "out"
+    assert main(["ct", "--nect", str(path), "--cect", str(path), "--output_dir", str(out)]) == 0
+    image = nib.load(read_datalist(out, "training")[0]["source"])
+    np.testing.assert_allclose(nib.affines.voxel_sizes(image.affine)[:2], 2.6667, rtol=1e-6)
+    assert image.shape[0] == inspect.signature(write_phantom_dataset).parameters["size"].default == 128
+
+
+def test_an_error_does_not_run_into_the_bar(write_body: Body, tmp_path: Path, on_terminal: Callable[..., str]) -> None:
+    good = write_body(tmp_path / "good.nii.gz", LPS, SHAPE, (0, 0))
+    air = write_body(tmp_path / "air.nii.gz", LPS, SHAPE, (5000, 0))
+    given = ["ct", "--nect", str(good), "--cect", str(air), "--output_dir", str(tmp_path / "out")]
+    *_, bar, error, end = on_terminal(lambda: main(given)).split("\n")
+    assert "50%" in bar and error.startswith(f"error: {air}: ") and end == ""
+
+
 def test_too_few_patients_are_told(write_body: Body, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_body(tmp_path / "a.nii.gz", LPS, SHAPE, (0, 0))
     prepare_ct([path], [path], tmp_path / "out", size=64)
@@ -115,12 +136,12 @@ def test_too_few_patients_are_told(write_body: Body, tmp_path: Path, capsys: pyt
         (["--nect", "a", "--cect", "b", "--studies", "c"], "--studies: does not go with --nect and --cect"),
         (["--nect", "a", "--cect", "b", "--csv", "c"], "--csv: does not go with"),
         (["--nect", "a", "--cect", "b", "--phase", "late"], "--phase: does not go with"),
-        (["--nect", "a", "--cect", "b", "--min-slices", "9"], "--min-slices: does not go with"),
+        (["--nect", "a", "--cect", "b", "--min-slices", "9"], "--min_slices: does not go with"),
         (["--nect", "a", "--cect", "b", "--resume"], "--resume: does not go with"),
         (["--studies", "a", "--paired"], "--paired: goes with --nect and --cect only"),
         (["--csv", "a", "--studies", "b", "--preset", "waw-tace"], "--preset: does not go with --csv"),
         (["--preset", "waw-tace"], "expected --nect and --cect, or --studies, or --csv"),
-        (["--studies", "a", "--min-overlap", "1.1"], "--min-overlap: expected above 0 to 1 but got 1.1"),
+        (["--studies", "a", "--min-overlap", "1.1"], "--min_overlap: expected above 0 to 1 but got 1.1"),
         (["--studies", "nothing here"], "nothing here: no such file or folder"),
     ],
 )
@@ -136,7 +157,11 @@ def test_one_way_to_say_what_is_meant(
 def test_real_scans_keep_their_hu(real_data: Path, tmp_path: Path) -> None:
     """Organ means of the originals, with the masks brought along by nearest neighbour; vessels lose at their edges."""
     out = prepare_ct(
-        [real_data / "nect_abdomen" / "ct.nii.gz"], [real_data / "cect_abdomen_dicom" / "series"], tmp_path
+        [real_data / "nect_abdomen" / "ct.nii.gz"],
+        [real_data / "cect_abdomen_dicom" / "series"],
+        tmp_path,
+        size=256,
+        spacing=1.3333,
     )
     nect, cect = (item.get("source") or item["target"] for item in read_datalist(out, "training"))
     for path, organs, spacing, means in (

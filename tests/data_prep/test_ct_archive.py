@@ -15,7 +15,7 @@ import pytest
 from benchmarks.synthetic_studies import UID_ROOT, write_studies
 from data_prep import ct_archive
 from data_prep.__main__ import main
-from data_prep.lines import MAX_LINES
+from data_prep.messages import MAX_LINES
 from data_prep.patient import Job, Outcome, PairSettings, prepare_patient
 from monai_nce.data.dataset.datalist import read_datalist, read_datalist_file
 

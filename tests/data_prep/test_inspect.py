@@ -81,7 +81,7 @@ def test_the_table(tmp_path: Path, capsys: Output) -> None:
     write_ct(tmp_path / "bad", edit=at(5, SyntheticData="YES"))
     assert main(["inspect", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
-    head, bad, good = out.splitlines()
+    head, bad, good, more = out.splitlines()
     assert head.split()[:3] == ["kind", "modality", "shape"]
     assert bad.startswith("refused") and bad.endswith(str(tmp_path / "bad"))
     assert good.startswith("accepted") and "24 × 20 × 6" in good and "0.8 × 0.7 × 2.5  nect" in good
@@ -268,7 +268,7 @@ def test_a_hostile_tree(tmp_path: Path, capsys: Output) -> None:
     assert len(err) == 2 and all(line.isprintable() for line in err)
     assert main(["inspect", str(tmp_path / "in")]) == 0
     out, _ = capsys.readouterr()
-    assert len(out.splitlines()) == 3 and all(line.isprintable() for line in out.splitlines())
+    assert len(out.splitlines()) == 4 and all(line.isprintable() for line in out.splitlines())
     assert sorted(map(str, tmp_path.rglob("*"))) == before
 
 

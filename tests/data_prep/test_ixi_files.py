@@ -42,9 +42,9 @@ def test_folder_and_archive_hold_the_same(folder: Path, as_tar: Tar, tmp_path: P
         with IXIFiles(path, "T2") as files:
             assert files.sites == {"IXI002": "Guys", "IXI012": "HH", "IXI035": "IOP"}
             assert not files.repeated
-            header = files.header("IXI012")
-            assert header.shape == (12, 14, 30)
-            np.testing.assert_allclose(header.affine, LPS)
+            shape, affine = files.grid("IXI012")
+            assert shape == (12, 14, 30)
+            np.testing.assert_allclose(affine, LPS)
             volume, affine = files.volume("IXI012")
             np.testing.assert_array_equal(volume, volume_of(NAMES[1])[::-1, ::-1])
             np.testing.assert_allclose(
@@ -56,7 +56,7 @@ def test_nothing_is_unpacked(archive: Path, tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     with IXIFiles(archive, "T2") as files:
-        files.header("IXI002")
+        files.grid("IXI002")
         files.volume("IXI002")
         assert os.listdir(tmp_path / "tmp") == []
 
@@ -122,11 +122,11 @@ def test_a_damaged_scan_is_named(archive: Path) -> None:
     spoil(archive, member.offset_data + member.size - 8, 1)  # the checksum
     with IXIFiles(archive, "T2") as files:
         files.volume("IXI002")
-        assert files.header("IXI012").shape == (12, 14, 30)
+        assert files.grid("IXI012")[0] == (12, 14, 30)
         with pytest.raises(InputError) as error:
             files.volume("IXI012")
     assert str(error.value).startswith(f"{archive}: IXI012-HH-1211-T2.nii.gz: truncated or damaged (CRC")
     spoil(archive, member.offset_data)
     with IXIFiles(archive, "T2") as files, pytest.raises(InputError) as error:
-        files.header("IXI012")
+        files.grid("IXI012")
     assert str(error.value) == f"{archive}: IXI012-HH-1211-T2.nii.gz: not a readable NIfTI file"

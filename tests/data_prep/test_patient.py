@@ -33,7 +33,7 @@ def test_slices_that_are_not_shared_are_cut(add_series: Add, tmp_path: Path) -> 
     # the left kidney of the body; 0 is the patient's left in the DICOM's columns, the right in RAS's
     for volume, hu in ((outcome.source, NECT_HU), (outcome.target, CECT_HU)):
         assert volume[10, 13].mean() == pytest.approx(hu, abs=5)
-    row = outcome.row
+    row = outcome.report
     assert {key: row[key] for key in ("slices", "slices_cut", "overlap", "same_study", "shift_mm")} == {
         "slices": 10,
         "slices_cut": 4,
@@ -49,13 +49,13 @@ def test_slices_that_are_not_shared_are_cut(add_series: Add, tmp_path: Path) -> 
         "spacing_mm": [10.625, 10.625, 5],
     }
     assert (row["cect"]["phase"], row["cect"]["image_looks"]) == ("portal", "cect")
-    assert row["refused"] == row["warnings"] == [] and outcome.lines == ()
+    assert row["refused"] == row["warnings"] == [] and outcome.messages == ()
 
 
 def test_the_image_decides_where_headers_say_nothing(add_series: Add, tmp_path: Path) -> None:
     add_series("s/a", "Abdomen")
     add_series("s/b", "Abdomen", enhanced=True)
-    row = prepare(tmp_path / "s").row
+    row = prepare(tmp_path / "s").report
     assert [(row[half]["phase"], row[half]["evidence"]) for half in ("nect", "cect")] == [
         ("nect", "image"),
         ("cect", "image"),
@@ -66,8 +66,8 @@ def test_a_wrong_name_is_warned_of(add_series: Add, tmp_path: Path) -> None:
     add_series("s/a", "nativ", enhanced=True)
     add_series("s/b", "portal", enhanced=True)
     outcome = prepare(tmp_path / "s")
-    assert outcome.row["warnings"] == ["the NECT looks like a CECT; check it in the contact sheet"]
-    assert outcome.lines == ("pair_000: warning: the NECT looks like a CECT; check it in the contact sheet",)
+    assert outcome.report["warnings"] == ["the NECT looks like a CECT; check it in the contact sheet"]
+    assert outcome.messages == ("pair_000: warning: the NECT looks like a CECT; check it in the contact sheet",)
 
 
 def test_a_refused_series_makes_way_for_the_next(add_series: Add, tmp_path: Path) -> None:
@@ -76,16 +76,16 @@ def test_a_refused_series_makes_way_for_the_next(add_series: Add, tmp_path: Path
     (bad / "2-004.dcm").unlink()
     add_series("s/c", "late", enhanced=True)
     outcome = prepare(tmp_path / "s")
-    assert outcome.row["cect"]["phase"] == "late"
-    (refused,) = outcome.row["refused"]
+    assert outcome.report["cect"]["phase"] == "late"
+    (refused,) = outcome.report["refused"]
     assert refused["phase"] == "portal" and refused["reason"].startswith("uneven slices")
-    assert "SECRET" not in str(outcome.row)
-    assert outcome.lines[0].startswith(f"pair_000: refused: {tmp_path}/s/SECRET b")
+    assert "SECRET" not in str(outcome.report)
+    assert outcome.messages[0].startswith(f"pair_000: refused: {tmp_path}/s/SECRET b")
 
 
 def left_out(outcome: Outcome) -> str:
     assert outcome.source is outcome.target is outcome.affine is None
-    return str(outcome.row["reason"])
+    return str(outcome.report["reason"])
 
 
 def test_why_a_patient_is_left_out(add_series: Add, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_why_a_patient_is_left_out(add_series: Add, tmp_path: Path) -> None:
     add_series("s/b", "portal", first_z=40)
     assert "covers 50% of a CECT's slices and 5 or more" in left_out(prepare(tmp_path / "s"))
     assert left_out(prepare(tmp_path / "s", min_overlap=0.3, min_slices=6)).startswith("no NECT covers 30%")
-    assert prepare(tmp_path / "s", min_overlap=0.3, min_slices=4).row["slices"] == 4
+    assert prepare(tmp_path / "s", min_overlap=0.3, min_slices=4).report["slices"] == 4
     coronal = {"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}
     for index, file in enumerate(sorted((tmp_path / "s" / "b").iterdir())):
         turn(file, ImagePositionPatient=[-165, 5 * index, 100], **coronal)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from data_prep.__main__ import main
-from data_prep.ranks import Ranks
+from data_prep.parallel import gather, others_end_on_error, share
 from monai_nce.data.dataset.datalist import read_datalist
 from monai_nce.data.nifti.writer import write_nifti_hu
 from tests.data_prep.dicom_samples import AFFINE, HU
@@ -36,11 +36,9 @@ def two_processes(*options: object, program: tuple[str, ...] = ("-m", "data_prep
 
 
 def test_a_process_alone_has_all_the_work_and_nobody_to_wait_for() -> None:
-    ranks = Ranks()
-    assert (ranks.rank, ranks.count) == (0, 1)
-    assert ranks.share(["a", "b"]) == ["a", "b"]
-    assert ranks.gather("c") == ["c"]
-    with pytest.raises(KeyError), ranks.others_go_on_error():
+    assert share(["a", "b"]) == ["a", "b"]
+    assert gather("c") == ["c"]
+    with pytest.raises(KeyError), others_end_on_error():
         raise KeyError
 
 
@@ -76,9 +74,10 @@ import atexit, os
 from tests.gloo_threads import gloo_threads
 # in one piece, as print is not where torchrun starts Python unbuffered: the other process writes to the same pipe
 atexit.register(lambda: os.write(1, f"left behind: {len(gloo_threads())}\\n".encode()))
-from data_prep.ranks import Ranks
-ranks = Ranks()
-assert ranks.gather(ranks.rank) == [0, 1] and gloo_threads()
+from data_prep.parallel import gather, share
+from monai_nce.distributed import rank
+assert share(["a", "b"]) == ["ab"[rank()]]
+assert gather(rank()) == [0, 1] and gloo_threads()
 """
 
 

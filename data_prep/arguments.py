@@ -1,0 +1,66 @@
+"""Options that the commands share, spelt as those of the bundle."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+__all__ = ["add_count", "add_mri", "add_output", "at_least", "spell"]
+
+OLD_NAMES = {"--out_dir": "--output_dir", "--workers": "--num_workers"}
+
+
+def spell(arguments: Iterable[str]) -> list[str]:
+    """Write options as they are declared, with underscores; hyphens and older names are accepted too.
+
+    Args:
+        arguments: a command line.
+    """
+
+    def respell(text: str) -> str:
+        name, equals, value = text.partition("=")
+        name = "--" + name[2:].replace("-", "_")
+        return OLD_NAMES.get(name, name) + equals + value
+
+    return [respell(text) if text.startswith("--") else text for text in arguments]
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Make an argparse type: a whole number that is ``least`` or more."""
+
+    def parse(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"expected {least} or more but got {value}")
+        return value
+
+    parse.__name__ = "whole number"  # argparse names it where text is no number at all
+    return parse
+
+
+def add_count(
+    parser: argparse._ActionsContainer, name: str, default: int, text: str, *, least: int = 1, **more: Any
+) -> None:
+    """Add an option that takes a whole number."""
+    more = {"metavar": "N", "help": f"{text} (default: {default})", **more}
+    parser.add_argument(name, type=at_least(least), default=default, **more)
+
+
+def add_output(parser: argparse.ArgumentParser, seed: str = "of the split") -> None:
+    """Add what every data set has: where to write, and the seed, with ``seed`` saying what it is of."""
+    parser.add_argument(
+        "--output_dir", dest="out_dir", type=Path, required=True, metavar="DIR", help="folder of the data set"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a data set that is already there")
+    add_count(parser, "--seed", 0, f"seed {seed}", least=0, metavar="S")
+
+
+def add_mri(parser: argparse.ArgumentParser, slices: int, which: str) -> None:
+    """Add the geometry of MRI and the k of the paper's simulated misalignment (section 4.4.1)."""
+    parser.add_argument(
+        "--distortion", type=float, default=0.0, metavar="K", help="k of I + kU on the training PD (default: 0)"
+    )
+    add_count(parser, "--size", 128, "in-plane size", least=32, metavar="PX")
+    add_count(parser, "--slices", slices, which)
