@@ -40,8 +40,8 @@ def measure(patients: int, size: int, slices: int, workers: int = 2) -> dict[str
     with tempfile.TemporaryDirectory() as folder:
         studies, out = write_studies(Path(folder) / "studies", patients, size, slices), Path(folder) / "out"
         pixels, spacing = min(size, 256), min(FIELD_MM / min(size, 256), 10)
-        command = f"ct --preset c4kc-kits --size {pixels} --spacing {spacing:.4f} --min_slices 8 --num_workers {workers}"
-        paths = ["--studies", str(studies), "--output_dir", str(out)]
+        command = f"ct --preset c4kc-kits --size {pixels} --spacing {spacing:.4f} --min_slices 8"
+        paths = ["--studies", str(studies), "--output_dir", str(out), "--num_workers", str(workers)]
         start = time.perf_counter()
         process = psutil.Popen([sys.executable, "-m", "data_prep", *command.split(), *paths], stdout=DEVNULL)
         peaks: dict[int, int] = {}

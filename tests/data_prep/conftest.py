@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -110,13 +111,14 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], objec
     def run(function: Callable[[], object]) -> str:
         reader, writer = pty.openpty()
         fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
-        os.set_blocking(reader, False)
         with os.fdopen(writer, "w") as stream, monkeypatch.context() as patch:
             patch.setattr(sys, "stderr", stream)
             function()
-            stream.flush()
-            shown = os.read(reader, 65536).decode()
+        shown = b""
+        with contextlib.suppress(OSError):  # what Linux raises at the end of a closed terminal
+            while part := os.read(reader, 65536):
+                shown += part
         os.close(reader)
-        return shown
+        return shown.decode()
 
     return run
