@@ -31,20 +31,12 @@ __all__ = ["PRESETS", "Preset", "Series", "find_patients"]
 
 @dataclass(frozen=True)
 class Preset:
-    """One archive's names of phases and patients. Patterns match the whole text, in any case.
+    """One archive's names of phases and patients. Patterns match the whole text, in any case."""
 
-    Attributes:
-        where: what names the phase: ``"description"`` (SeriesDescription), ``"labels"`` (a CSV file at the top),
-            ``"name"`` (of a NIfTI file) or ``"folder"``.
-        phases: pattern and phase; a series that none matches is left alone.
-        patient: for ``"name"``: the pattern with the groups ``patient`` and ``phase``.
-        licence: of the images.
-    """
-
-    where: str
-    phases: Mapping[str, str]
+    where: str  # what names the phase: "description" of the series, "labels" in a CSV file, "name" of a file, "folder"
+    phases: Mapping[str, str]  # pattern and phase; a series that none matches is left alone
     licence: str
-    patient: str = ""
+    patient: str = ""  # for "name": the pattern with the groups patient and phase
 
 
 PRESETS: Mapping[str, Preset] = {
@@ -80,18 +72,11 @@ SERIES_COLUMN, LABEL_COLUMN = "SeriesInstanceUID", "Label"
 
 @dataclass(frozen=True)
 class Series:
-    """A volume and its phase.
-
-    Attributes:
-        volume: what was found.
-        phase: as of :func:`data_prep.phases.name_phase`.
-        evidence: what showed it: ``"preset"``, ``"description"``, ``"tags"``, ``"name"``, ``"csv"``, ``"image"``, or
-            nothing.
-    """
+    """A volume and its phase."""
 
     volume: FoundVolume = field(repr=False)
-    phase: str
-    evidence: str
+    phase: str  # as of data_prep.phases.name_phase
+    evidence: str  # what showed it: "preset", "description", "tags", "name", "csv", "image", or nothing
 
 
 def find_patients(root: Path, preset: str | None = None) -> list[list[Series]]:

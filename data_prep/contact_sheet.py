@@ -21,15 +21,12 @@ COLUMNS = ("NECT", "CECT", "CECT − NECT")
 def write_contact_sheets(
     volumes: Mapping[str, Mapping[str, Path]], titles: Mapping[str, str], next_page: Callable[[], Path]
 ) -> int:
-    """Draw all patients, a row each, in the radiological orientation.
+    """Draw all patients, a row each, in the radiological orientation; returns the number of pages.
 
     Args:
         volumes: the files of ``source`` and ``target``, in RAS, by patient; of each only one slice is read.
         titles: of the rows, by patient; no patient data.
         next_page: gives the PNG to write for each page.
-
-    Returns:
-        The number of pages.
     """
     patients = list(volumes)
     pages = [patients[start : start + ROWS] for start in range(0, len(patients), ROWS)]

@@ -42,21 +42,11 @@ def prepare_ct(
     seed: int = 0,
     overwrite: bool = False,
 ) -> Path:
-    """Write a data set from CT volumes: all of it, or nothing.
+    """Write a data set from CT volumes: all of it, or nothing. Arguments are the command's options.
 
     Unpaired, every volume is a patient of its own with one role, and each role is split by itself. It is up to the
     user that no person's scans are given as both. Paired, the i-th NECT belongs to the i-th CECT and is brought onto
     its grid by their physical coordinates; nothing is registered.
-
-    Args:
-        nect: NIfTI files, DICOM folders, or folders of either.
-        cect: likewise.
-        out_dir: folder of the data set.
-        size: pixels along both in-plane axes.
-        spacing: distance of pixels in mm; slices stay as acquired.
-        paired: whether the two lists are pairs.
-        seed: seed of the split.
-        overwrite: replace a data set that is already there.
 
     Returns:
         ``out_dir``.

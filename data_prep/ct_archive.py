@@ -43,21 +43,9 @@ def prepare_archive(
 ) -> Path:
     """Write a data set with one pair for each patient, a report and a contact sheet: all of it, or nothing.
 
-    Where ``torchrun`` started several processes, on one machine or on several that share ``out_dir`` and the input,
+    Arguments are the options of ``data_prep ct``, with ``pair_list`` for ``--csv``. Where ``torchrun`` started several processes, on one machine or on several that share ``out_dir`` and the input,
     each prepares a part of the patients; rank 0 puts the data set in place once all are done. A patient without a
     usable pair is left out, with a line on stderr and the reason in the report.
-
-    Args:
-        out_dir: folder of the data set.
-        studies: folder of studies, DICOM or NIfTI, at any depth.
-        pair_list: CSV file that names the pairs, by path or by the SeriesInstanceUID of a series below ``studies``.
-        preset: the archive that ``studies`` is, see :data:`data_prep.archives.PRESETS`.
-        settings: geometry and choice of pairs; the defaults if None.
-        seed: seed of the split.
-        workers: processes.
-        overwrite: replace a data set that is already there, and drop an unfinished run.
-        resume: go on with an unfinished run of the same input and settings.
-        progress: show a bar.
 
     Returns:
         ``out_dir``.

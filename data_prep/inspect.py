@@ -35,9 +35,6 @@ HEAD = ("", "kind", "modality", "shape", "spacing in mm", "contrast", "descripti
 def inspect(path: Path) -> tuple[list[Examined], list[str]]:
     """Examine every volume at or below a path, shared among the processes where ``torchrun`` started several.
 
-    Args:
-        path: a file or folder.
-
     Returns:
         The volumes, without their voxels, and one line for each thing that was left out.
 
@@ -59,13 +56,7 @@ def inspect(path: Path) -> tuple[list[Examined], list[str]]:
 
 
 def find(path: Path) -> tuple[list[FoundVolume], list[str]]:
-    """Find volumes, with the warnings as lines.
-
-    Args:
-        path: a file or folder.
-
-    Returns:
-        The volumes, and one line for each thing that was left out.
+    """Find the volumes at or below a path, and a line for each thing that was left out.
 
     Raises:
         InputError: if the path does not exist.

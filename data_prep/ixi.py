@@ -41,22 +41,10 @@ def prepare_ixi(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Path:
-    """Write a data set from IXI's T2 and PD scans: all of it, or nothing.
+    """Write a data set from IXI's T2 and PD scans: all of it, or nothing. Arguments are the command's options.
 
     Subjects without both scans, with too few slices, or whose scans lie on different grids are left out; the report
-    says who and why.
-
-    Args:
-        t2: ``IXI-T2.tar``, or a folder with its files.
-        pd: ``IXI-PD.tar``, or a folder with its files.
-        out_dir: folder of the data set.
-        size: pixels along both in-plane axes.
-        slices: slices of each volume, those in the middle.
-        distortion: the k of the paper; 0 for none.
-        validation_fraction: share of all subjects for validation, taken from the 80 % for training.
-        seed: seed of the split and of the distortions.
-        overwrite: replace a data set that is already there.
-        progress: show a bar.
+    says who and why. The share for validation is taken from the 80 % for training.
 
     Returns:
         ``out_dir``.

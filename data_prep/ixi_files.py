@@ -31,9 +31,7 @@ HEADER_BYTES = 2**16  # of a compressed file: more than enough for a NIfTI heade
 
 
 class IXIFiles:
-    """One contrast's scans, one per subject.
-
-    As a context manager it closes the archive.
+    """Read one contrast's scans, one per subject; as a context manager it closes the archive.
 
     Args:
         path: a tar archive, or a folder with such files at any depth.
@@ -73,10 +71,7 @@ class IXIFiles:
             return image.shape[:3], np.asarray(image.affine, dtype=np.float64)
 
     def volume(self, subject: str) -> tuple[np.ndarray, np.ndarray]:
-        """Read the scan of one of ``sites``, to its end.
-
-        Returns:
-            The volume (H, W, D) with axes to the right, to the front and upwards, and its affine.
+        """Read the scan of one of ``sites``, with axes to the right, to the front and upwards, and its affine.
 
         Raises:
             InputError: if the scan is damaged; the message names archive and scan.

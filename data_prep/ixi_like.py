@@ -33,19 +33,11 @@ def write_ixi_like_dataset(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Path:
-    """Simulate subjects and write them as a data set: all of it, or nothing.
+    """Simulate subjects and write them as a data set: all of it, or nothing. Arguments are the command's options.
 
-    Neither anatomy nor split depend on ``distortion``.
-
-    Args:
-        out_dir: folder of the data set.
-        subjects: how many; of 24, 15 go to training, 3 to validation and 6 to test.
-        size: pixels along both in-plane axes, over 240 mm; simulated at twice as many, as IXI is acquired.
-        slices: over 80 mm; 64 have IXI's distance of 1.25 mm.
-        distortion: the k of the paper; 0 for none.
-        seed: seed of the subjects, the split and the distortions.
-        overwrite: replace a data set that is already there.
-        progress: show a bar.
+    Of 24 subjects 15 go to training, 3 to validation and 6 to test. The field of view is 240 mm, simulated at twice as
+    many pixels, as IXI is acquired; 64 slices have IXI's distance of 1.25 mm. Neither anatomy nor split depend on
+    ``distortion``.
 
     Returns:
         ``out_dir``.

@@ -1,4 +1,4 @@
-"""T2 and PD scans simulated over the anatomy of a brain template, for those who do not have IXI.
+"""Simulate T2 and PD scans over the anatomy of a brain template, for those who do not have IXI.
 
 **What it is.** The anatomy is real, but an average: the ICBM 2009a nonlinear symmetric template of 152 adults (Fonov
 et al., NeuroImage 54, 2011; Fonov et al., NeuroImage 47, 2009; Collins et al. 1999), its maps of grey and white
@@ -58,10 +58,8 @@ FILES = "datasets/data/mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
 class Template:
     """The anatomy on its own grid of 1 mm.
 
-    Attributes:
-        maps: float32 ``(5, X, Y, Z)``: brain, CSF, grey matter, white matter, and what of the T1 image the tissues do
-            not explain, in units of the difference between white and grey matter.
-        affine: 4×4 matrix from voxel indices to millimetres.
+    The five maps, (5, X, Y, Z), are brain, CSF, grey matter, white matter, and what of the T1 image the tissues do not
+    explain, in units of the difference between white and grey matter.
     """
 
     maps: torch.Tensor
@@ -69,13 +67,7 @@ class Template:
 
 
 def make_pair(index: int, size: int = 256, slices: int = 64, seed: int = 0) -> AcquiredPair:
-    """Scan one subject.
-
-    Args:
-        index: which; with the seed it settles the anatomy, the tissues and the noise.
-        size: pixels along both in-plane axes, over 240 mm.
-        slices: over 80 mm.
-        seed: of the data set.
+    """Scan one subject, whose anatomy, tissues and noise follow from index and seed, over 240 mm in plane and 80 mm.
 
     Raises:
         InputError: if nilearn is not installed.
@@ -119,9 +111,8 @@ def _grid(size: int, slices: int) -> np.ndarray:
 
 def _positions(shape: tuple[int, int, int], affine: np.ndarray) -> torch.Tensor:
     """Millimetres of each voxel of a grid whose axes are those of the body, ``(H, W, D, 3)``."""
-    axes = [
-        torch.arange(n, dtype=torch.float32) * float(affine[i, i]) + float(affine[i, 3]) for i, n in enumerate(shape)
-    ]
+    steps, starts = np.diag(affine).tolist(), affine[:, 3].tolist()
+    axes = [torch.arange(n, dtype=torch.float32) * steps[i] + starts[i] for i, n in enumerate(shape)]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
 
 

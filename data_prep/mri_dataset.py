@@ -38,13 +38,7 @@ FULL_SCALE = 1000.0
 
 @dataclass(frozen=True)
 class AcquiredPair:
-    """One subject's two scans, as acquired, with axial slices along the last axis.
-
-    Attributes:
-        t2: (H, W, D).
-        pd: (H, W, D), on the same grid.
-        affine: 4×4 matrix from voxel indices to RAS millimetres, of both.
-    """
+    """One subject's two scans on one grid, (H, W, D), as acquired, with axial slices along the last axis."""
 
     t2: np.ndarray
     pd: np.ndarray
@@ -55,20 +49,14 @@ class AcquiredPair:
 class MRISettings:
     """Geometry and misalignment, for all subjects.
 
-    Attributes:
-        size: pixels along both in-plane axes.
-        slices: slices of each volume, those in the middle.
-        distortion: the k of the paper; 0 for none.
-        seed: seed of the split and of the distortions.
-
     Raises:
         InputError: if ``distortion`` is negative or not finite.
     """
 
-    size: int = 128
-    slices: int = 64
-    distortion: float = 0.0
-    seed: int = 0
+    size: int = 128  # pixels along both in-plane axes
+    slices: int = 64  # of each volume, those in the middle
+    distortion: float = 0.0  # the k of the paper; 0 for none
+    seed: int = 0  # of the split and of the distortions
 
     def __post_init__(self) -> None:
         if not (self.distortion >= 0 and math.isfinite(self.distortion)):
@@ -89,14 +77,6 @@ def add_subjects(
     progress: bool = True,
 ) -> list[dict[str, Any]]:
     """Load, prepare and write the subjects, one at a time.
-
-    Args:
-        dataset: data set to add them to.
-        splits: the subjects' ids under ``training``, ``validation`` and ``test``.
-        load: gives a subject's scans.
-        settings: geometry and misalignment.
-        name: name of the progress bar.
-        progress: show it.
 
     Returns:
         For the report, one dictionary per subject: ``subject``, ``split``, ``acquired_shape``,
@@ -141,16 +121,7 @@ def add_subjects(
 
 
 def central_slices(volume: np.ndarray, affine: np.ndarray, slices: int) -> tuple[np.ndarray, np.ndarray]:
-    """Keep the slices in the middle of the last axis; of an odd number left out, one more above.
-
-    Args:
-        volume: (H, W, D), with D at least ``slices``.
-        affine: its 4×4 matrix from voxel indices to RAS millimetres.
-        slices: how many to keep.
-
-    Returns:
-        (H, W, slices), and its affine.
-    """
+    """Keep the slices in the middle of the last axis, of which there are enough; the affine follows."""
     first = (volume.shape[2] - slices) // 2
     moved = affine.copy()
     moved[:3, 3] += first * affine[:3, 2]
@@ -161,15 +132,7 @@ def resize_in_plane(volume: np.ndarray, affine: np.ndarray, size: int) -> tuple[
     """Resize each slice to ``size`` × ``size`` pixels, bilinearly, with antialiasing where pixels become larger.
 
     A field of view that is not square is padded with zeros on both sides, so that pixels stay square. The field keeps
-    its outer faces, so the centre of the first pixel moves.
-
-    Args:
-        volume: (H, W, D).
-        affine: its 4×4 matrix from voxel indices to RAS millimetres.
-        size: pixels along both in-plane axes.
-
-    Returns:
-        (size, size, D) float32, and its affine.
+    its outer faces, so the centre of the first pixel moves, and the affine with it.
     """
     spacing = voxel_sizes(affine)[:2]
     padding = np.rint((volume.shape[:2] * spacing).max() / spacing).astype(int) - volume.shape[:2]

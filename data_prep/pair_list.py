@@ -25,15 +25,9 @@ COLUMNS = ("patient", "nect", "cect")
 
 @dataclass(frozen=True)
 class ListedPair:
-    """A row of the list.
+    """A row of the list: its NECT and CECT, or the problem with one of them, which may name a file."""
 
-    Attributes:
-        row: its number in the file, counted from 1 with the header.
-        series: its NECT and CECT, or nothing where one could not be found.
-        problem: why not; empty else. It may name a file.
-    """
-
-    row: int
+    row: int  # counted from 1 with the header
     series: tuple[Series, Series] | None
     problem: str = ""
 

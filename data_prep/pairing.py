@@ -7,7 +7,6 @@ slice. Slices that are not shared are cut off, since there is nothing to fill th
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,14 +29,7 @@ HALF = 0.5  # of a slice: as far as linear resampling reaches beyond the middle 
 
 @dataclass(frozen=True)
 class Place:
-    """A series that may become half of a pair, and where it lies.
-
-    Attributes:
-        volume: the series.
-        phase: its phase.
-        shape: three numbers of voxels.
-        affine: 4×4 matrix from voxel indices to RAS millimetres.
-    """
+    """A series that may become half of a pair, its phase, and where it lies."""
 
     volume: FoundVolume
     phase: str
@@ -48,10 +40,8 @@ class Place:
 def is_axial(volume: FoundVolume, affine: np.ndarray) -> bool:
     """Tell whether the slices run across the body; reformats along it are no slices as acquired.
 
-    Args:
-        volume: a DICOM series, whose last axis is that of the slices, or a NIfTI file, where it is the one axis of
-            another spacing than both others; without such an axis it is taken for axial.
-        affine: its 4×4 matrix from voxel indices to RAS millimetres.
+    Slices of a DICOM series follow each other along its last axis; those of a NIfTI file along the one axis of another
+    spacing than both others, and without such an axis it is taken for axial.
     """
     sizes, directions = voxel_sizes(affine), io_orientation(affine)[:, 0]
     if volume.kind == "dicom":
@@ -61,16 +51,7 @@ def is_axial(volume: FoundVolume, affine: np.ndarray) -> bool:
 
 
 def shared_slices(grid: Grid, shape: Sequence[int], affine: np.ndarray) -> slice:
-    """Find the slices of a grid that another volume covers.
-
-    Args:
-        grid: the CECT's, slices along its last axis.
-        shape: the NECT's, three numbers.
-        affine: the NECT's 4×4 matrix from voxel indices to RAS millimetres.
-
-    Returns:
-        From the first to the last one shared; empty if there is none.
-    """
+    """Find the slices of the CECT's grid, from first to last, that the NECT of this shape and affine covers."""
     middle, count = (np.array(grid.shape[:2]) - 1) / 2, grid.shape[2]
     aside = FIELD * np.array(grid.shape[:2])
     offsets = np.array([[0, 0], [1, 1], [1, -1], [-1, 1], [-1, -1]])
@@ -86,8 +67,9 @@ def shared_slices(grid: Grid, shape: Sequence[int], affine: np.ndarray) -> slice
 
 def hours_apart(one: FoundVolume, other: FoundVolume) -> float | None:
     """Count the hours between two acquisitions; None where one does not say when it was."""
-    times = [_time(volume.acquisition_time) for volume in (one, other)]
-    if times[0] is None or times[1] is None:
+    try:  # a date may stand alone; a time without its date, filled up likewise, is none
+        times = [datetime.strptime(f"{v.acquisition_time[:14]:0<14}", "%Y%m%d%H%M%S") for v in (one, other)]
+    except ValueError:
         return None
     return abs((times[0] - times[1]).total_seconds()) / 3600
 
@@ -109,7 +91,7 @@ def rank_pairs(
     Args:
         sources: the NECT of a patient.
         targets: the CECT.
-        wanted: ``"portal"``, ``"arterial"``, ``"late"`` or ``"any"``.
+        wanted: phase of the CECT.
         min_overlap: least share of the CECT's slices that the NECT covers.
         min_slices: least number of slices shared.
     """
@@ -144,12 +126,3 @@ def _upright(place: Place) -> Grid:
     """The grid of a volume with its slices along the last axis."""
     x, y, z = (int(axis) for axis in np.argsort(io_orientation(place.affine)[:, 0]))
     return Grid((place.shape[x], place.shape[y], place.shape[z]), place.affine[:, [x, y, z, 3]])
-
-
-def _time(text: str) -> datetime | None:
-    """Date and time, or the date alone; a time without its date says nothing."""
-    match = re.fullmatch(r"(\d{8})(\d{6})?(?:\.\d*)?", text)
-    try:
-        return datetime.strptime(match[1] + (match[2] or "000000"), "%Y%m%d%H%M%S") if match else None
-    except ValueError:
-        return None

@@ -31,7 +31,7 @@ PATIENCE = timedelta(days=30)  # for the slowest process of a run
 
 
 def in_processes(function: Callable[[Given], Made], given: Iterable[Given], workers: int) -> Iterator[Made]:
-    """Apply a function to each item, in processes of one thread each that hold one item each.
+    """Apply a function to each item in processes of one thread and one item each, and yield results as they are done.
 
     The processes are ended at once when the caller stops, by an exception or an interrupt, and end themselves when it
     is killed.
@@ -40,9 +40,6 @@ def in_processes(function: Callable[[Given], Made], given: Iterable[Given], work
         function: one that another process can import.
         given: its arguments, taken up as processes become free.
         workers: number of processes; with 1 all is done in this one.
-
-    Yields:
-        The results, as they are done.
 
     Raises:
         ChildProcessError: if a process was killed from outside, most often for want of memory.
@@ -76,13 +73,7 @@ def in_processes(function: Callable[[Given], Made], given: Iterable[Given], work
 
 
 def share(items: Sequence[Given] | None = None) -> list[Given] | None:
-    """Give each process its part of rank 0's list; all of it to a process alone. A collective call.
-
-    Args:
-        items: on rank 0 the list, or None to let the others end; ignored elsewhere.
-
-    Returns:
-        Every N-th item, with N processes; None when rank 0 gave none.
+    """Give each of N processes every N-th item of rank 0's list, or None where it gave none. A collective call.
 
     Raises:
         ChildProcessError: if another process has ended early.
@@ -94,10 +85,7 @@ def share(items: Sequence[Given] | None = None) -> list[Given] | None:
 
 
 def gather(thing: Made) -> list[Made]:
-    """``thing`` of every process, by rank. A collective call.
-
-    Args:
-        thing: anything small; volumes go through the shared folder.
+    """``thing`` of every process, by rank; volumes go through the shared folder. A collective call.
 
     Raises:
         ChildProcessError: if another process has ended early.
@@ -140,7 +128,6 @@ def _start_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
+    if parent := multiprocessing.parent_process():
         parent.join()
         os._exit(1)

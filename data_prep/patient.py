@@ -28,21 +28,13 @@ __all__ = ["Job", "Outcome", "PairSettings", "prepare_patient"]
 
 @dataclass(frozen=True)
 class PairSettings:
-    """Geometry and choice of pairs, for all patients.
+    """Geometry and choice of pairs, for all patients."""
 
-    Attributes:
-        size: pixels along both in-plane axes.
-        spacing: distance of pixels in mm.
-        phase: of the CECT, ``"portal"``, ``"arterial"``, ``"late"`` or ``"any"``; others follow where it is missing.
-        min_overlap: least share of the CECT's slices that the NECT covers.
-        min_slices: least number of slices that are left of a pair.
-    """
-
-    size: int = SIZE
-    spacing: float = SPACING_MM
-    phase: str = "portal"
-    min_overlap: float = 0.5
-    min_slices: int = 16
+    size: int = SIZE  # pixels along both in-plane axes
+    spacing: float = SPACING_MM  # of the pixels
+    phase: str = "portal"  # of the CECT: "portal", "arterial", "late" or "any"; others follow where it is missing
+    min_overlap: float = 0.5  # least share of the CECT's slices that the NECT covers
+    min_slices: int = 16  # least number of slices that are left of a pair
 
     def as_json(self) -> dict[str, Any]:
         """Give the settings for the report."""
@@ -51,13 +43,10 @@ class PairSettings:
 
 @dataclass(frozen=True)
 class Job:
-    """A patient to prepare.
+    """A patient to prepare, by our own name.
 
-    Attributes:
-        patient: our own name.
-        series: all of the patient's series, or those that a list names.
-        pairs: where a list says what belongs together: pairs of NECT and CECT, the first one that can be used is.
-        problem: why a listed pair was not found.
+    A list says which series are pairs of NECT and CECT, of which the first that can be used is, and the problem with
+    one that was not found.
     """
 
     patient: str
@@ -68,31 +57,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A prepared patient, or the reason why there is none.
-
-    Attributes:
-        patient: our own name.
-        report: for ``report.json``; with ``"reason"`` where the patient is left out.
-        messages: for stderr; they name files.
-        source: NECT in HU, int16, (H, W, D), or None where the patient is left out.
-        target: CECT likewise.
-        affine: of both, 4×4.
-    """
+    """A prepared patient: NECT and CECT in int16 HU, (H, W, D); without them where the patient is left out."""
 
     patient: str
-    report: dict[str, Any]
-    messages: tuple[str, ...]
+    report: dict[str, Any]  # for report.json; with "reason" where the patient is left out
+    messages: tuple[str, ...]  # for stderr; they name files
     source: np.ndarray | None = field(default=None, repr=False)
     target: np.ndarray | None = field(default=None, repr=False)
     affine: np.ndarray | None = field(default=None, repr=False)
 
 
-@dataclass
-class _Pair:
-    source: np.ndarray
-    target: np.ndarray
-    affine: np.ndarray
-    report: dict[str, Any]
+_Pair = tuple[dict[str, Any], np.ndarray, np.ndarray, np.ndarray]  # report, NECT, CECT, affine
 
 
 class _LeftOut(Exception):
@@ -100,15 +75,7 @@ class _LeftOut(Exception):
 
 
 def prepare_patient(job: Job, settings: PairSettings) -> Outcome:
-    """Prepare one patient; nothing that is wrong with its files is raised.
-
-    Args:
-        job: the patient.
-        settings: what holds for all.
-
-    Returns:
-        The pair, or why there is none.
-    """
+    """Prepare one patient; nothing that is wrong with its files is raised."""
     patient, pair, reason = _Patient(job, settings), None, ""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -122,16 +89,14 @@ def prepare_patient(job: Job, settings: PairSettings) -> Outcome:
     volumes = [series.volume for series in job.series]
     report = {
         "patient": job.patient,
-        **(pair.report if pair else {"reason": reason}),
+        **(pair[0] if pair else {"reason": reason}),
         "refused": patient.refused,
         "warnings": [redact(notice, volumes) for notice in notices],
     }
     said = [f"left out: {reason}"] if pair is None else []
     said += [*(f"refused: {line}" for line in patient.refusals), *(f"warning: {line}" for line in notices)]
     messages = tuple(f"{job.patient}: {' '.join(line.split())}" for line in said)
-    if pair is None:
-        return Outcome(job.patient, report, messages)
-    return Outcome(job.patient, report, messages, pair.source, pair.target, pair.affine)
+    return Outcome(job.patient, report, messages, *(pair[1:] if pair else ()))
 
 
 class _Patient:
@@ -247,7 +212,7 @@ class _Patient:
             "overlap": round(count / total, 3),
             "shift_mm": shift_mm(target, source),
         }
-        return _Pair(nect, cect, grid.affine, report)
+        return report, nect, cect, grid.affine
 
     def _describe(self, place: Place, volume: np.ndarray, affine: np.ndarray) -> dict[str, Any]:
         return {

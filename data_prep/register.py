@@ -47,19 +47,8 @@ def register_dataset(
 ) -> Path:
     """Write a copy of a data set in which each training patient's source is registered to the target.
 
-    Training patients that lack one of the two are left out with a warning. All other volumes are those of the
+    Arguments are the command's options; VoxelMorph, which learns from all patients, takes one worker. Training patients that lack one of the two are left out with a warning. All other volumes are those of the
     original, voxel by voxel.
-
-    Args:
-        dataset_dir: folder of the data set to register.
-        out_dir: folder of the new one.
-        method: ``affine``, ``bspline`` or ``voxelmorph``.
-        window_level: centre of the window in HU that the method sees.
-        window_width: its width in HU.
-        seed: seed of the method.
-        workers: processes; VoxelMorph, which learns from all patients, takes one.
-        overwrite: replace a data set that is already there.
-        progress: show a bar.
 
     Returns:
         ``out_dir``.
@@ -97,10 +86,10 @@ def register_dataset(
         moved = in_processes(partial(_register, registration), pairs.values(), 1 if registration.learns else workers)
         for patient, source in progress_bar(moved, f"register, {method}", "patient", progress, total=len(pairs)):
             _add(dataset, pairs[patient], source)
-        kept = [item for item in items if item["patient"] in pairs or item["split"] != "training"]
-        for item in kept:
+        for item in items:
             if item["split"] != "training":
                 _add(dataset, item)
+        kept = [item for item in items if item["patient"] in pairs or item["split"] != "training"]
         # in the original's order, not in that in which workers were done
         dataset.resplit({split: [i["patient"] for i in kept if i["split"] == split] for split in SPLITS})
     return Path(out_dir)
