@@ -38,7 +38,7 @@ def training_command(dataset_dir: Path) -> str:
     if about["source_domain"] == "t2":
         overlays.append("ixi.json")
     elif made.get("size", 0) >= 256:
-        overlays.append("paper_ct.json")
+        overlays.append("paper.json")
     files = ",".join(f"'{CONFIGS}/{name}'" for name in ("train.json", *overlays))
     config_file = f'"[{files}]"' if overlays else f"{CONFIGS}/train.json"
     return f"{BUNDLE} training --config_file {config_file} --dataset_dir {_quoted(dataset_dir)} --output_dir DIR"

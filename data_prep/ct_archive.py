@@ -43,9 +43,10 @@ def prepare_archive(
 ) -> Path:
     """Write a data set with one pair for each patient, a report and a contact sheet: all of it, or nothing.
 
-    Arguments are the options of ``data_prep ct``, with ``pair_list`` for ``--csv``. Where ``torchrun`` started several processes, on one machine or on several that share ``out_dir`` and the input,
-    each prepares a part of the patients; rank 0 puts the data set in place once all are done. A patient without a
-    usable pair is left out, with a line on stderr and the reason in the report.
+    Arguments are the options of ``data_prep ct``, with ``pair_list`` for ``--csv``. Where ``torchrun`` started several
+    processes, on one machine or on several that share ``out_dir`` and the input, each prepares a part of the patients;
+    rank 0 puts the data set in place once all are done. A patient without a usable pair is left out, with a line on
+    stderr and the reason in the report.
 
     Returns:
         ``out_dir``.

@@ -47,8 +47,8 @@ def register_dataset(
 ) -> Path:
     """Write a copy of a data set in which each training patient's source is registered to the target.
 
-    Arguments are the command's options; VoxelMorph, which learns from all patients, takes one worker. Training patients that lack one of the two are left out with a warning. All other volumes are those of the
-    original, voxel by voxel.
+    Arguments are the command's options; VoxelMorph, which learns from all patients, takes one worker. Training patients
+    that lack one of the two are left out with a warning. All other volumes are those of the original, voxel by voxel.
 
     Returns:
         ``out_dir``.

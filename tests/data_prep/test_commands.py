@@ -26,7 +26,7 @@ def dataset(folder: Path, source: str = "nect", **provenance: object) -> Path:
     ("source", "provenance", "configs"),
     [
         ("nect", {"tool": "data_prep ct", "size": 128}, ["train"]),
-        ("nect", {"tool": "data_prep ct", "size": 256}, ["train", "paper_ct"]),
+        ("nect", {"tool": "data_prep ct", "size": 256}, ["train", "paper"]),
         ("t2", {"tool": "data_prep ixi", "size": 128}, ["train", "ixi"]),
         ("nect", {"tool": "data_prep register", "original": {"size": 128}}, ["train", "regression"]),
         ("t2", {"tool": "data_prep register", "original": {"size": 128}}, ["train", "regression", "ixi"]),
