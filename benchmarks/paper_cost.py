@@ -1,10 +1,10 @@
-"""What training at the paper's size costs: floating-point operations of each stage, and hours at a given speed.
+"""Estimate what training at the paper's size costs: floating-point operations of each stage, and hours on a GPU.
 
-    python -m benchmarks.paper_cost [--tflops 20] [--out FILE]
+    python -m benchmarks.paper_cost [--tflops 5] [--out FILE]
 
 One iteration of each stage runs at full size on the CPU under PyTorch's operation counter; iterations and epochs are
-the paper's (§4.1, §4.3.1, §4.4.1). The hours are an estimate: convolutions and matrix products alone count, and the
-speed that a GPU keeps up is assumed, not measured.
+the paper's (4.1, 4.3.1, 4.4.1). Only convolutions and matrix products count, and the speed that a GPU keeps up is
+assumed, not measured.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.bundle import ConfigWorkflow
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.cell import CONFIGS
 from benchmarks.plan import METHODS
+from benchmarks.training import make_trainers
 from monai_nce.data import write_json
 from monai_nce.phantom import write_phantom_dataset
 
@@ -27,65 +26,50 @@ __all__ = ["STAGES", "main", "operations"]
 
 # which trainers each method runs, one after the other
 STAGES = {
-    "separate": ("classifier", "stage1", "train"),
-    "joint": ("classifier", "train"),
+    "separate": ("classifier", "stage1", "stage2"),
+    "joint": ("classifier", "stage2"),
     "single": ("stage1",),
-    "cycle": ("classifier", "train"),
-    "regression": ("classifier", "train"),
+    "cycle": ("classifier", "stage2"),
+    "regression": ("classifier", "stage2"),
 }
 # training stacks (one per slice): 19,180 pairs of CT (4.3.1); of IXI 80 % of 566 subjects, 64 slices each (4.4.1)
 STACKS = {"paper": 19180, "paper_ixi": round(0.8 * 566) * 64}
 BATCH = 4
-DEFAULT_TFLOPS = 20.0  # an eighth of the peak that an A100 names for TF32
 
 
-def operations(method: str, preset: str, dataset_dir: str | Path, **overrides: Any) -> dict[str, dict[str, float]]:
-    """Operations of a method's stages.
+def operations(method: str, preset: str, dataset_dir: Path, **overrides: Any) -> dict[str, dict[str, float]]:
+    """Count the operations of a method's stages.
 
     Args:
-        method: of ``STAGES``.
+        method: one of ``STAGES``.
         preset: ``paper`` or ``paper_ixi``.
         dataset_dir: any data set of the preset's in-plane size, with at least a batch of stacks.
-        overrides: keys of the configuration.
+        overrides: values of the configuration's keys.
 
     Returns:
         For each stage ``tflop_per_iteration``, ``iterations`` (all epochs) and ``pflop``, the product.
     """
-    configs = ["train", *METHODS.get(method, [method]), *dict.fromkeys(["paper", preset])]
     counted = {}
+    configs = (*METHODS.get(method, [method]), *dict.fromkeys(["paper", preset]))
+    given = {"num_workers": 0, **{f"{stage}#handlers": [] for stage in STAGES[method]}, **overrides}
     with tempfile.TemporaryDirectory() as output_dir:
-        for stage in STAGES[method]:
-            workflow = ConfigWorkflow(
-                config_file=[str(CONFIGS / f"{name}.json") for name in configs],
-                workflow_type="train",
-                logging_file=False,
-                dataset_dir=str(dataset_dir),
-                output_dir=output_dir,
-                num_workers=0,
-                **{f"{stage.replace('train', 'stage2')}#handlers": [], **overrides},
-            )
-            workflow.initialize()
-            trainer = workflow.parser.get_parsed_content(f"{stage}#trainer")
-            epochs = trainer.state.max_epochs
+        for stage, trainer in make_trainers(dataset_dir, output_dir, STAGES[method], configs, **given).items():
+            iterations = trainer.state.max_epochs * (STACKS[preset] // BATCH)
             trainer.state.epoch_length, trainer.state.max_epochs = 1, 1
             with FlopCounterMode(display=False) as counter:
                 trainer.run()
-            iterations = epochs * (STACKS[preset] // BATCH)
             tflop = counter.get_total_flops() / 1e12
-            counted[stage] = {
-                "tflop_per_iteration": tflop,
-                "iterations": iterations,
-                "pflop": tflop * iterations / 1e3,
-            }
+            pflop = tflop * iterations / 1e3
+            counted[stage] = {"tflop_per_iteration": tflop, "iterations": iterations, "pflop": pflop}
     return counted
 
 
 def main() -> None:
     """Count, print and, with ``--out``, write."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.paper_cost", description="Cost of the paper's trainings."
+        prog="python -m benchmarks.paper_cost", description="Cost of the paper's training."
     )
-    parser.add_argument("--tflops", type=float, default=DEFAULT_TFLOPS, help="assumed speed of the GPU (default: 20)")
+    parser.add_argument("--tflops", type=float, default=5.0, help="assumed speed of the GPU (default: 5)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="JSON to write")
     options = parser.parse_args()
     result: dict[str, Any] = {"tflops_assumed": options.tflops, "torch": torch.__version__}
@@ -99,8 +83,7 @@ def main() -> None:
                 hours = pflop * 1e3 / options.tflops / 3600
                 result[preset][method] = {"stages": stages, "pflop": pflop, "hours": hours}
                 print(
-                    f"{preset}  {method:10}  {pflop:9.0f} PFLOP  {hours:6.1f} h at {options.tflops:g} TFLOP/s",
-                    flush=True,
+                    f"{preset} {method:10} {pflop:7.0f} PFLOP {hours:6.1f} h at {options.tflops:g} TFLOP/s", flush=True
                 )
     if options.out:
         write_json(options.out, result)

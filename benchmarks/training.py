@@ -1,172 +1,94 @@
-"""What loader and engines cost: a stage's trainer against a bare loop over tensors that are in memory already."""
+"""Measure what loading and handlers cost a training: each stage as it is against its iterations alone."""
 
 from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
+from ignite.engine import Events
+from ignite.handlers import Timer
 from monai.bundle import ConfigWorkflow
-from torch.nn import functional
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.cell import CONFIGS
-from benchmarks.timing import faster, in_turns, spread
-from monai_nce.handlers import StageCheckpoint, WeightsSaver, stage_handlers
+from benchmarks.timing import faster, spread
 
-__all__ = ["measure_training"]
+__all__ = ["STAGES", "make_trainers", "measure_training"]
 
-Batch = dict[str, torch.Tensor]
-Get = Callable[[str], Any]
+STAGES = ("stage1", "stage2")
 
 
-def _workflow(
-    dataset_dir: Path, output_dir: str, configs: tuple[str, ...], overrides: dict[str, Any]
-) -> ConfigWorkflow:
-    """The training without what it does at the end of an epoch: a turn is a small part of one."""
+def make_trainers(
+    dataset_dir: Path, output_dir: str, stages: tuple[str, ...], configs: tuple[str, ...] = (), **overrides: Any
+) -> dict[str, Any]:
+    """Build trainers as the bundle does.
+
+    Args:
+        dataset_dir: data set to load from.
+        output_dir: folder for what the handlers write.
+        stages: names of the stages.
+        configs: overlays of the training configuration, such as ``paper``.
+        overrides: values of its keys.
+    """
     workflow = ConfigWorkflow(
         config_file=[str(CONFIGS / f"{name}.json") for name in ("train", *configs)],
         workflow_type="train",
         logging_file=False,
         dataset_dir=str(dataset_dir),
         output_dir=output_dir,
-        val_interval=10**6,
-        **{f"{stage}#handlers#_target_": "benchmarks.training.handlers_that_write_no_files" for stage in STAGES},
         **overrides,
     )
     workflow.initialize()
-    return workflow
+    keys = {stage: "train#trainer" if stage == "stage2" else f"{stage}#trainer" for stage in stages}  # MONAI's name
+    return {stage: workflow.parser.get_parsed_content(key) for stage, key in keys.items()}
 
 
-def handlers_that_write_no_files(**settings: Any) -> list[Any]:
-    """Build a stage's handlers without checkpoints and weights.
-
-    Args:
-        settings: arguments of :func:`monai_nce.handlers.stage_handlers`.
-    """
-    return [each for each in stage_handlers(**settings) if not isinstance(each, (StageCheckpoint, WeightsSaver))]
-
-
-def _loop(step: Callable[[Batch], None], batches: list[Batch], count: int) -> None:
-    """``count`` iterations of a bare loop."""
-    for i in range(count):
-        step(batches[i % len(batches)])
-    if batches[0]["target"].device.type == "cuda":
-        torch.cuda.synchronize()
-
-
-def _trainer(trainer: Any, count: int) -> None:
-    """An engine's epoch of ``count`` iterations, with its handlers."""
+def _seconds(trainer: Any, timer: Timer, iterations: int) -> float:
+    """Train one epoch; return the seconds an iteration took, without what follows the last one."""
     trainer.state.iteration, trainer.state.epoch, trainer.state.max_epochs = 0, 0, 1
-    trainer.state.epoch_length = count
+    trainer.state.epoch_length = iterations
     trainer.run()
-
-
-def _stage1_step(get: Get) -> Callable[[Batch], None]:
-    generator, discriminator, precision = get("auxiliary"), get("discriminator"), get("mixed_precision")
-    of_generator, of_discriminator = get("stage1#generator_optimizer"), get("stage1#discriminator_optimizer")
-
-    def step(batch: Batch) -> None:
-        real_input, real_output = batch["target"], batch["source"]
-        labels = torch.arange(3, device=real_input.device).repeat_interleave(len(real_input))
-        with precision.autocast():
-            synthetic = generator(real_input)
-            logits = discriminator(torch.cat([real_input, real_output, synthetic.detach()]))
-        of_discriminator.zero_grad(set_to_none=True)
-        # three means of equal size, summed, as in Eq. 1
-        (3 * functional.cross_entropy(logits.float(), labels)).backward()
-        of_discriminator.step()
-        discriminator.requires_grad_(False)
-        of_generator.zero_grad(set_to_none=True)
-        with precision.autocast():
-            logits = discriminator(synthetic)
-        functional.cross_entropy(logits.float(), torch.ones_like(labels[: len(synthetic)])).backward()
-        of_generator.step()
-        discriminator.requires_grad_(True)
-
-    return step
-
-
-def _stage2_step(get: Get) -> Callable[[Batch], None]:
-    auxiliary, network, loss, optimizer = get("auxiliary"), get("network"), get("stage2#loss"), get("stage2#optimizer")
-    precision = get("mixed_precision")
-
-    def step(batch: Batch) -> None:
-        with precision.autocast():
-            with torch.no_grad():
-                synthetic = auxiliary(batch["target"])
-            value = loss(network(synthetic), batch["target"])
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        optimizer.step()
-
-    return step
-
-
-STEPS = {"stage1": _stage1_step, "train": _stage2_step}
-STAGES = ("stage1", "stage2")
-
-
-def _gflop(dataset_dir: Path, configs: tuple[str, ...], overrides: dict[str, Any]) -> dict[str, float]:
-    """Operations of an iteration of each stage in units of 1e9, of networks that are not compiled.
-
-    What is first called under the counter is never compiled, and kernels of a compiler are not counted.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        get = _workflow(dataset_dir, folder, configs, {**overrides, "compile": False}).parser.get_parsed_content
-        result = {}
-        for stage, make_step in STEPS.items():
-            batch = next(_batches(get, stage))
-            with FlopCounterMode(display=False) as counter:
-                make_step(get)(batch)
-            result[stage] = counter.get_total_flops() / 1e9
-        return result
-
-
-def _batches(get: Get, stage: str) -> Iterator[Batch]:
-    """Where and as the trainers' batches are."""
-    for batch in get(f"{stage}#dataloader"):
-        yield {key: value.to(get("device"), memory_format=torch.channels_last) for key, value in batch.items()}
+    return timer.value()
 
 
 def measure_training(
     dataset_dir: Path, iterations: int, rounds: int, configs: tuple[str, ...] = (), **overrides: Any
 ) -> dict[str, Any]:
-    """Both stages: trainer with loader and handlers, and bare loop, in turns; without checkpoints and validation.
+    """Measure both stages in turns: whole (``trainer``), and on batches in memory without handlers (``bare``).
 
     Args:
         dataset_dir: data set to load from.
-        iterations: of each turn.
-        rounds: turns each.
+        iterations: iterations of a turn.
+        rounds: turns of each; one more warms up, and compiles where ``compile`` is set.
         configs: overlays of the training configuration, such as ``paper``.
-        overrides: of its keys, such as ``precision``.
+        overrides: values of its keys, such as ``precision`` or ``compile``.
 
     Returns:
-        Per stage: seconds an iteration of ``trainer`` and ``bare``, the trainer's speed as a ``part_of_bare``, images
-        (stacks) a second and the floating-point operations of an iteration in units of 1e9.
+        Per stage: ``seconds`` an iteration of both, the whole trainer's speed as a ``part_of_bare``, and its
+        ``images_per_second`` (stacks).
     """
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        get = _workflow(dataset_dir, folder, configs, overrides).parser.get_parsed_content
-        gflop = _gflop(dataset_dir, configs, overrides)
-        for stage, make_step in STEPS.items():
-            trainer, step = get(f"{stage}#trainer"), make_step(get)
-            batches = list(itertools.islice(_batches(get, stage), 8))
-            candidates = {
-                "bare": partial(_loop, step, batches, iterations),
-                "trainer": partial(_trainer, trainer, iterations),
-            }
-            times = {name: [t / iterations for t in ts] for name, ts in in_turns(candidates, rounds).items()}
-            seconds = {name: spread(values) for name, values in times.items()}
+        given = {"val_interval": 10**6, **overrides}
+        whole = make_trainers(dataset_dir, f"{folder}/whole", STAGES, configs, **given)
+        given |= {f"{stage}#handlers": [] for stage in STAGES}
+        bare = make_trainers(dataset_dir, f"{folder}/bare", STAGES, configs, **given)
+        for stage in STAGES:
+            batches = list(itertools.islice(bare[stage].data_loader, 8))
+            bare[stage].data_loader = [{k: v.to(bare[stage].state.device) for k, v in b.items()} for b in batches]
+            trainers = {"bare": bare[stage], "trainer": whole[stage]}
+            events = {"start": Events.EPOCH_STARTED, "resume": Events.GET_BATCH_STARTED}
+            events |= {"pause": Events.ITERATION_COMPLETED, "step": Events.ITERATION_COMPLETED}
+            timers = {name: Timer(average=True).attach(trainer, **events) for name, trainer in trainers.items()}
+            times: dict[str, list[float]] = {name: [] for name in trainers}
+            for turn in range(rounds + 1):
+                for name, trainer in trainers.items():
+                    seconds = _seconds(trainer, timers[name], iterations)
+                    times[name] += [seconds] if turn else []
             result[stage] = {
-                "seconds": seconds,
+                "seconds": {name: spread(values) for name, values in times.items()},
                 "part_of_bare": faster(times["bare"], times["trainer"]),
-                "images_per_second": len(batches[0]["target"]) / seconds["trainer"]["median"],
-                "gflop_per_iteration": gflop[stage],
-                "tflops": gflop[stage] / 1e3 / seconds["trainer"]["median"],
+                "images_per_second": len(batches[0]["target"]) / spread(times["trainer"])["median"],
             }
     return result
