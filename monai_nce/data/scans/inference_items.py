@@ -1,10 +1,10 @@
-"""Which volumes an inference reads and where each result goes."""
+"""List the volumes that an inference reads and the files that it writes."""
 
 from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,32 +14,35 @@ from tqdm import tqdm
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.found import FoundVolume
 from monai_nce.data.scans.phase import CECT, phase_hint
-from monai_nce.data.scans.reader import find_volumes, one_volume, read_ct
-from monai_nce.data.scans.recent import keep_listing, keep_volume, listed_volume
+from monai_nce.data.scans.reader import CT, find_volumes, one_volume, read_tensor
 from monai_nce.errors import InputError
 
 __all__ = ["check_inference_items", "inference_items"]
 
 
 def inference_items(
-    path: str | PathLike[str], output_dir: str | PathLike[str], suffix: str = "synthetic_cect", empty_ok: bool = False
+    path: str | PathLike[str],
+    output_dir: str | PathLike[str],
+    suffix: str = "synthetic_cect",
+    empty_ok: bool = False,
+    modality: str = CT,
 ) -> list[dict[str, Any]]:
     """List the volumes below a path and the file that each becomes.
 
     ``scan.nii.gz`` becomes ``OUTPUT_DIR/scan_<suffix>.nii.gz``, a DICOM folder ``series`` ``series_<suffix>.nii.gz``,
     and what lies in folders below the path goes to folders of the same name. Where several series share a folder, eight
-    digits that stand for the series follow the folder's name. Files and folders of series that carry the suffix already
-    are earlier results and left out.
+    digits of a hash of the series follow the folder's name. Files and folders that carry the suffix are earlier results
+    and left out.
 
     Args:
         path: a NIfTI file, a DICOM series, or a folder of either.
         output_dir: folder of the results.
-        suffix: what the names of results end in; it must say that they are synthetic.
+        suffix: end of the results' names; it must contain "synthetic".
         empty_ok: return an empty list where there is nothing, for workflows that are only set up.
+        modality: ``"CT"`` or ``"MR"``.
 
     Returns:
-        One dictionary per volume: ``image``, a path, or the list of a series' files where others share its folder; and
-        ``output``.
+        One dictionary per volume: ``image``, a :class:`~monai_nce.data.FoundVolume`; and ``output``, a path.
 
     Raises:
         InputError: if no path is given, nothing is there, two volumes would become one file, or an input is itself an
@@ -56,7 +59,7 @@ def inference_items(
         raise InputError(f"{output_dir}: expected a folder for the results but it is a file")
     if empty_ok and root.is_dir() and not any(root.iterdir()):
         return []
-    volumes = find_volumes(root)
+    volumes = find_volumes(root, modality)
     ending = f"_{suffix}.nii.gz"
     fresh = [volume for volume in volumes if not volume.path.resolve().name.endswith((ending, f"_{suffix}"))]
     if not fresh:
@@ -69,36 +72,30 @@ def inference_items(
         if output in items:
             raise InputError(f"{place}: would become {output}, as would {items[output].path}")
         items[output] = volume
-    keep_listing((_image(volume), volume) for volume in items.values())
-    return [{"image": _image(volume), "output": str(output)} for output, volume in items.items()]
+    return [{"image": volume, "output": str(output)} for output, volume in items.items()]
 
 
-def check_inference_items(items: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse what cannot be read before the first volume is computed.
+def check_inference_items(items: Sequence[dict[str, Any]], modality: str = CT) -> None:
+    """Read every voxel before the first volume is computed, since a run must not end at a bad one after hours.
 
-    Every voxel is read, since a run must not end at a bad volume after hours. A single volume is kept for
-    :class:`~monai_nce.data.CTReader`, so that it is read once. A volume that seems to show contrast medium already is
-    warned of: the network was made for those without.
+    The volume of a single item stays in it, so that it is read once: ``image`` becomes the volume, and ``source`` what
+    it was read from. A CT that seems to show contrast medium already is warned of.
 
     Args:
-        items: as :func:`inference_items` gives them.
+        items: as :func:`inference_items` gives them; paths or lists of a series' files will do as ``image``.
+        modality: ``"CT"`` or ``"MR"``.
 
     Raises:
         InputError: naming the first volume that cannot be used.
     """
     for item in tqdm(items, desc="checking the input", unit="volume", leave=False, disable=len(items) == 1):
-        found = listed_volume(item["image"]) or one_volume(item["image"])
-        volume, affine = read_ct(found)
+        found = one_volume(item.get("source", item["image"]))
+        volume = read_tensor(found, modality)
         if len(items) == 1:
-            keep_volume(item["image"], volume, affine)
-        if phase_hint(found, volume, affine) == CECT:
+            item.update(image=volume, source=found)
+        if modality == CT and phase_hint(found, volume.numpy(), volume.affine.numpy()) == CECT:
             text = f"{found.path}: seems to show contrast medium already; the network expects a scan without"
             warnings.warn(text, ReaderWarning, stacklevel=2)
-
-
-def _image(volume: FoundVolume) -> str | list[str]:
-    """What names this volume and no other: its file, its folder, or the files of its series."""
-    return str(volume.path) if volume.alone else [str(path) for path in volume.files]
 
 
 def _stem(volume: FoundVolume) -> str:

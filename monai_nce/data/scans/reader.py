@@ -1,6 +1,7 @@
-"""The one guarded way from a file or folder to a CT volume in Hounsfield units.
+"""Read a volume from a file or folder, or refuse it with the reason.
 
-What all formats share: values are finite, can be HU, and anything below air (padding such as -3024) becomes -1024.
+CT is in Hounsfield units: values are finite, can be HU, and anything below air (padding such as -3024) becomes -1024.
+MR has no unit, so it is scaled as :mod:`monai_nce.transforms.mri_intensity` says.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monai.data import ImageReader
+import torch
+from monai.data import ImageReader, MetaTensor
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 
 from monai_nce.data.dicom.files import is_dicom
@@ -20,13 +22,32 @@ from monai_nce.data.dicom.reader import DicomSource, check_dicom, one_series, re
 from monai_nce.data.nifti.reader import check_nifti, is_nifti_name, read_nifti
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.found import FoundVolume, find_images
-from monai_nce.data.scans.recent import listed_volume, take_volume
 from monai_nce.errors import InputError
+from monai_nce.transforms.mri_intensity import FULL_SCALE, full_scale
 
-__all__ = ["AIR_HU", "CTReader", "check_volume", "find_volumes", "one_volume", "read_ct"]
+__all__ = [
+    "AIR_HU",
+    "CT",
+    "MR",
+    "CTReader",
+    "check_volume",
+    "find_volumes",
+    "modality_of",
+    "one_volume",
+    "read_ct",
+    "read_mri",
+    "read_tensor",
+]
 
+CT, MR = "CT", "MR"
 AIR_HU = -1024.0
 MAX_HU = 32767.0
+BELOW_ZERO = 0.1  # of full scale: what interpolation undershoots in an MR image
+
+
+def modality_of(domain: str) -> str:
+    """Return "CT" for domains such as NECT and CECT, "MR" for others such as T2 and PD."""
+    return CT if "CT" in domain.upper() else MR
 
 
 def read_ct(source: DicomSource) -> tuple[np.ndarray, np.ndarray]:
@@ -48,14 +69,64 @@ def read_ct(source: DicomSource) -> tuple[np.ndarray, np.ndarray]:
     nifti = _nifti_path(source)
     volume, affine = read_nifti(nifti) if nifti else read_dicom(source)
     name = nifti or _name(source)
+    low, high = _range(name, volume)
+    if low >= 0 or high > MAX_HU:
+        raise InputError(f"{name}: values from {low:g} to {high:g} cannot be Hounsfield units")
+    return np.maximum(volume, np.float32(AIR_HU), out=volume), affine
+
+
+def read_mri(source: DicomSource) -> tuple[np.ndarray, np.ndarray]:
+    """Read an MR volume from a NIfTI file.
+
+    Args:
+        source: the file; or one of :func:`~monai_nce.data.scans.found.find_images`.
+
+    Returns:
+        The volume, float32 of shape (H, W, D), scaled so that 1000 is its 99.5th percentile; and the 4×4 affine from
+        voxel indices to RAS millimetres, float64.
+
+    Raises:
+        InputError: if it is DICOM, cannot be read without guessing, or its values cannot be MR intensities: NaN or
+            infinities, one value everywhere, or far below 0, as HU are.
+    """
+    path = _nifti_path(source)
+    if path is None:
+        raise InputError(f"{_name(source)}: MR is read from NIfTI files alone; convert the DICOM series first")
+    volume, affine = read_nifti(path)
+    low, high = _range(path, volume)
+    try:
+        top = full_scale(volume)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    if low < -BELOW_ZERO * top:
+        raise InputError(f"{path}: expected MR intensities, from 0 up, but got values from {low:g} to {high:g}")
+    volume *= np.float32(FULL_SCALE / top)
+    return volume, affine
+
+
+def read_tensor(source: DicomSource, modality: str = CT) -> MetaTensor:
+    """Read a volume as MONAI's loader gives it, ``(H, W, D)``, but with the voxels in the order of the file.
+
+    Args:
+        source: as for :func:`read_ct`.
+        modality: ``"CT"`` or ``"MR"``.
+
+    Raises:
+        InputError: for another modality; and as :func:`read_ct` or :func:`read_mri`.
+    """
+    if modality not in (CT, MR):
+        raise InputError(f"expected modality to be CT or MR but got {modality!r}")
+    volume, affine = (read_ct if modality == CT else read_mri)(source)
+    return MetaTensor.ensure_torch_and_prune_meta(torch.from_numpy(volume), _meta(volume, affine))
+
+
+def _range(name: Path, volume: np.ndarray) -> tuple[float, float]:
     low, high = float(volume.min()), float(volume.max())  # NaN if any value is
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InputError(f"{name}: holds NaN or infinite values")
     if low == high:
         raise InputError(f"{name}: every voxel is {low:g}: not an image")
-    if low >= 0 or high > MAX_HU:
-        raise InputError(f"{name}: values from {low:g} to {high:g} cannot be Hounsfield units")
-    return np.maximum(volume, np.float32(AIR_HU), out=volume), affine
+    return low, high
 
 
 def check_volume(source: DicomSource) -> tuple[tuple[int, ...], np.ndarray]:
@@ -78,30 +149,35 @@ def check_volume(source: DicomSource) -> tuple[tuple[int, ...], np.ndarray]:
     return series.shape, series.affine
 
 
-def find_volumes(path: str | PathLike[str]) -> list[FoundVolume]:
-    """List the CT volumes that ``path`` stands for, as input of a program.
+def find_volumes(path: str | PathLike[str], modality: str = CT) -> list[FoundVolume]:
+    """List the CT or MR volumes that ``path`` stands for, as input of a program.
 
     Args:
         path: a NIfTI file, DICOM files, or a folder that holds either, at any depth.
+        modality: ``"CT"``; or ``"MR"``, for NIfTI files alone.
 
     Returns:
         What :func:`~monai_nce.data.scans.found.find_images` lists, less the DICOM series of other modalities, which are
         left out with a warning; at least one.
 
     Raises:
-        InputError: if nothing is there, or NIfTI and DICOM are mixed so that it is not clear which is meant.
+        InputError: if nothing is there, NIfTI and DICOM are mixed so that it is not clear which is meant, or MR is
+            DICOM.
     """
     found = find_images(path)
     if {volume.kind for volume in found} == {"nifti", "dicom"}:
         raise InputError(f"{path}: holds NIfTI files and DICOM series; name those that are meant")
-    ct = [volume for volume in found if volume.kind == "nifti" or volume.modality == "CT" or volume.damaged]
-    if not ct:
+    fit = [volume for volume in found if volume.kind == "nifti" or volume.modality == modality or volume.damaged]
+    if not fit:
         kinds = ", ".join(sorted({volume.modality or "None" for volume in found}))
-        raise InputError(f"{path}: expected CT but " + (f"found {kinds}" if found else "holds neither NIfTI nor DICOM"))
-    if len(ct) < len(found):
-        text = f"{path}: {len(found) - len(ct)} of {len(found)} DICOM series are not CT; left out"
+        expected = f"{path}: expected {modality} but "
+        raise InputError(expected + (f"found {kinds}" if found else "holds neither NIfTI nor DICOM"))
+    if modality == MR and fit[0].kind == "dicom":
+        raise InputError(f"{path}: MR is read from NIfTI files alone; convert the DICOM series first")
+    if len(fit) < len(found):
+        text = f"{path}: {len(found) - len(fit)} of {len(found)} DICOM series are not {modality}; left out"
         warnings.warn(text, ReaderWarning, stacklevel=2)
-    return ct
+    return fit
 
 
 def one_volume(source: DicomSource) -> FoundVolume:
@@ -140,45 +216,40 @@ def _name(source: DicomSource) -> Path:
     return Path(source) if isinstance(source, (str, PathLike)) else Path(source[0]).parent
 
 
+def _meta(volume: np.ndarray, affine: np.ndarray) -> dict[str, Any]:
+    return {
+        MetaKeys.AFFINE: affine,
+        MetaKeys.ORIGINAL_AFFINE: affine.copy(),
+        MetaKeys.SPATIAL_SHAPE: np.array(volume.shape),
+        MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan"),  # MONAI's sign for none
+        MetaKeys.SPACE: SpaceKeys.RAS,
+    }
+
+
 class CTReader(ImageReader):
     """Reader for MONAI's ``LoadImage`` that never guesses: ``LoadImaged(keys="image", reader=CTReader())``.
 
     ``LoadImage`` swallows what a reader's ``read`` raises and tries its other readers on the refused file. So ``read``
-    only takes the path down, and the work is done in ``get_data``, whose :class:`~monai_nce.errors.InputError` comes
+    only notes the path, and the work is done in ``get_data``, whose :class:`~monai_nce.errors.InputError` comes
     through: as itself from ``LoadImage``, as the ``__cause__`` of the ``RuntimeError`` from ``Compose`` or a dataset.
 
-    The metadata holds geometry alone, none of the headers' patient data. What an inference has listed and read already
-    is not read again; see :mod:`monai_nce.data.scans.recent`.
+    The metadata holds geometry alone, none of the headers' patient data.
     """
 
     def verify_suffix(self, filename: Sequence[str | PathLike[str]] | str | PathLike[str]) -> bool:
-        """Whether the names are those of NIfTI files, folders, or files that are DICOM by their content."""
+        """Return whether the names are those of NIfTI files, folders, or files that are DICOM by their content."""
         names = [Path(name) for name in ensure_tuple(filename)]
         return all(is_nifti_name(name) or name.is_dir() or (name.is_file() and is_dicom(name)) for name in names)
 
     def read(self, data: Sequence[str | PathLike[str]] | str | PathLike[str], **kwargs: Any) -> tuple[Path, ...]:
-        """Take down the paths; ``kwargs`` are ignored. See the class for why nothing is read here."""
+        """Note the paths; ``kwargs`` are ignored."""
         return tuple(Path(name) for name in ensure_tuple(data))
 
     def get_data(self, img: tuple[Path, ...]) -> tuple[np.ndarray, dict[str, Any]]:
-        """Read the volume.
-
-        Args:
-            img: what :meth:`read` returned.
-
-        Returns:
-            The volume in HU, float32 of shape (H, W, D), and MONAI's metadata for it.
+        """Read the volume that :meth:`read` noted: :func:`read_ct`'s, and MONAI's metadata for it.
 
         Raises:
             InputError: as :func:`read_ct`.
         """
-        image = img[0] if len(img) == 1 else img
-        volume, affine = take_volume(image) or read_ct(listed_volume(image) or image)
-        meta = {
-            MetaKeys.AFFINE: affine,
-            MetaKeys.ORIGINAL_AFFINE: affine.copy(),
-            MetaKeys.SPATIAL_SHAPE: np.array(volume.shape),
-            MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan"),  # MONAI's sign for none
-            MetaKeys.SPACE: SpaceKeys.RAS,
-        }
-        return volume, meta
+        volume, affine = read_ct(img[0] if len(img) == 1 else img)
+        return volume, _meta(volume, affine)

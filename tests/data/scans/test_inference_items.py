@@ -5,9 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
+from monai.data import MetaTensor
 
-from monai_nce.data import check_inference_items, inference_items
+from monai_nce.data import FoundVolume, LoadScand, check_inference_items, inference_items
+from monai_nce.data.nifti import reader as nifti_reader
 from monai_nce.errors import InputError
 
 
@@ -21,7 +25,7 @@ def touch(root: Path, *names: str) -> Path:
 def outputs(root: Path, out: Path, **options: str) -> dict[str, str]:
     """Names of inputs to names of outputs, relative to their folders."""
     return {
-        str(Path(item["image"]).relative_to(root)): str(Path(item["output"]).relative_to(out))
+        str(item["image"].path.relative_to(root)): str(Path(item["output"]).relative_to(out))
         for item in inference_items(root, out, **options)
     }
 
@@ -30,7 +34,8 @@ def outputs(root: Path, out: Path, **options: str) -> dict[str, str]:
 def test_a_file(tmp_path: Path, name: str) -> None:
     path = touch(tmp_path, name) / name
     out = tmp_path / "out"
-    assert inference_items(path, str(out)) == [{"image": str(path), "output": str(out / "scan_synthetic_cect.nii.gz")}]
+    expected = {"image": FoundVolume("nifti", path, (path,)), "output": str(out / "scan_synthetic_cect.nii.gz")}
+    assert inference_items(path, str(out)) == [expected]
 
 
 def test_a_folder_with_folders(tmp_path: Path) -> None:
@@ -52,7 +57,8 @@ def test_dicom_folders(tmp_path: Path, write_series: Callable[..., Path]) -> Non
         "later/series.2": "later/series.2_synthetic_cect.nii.gz",
     }
     (item,) = inference_items(root / "series1", out)
-    assert item == {"image": str(root / "series1"), "output": str(out / "series1_synthetic_cect.nii.gz")}
+    assert item["image"].path == root / "series1" and set(item["image"].files) == set((root / "series1").iterdir())
+    assert item["output"] == str(out / "series1_synthetic_cect.nii.gz")
 
 
 def test_series_that_share_a_folder(tmp_path: Path, write_series: Callable[..., Path]) -> None:
@@ -65,8 +71,8 @@ def test_series_that_share_a_folder(tmp_path: Path, write_series: Callable[..., 
     for path in write_series(tmp_path / "other", secret).iterdir():
         path.rename(folder / f"other-{path.name}")
     items = inference_items(tmp_path / "in", tmp_path / "out")
-    assert sorted(len(item["image"]) for item in items) == [5, 5]
-    assert {name for item in items for name in item["image"]} == set(map(str, folder.iterdir()))
+    assert sorted(len(item["image"].files) for item in items) == [5, 5]
+    assert {path for item in items for path in item["image"].files} == set(folder.iterdir())
     for item in items:
         output = Path(item["output"])
         assert output.parent == tmp_path / "out"
@@ -156,3 +162,79 @@ def test_nothing_is_written(tmp_path: Path) -> None:
     root = touch(tmp_path / "in", "a.nii")
     inference_items(root, tmp_path / "out")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.nii", "in"]
+
+
+HU = np.round(np.linspace(-1000, 300, 8 * 8 * 4)).reshape(8, 8, 4).astype(np.int16)
+
+
+def save(path: Path, values: np.ndarray = HU) -> Path:
+    nib.save(nib.Nifti1Image(values, np.diag([1.0, 1, 3, 1])), path)
+    return path
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The NIfTI files that were unpacked."""
+    done: list[Path] = []
+    whole = nifti_reader._decompressed
+
+    def spy(path: Path, image: Any) -> Any:
+        done.append(path)
+        return whole(path, image)
+
+    monkeypatch.setattr(nifti_reader, "_decompressed", spy)
+    return done
+
+
+def test_the_check_of_one_volume_is_its_only_reading(tmp_path: Path, reads: list[Path]) -> None:
+    path = save(tmp_path / "a.nii.gz")
+    items = inference_items(path, tmp_path / "out")
+    check_inference_items(items)
+    loaded = LoadScand("image")(items[0])
+    np.testing.assert_array_equal(loaded["image"].numpy(), HU)
+    assert reads == [path] and loaded["source"] == [str(path)]
+    # a workflow that runs again has its file read again
+    save(path, HU - 5)
+    check_inference_items(items)
+    np.testing.assert_array_equal(LoadScand("image")(items[0])["image"].numpy(), np.maximum(HU - 5, -1024))
+    assert reads == [path, path]
+
+
+def test_of_several_volumes_none_is_held(tmp_path: Path, reads: list[Path]) -> None:
+    paths = [save(tmp_path / f"{name}.nii.gz") for name in ("a", "b")]
+    items = inference_items(tmp_path, tmp_path / "out")
+    check_inference_items(items)
+    assert not any(isinstance(item["image"], MetaTensor) for item in items)
+    for item in items:
+        np.testing.assert_array_equal(LoadScand("image")(item)["image"].numpy(), HU)
+    assert reads == 2 * paths
+
+
+def test_paths_will_do_as_items(tmp_path: Path, write_series: Callable[..., Path]) -> None:
+    save(tmp_path / "a.nii.gz")
+    folder = write_series(tmp_path / "series")
+    images = [str(tmp_path / "a.nii.gz"), str(folder), [str(path) for path in folder.iterdir()]]
+    check_inference_items([{"image": image} for image in images])
+    for image in images:
+        assert LoadScand("image")({"image": image})["source"] == image
+
+
+def test_mr_volumes_are_nifti_files_of_other_values(tmp_path: Path, write_series: Callable[..., Path]) -> None:
+    save(tmp_path / "t2.nii.gz", HU + 1000)
+    (item,) = items = inference_items(tmp_path, tmp_path / "out", "synthetic_pd", modality="MR")
+    assert item["output"] == str(tmp_path / "out" / "t2_synthetic_pd.nii.gz")
+    check_inference_items(items, "MR")
+    assert float(np.percentile(item["image"].numpy(), 99.5)) == pytest.approx(1000)
+    save(tmp_path / "ct.nii.gz")
+    with pytest.raises(InputError, match=r"ct\.nii\.gz: expected MR intensities, from 0 up, but got values from -1000"):
+        check_inference_items(inference_items(tmp_path / "ct.nii.gz", tmp_path, "synthetic_pd", modality="MR"), "MR")
+    with pytest.raises(InputError, match=r"t2\.nii\.gz: values from 0 to 1300 cannot be Hounsfield units"):
+        check_inference_items(inference_items(tmp_path / "t2.nii.gz", tmp_path))
+
+    def mr(index: int, dataset: Any) -> None:
+        dataset.Modality = "MR"
+
+    with pytest.raises(InputError, match="MR is read from NIfTI files alone"):
+        inference_items(write_series(tmp_path / "mr", mr), tmp_path, "synthetic_pd", modality="MR")
+    with pytest.raises(InputError, match="expected MR but found CT"):
+        inference_items(write_series(tmp_path / "other"), tmp_path, "synthetic_pd", modality="MR")

@@ -1,4 +1,4 @@
-"""The last transform of an inference: a volume in HU to a NIfTI file that says what it is."""
+"""Save a volume as a NIfTI file that says what it is, as the last transform of an inference."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from monai.transforms import MapTransform
 from monai_nce.data.files.atomic import writing
 from monai_nce.data.nifti.writer import write_nifti_hu
 
-__all__ = ["SaveImageHUd"]
+__all__ = ["SaveNiftid"]
 
 
-class SaveImageHUd(MapTransform):
-    """Write volumes ``(1, H, W, D)`` in HU with :func:`write_nifti_hu`: rounded, clipped, and in one step.
+class SaveNiftid(MapTransform):
+    """Write volumes ``(1, H, W, D)`` with :func:`write_nifti_hu`: rounded, clipped to int16, and in one step.
 
     MONAI's ``SaveImaged`` wraps what int16 cannot hold and turns NaN into 0.
 
     Args:
-        keys: MetaTensors in HU.
-        output_key: where the path of the file stands.
+        keys: MetaTensors, in HU for CT, from 0 to 1000 for MR.
+        output_key: key of the file's path.
         description: for the file's header.
         allow_missing_keys: leave out keys that the data lacks.
 
@@ -33,7 +33,7 @@ class SaveImageHUd(MapTransform):
         self,
         keys: KeysCollection,
         output_key: str = "output",
-        description: str = "SYNTHETIC, made by monai-nce from a scan without contrast; research only",
+        description: str = "SYNTHETIC, made by monai-nce; research only",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
