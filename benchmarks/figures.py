@@ -1,9 +1,9 @@
 """Draw the paper's Figs. 2, 5, 6 and 8 from what :mod:`benchmarks.table1` has trained.
 
-    python -m benchmarks.figures TABLE_DIR [--distortion K]
+    python -m benchmarks.figures TABLE_DIR
 
 Which patients and slices are shown is a rule, not a choice: of the test patients the first three, of each the slice in
-which source and target differ most.
+which source and target differ most; of several distortions the largest.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ COMPARED = ("single", "cycle", "joint", "separate", "oracle")  # the paper's col
 
 @dataclass(frozen=True)
 class TrainedCell:
-    """A finished cell of the table: its place there, and what ``cell.json`` says about how it was made."""
+    """A finished cell of the table, with what ``cell.json`` says about how it was made."""
 
     method: str
     distortion: float | None
@@ -82,23 +82,18 @@ class TrainedCell:
         return synthesize
 
 
-def _finished(table_dir: Path, distortion: float | None) -> dict[str, TrainedCell]:
-    """Find the cells of the first seed, by method; of the largest distortion unless one is given."""
+def _finished(table_dir: Path) -> dict[str, TrainedCell]:
+    """Find the cells of the largest distortion and the first seed, by method."""
     cells = []
     for file in (table_dir / "cells").glob(f"*/{RESULT}"):
         if named := parse_folder_name(file.parent.name):
             cells.append(TrainedCell(*named, json.loads(file.read_text(encoding="utf-8"))["spec"]))
-    found = {(c.method, c.distortion): c for c in sorted(cells, key=lambda cell: cell.seed, reverse=True)}
-    if not found:
+    if not cells:
         raise InputError(f"{table_dir}: holds no finished cell of python -m benchmarks.table1")
-    known = sorted({k for _, k in found if k is not None})
-    if distortion is None and known:
-        distortion = known[-1]
-    if not any(k == distortion for _, k in found):
-        raise InputError(
-            f"distortion: {table_dir} has {', '.join(f'{k:g}' for k in known) or 'none'} but not {distortion}"
-        )
-    return {method: found[method, distortion] for method in METHODS if (method, distortion) in found}
+    largest = max(cell.distortion or 0 for cell in cells)
+    first = sorted((c for c in cells if (c.distortion or 0) == largest), key=lambda c: c.seed, reverse=True)
+    found = {cell.method: cell for cell in first}
+    return {method: found[method] for method in METHODS if method in found}
 
 
 def _load(path: str) -> MetaTensor:
@@ -157,21 +152,17 @@ def _paired(dataset_dir: str, part: str) -> list[dict[str, Any]]:
     return [item for item in read_datalist(dataset_dir, part) if "source" in item and "target" in item]
 
 
-def draw_figures(table_dir: Path, distortion: float | None = None, progress: bool = True) -> list[Path]:
-    """Draw each figure for which the cells are there.
+def draw_figures(table_dir: Path, progress: bool = True) -> list[Path]:
+    """Draw each figure for which the cells are there; return the PNG files, in ``table_dir/figures``.
 
     Args:
         table_dir: output folder of the table.
-        distortion: the k to show; the largest if None.
         progress: show a bar.
 
-    Returns:
-        The PNG files, in ``table_dir/figures``.
-
     Raises:
-        InputError: if the folder holds no finished cell, or none of that distortion.
+        InputError: if the folder holds no finished cell.
     """
-    cells = _finished(table_dir, distortion)
+    cells = _finished(table_dir)
     base = next((cell for name, cell in cells.items() if name not in REGISTRATIONS), next(iter(cells.values())))
     dataset_dir, mri = base.spec["dataset_dir"], is_mri(base.spec["configs"])
     data_name = str(read_datalist_file(dataset_dir)["name"])
@@ -196,10 +187,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Draw the figures of a table's folder; return 2 for wrong input."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.figures", description="Figs. 2, 5, 6 and 8.")
     parser.add_argument("table_dir", type=Path, metavar="TABLE_DIR", help="what python -m benchmarks.table1 wrote")
-    parser.add_argument("--distortion", type=float, metavar="K", help="the k to show (default: the largest)")
     options = parser.parse_args(arguments)
     try:
-        for path in draw_figures(options.table_dir, options.distortion):
+        for path in draw_figures(options.table_dir):
             print(path)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

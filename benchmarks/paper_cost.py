@@ -73,18 +73,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="JSON to write")
     options = parser.parse_args()
     result: dict[str, Any] = {"tflops_assumed": options.tflops, "torch": torch.__version__}
-    with tempfile.TemporaryDirectory() as folder:
-        for preset, size in (("paper", 256), ("paper_ixi", 128)):
-            data = write_phantom_dataset(Path(folder) / preset, patients=2, size=size, slices=4, progress=False)
-            result[preset] = {}
-            for method in STAGES:
-                stages = operations(method, preset, data)
-                pflop = sum(stage["pflop"] for stage in stages.values())
-                hours = pflop * 1e3 / options.tflops / 3600
-                result[preset][method] = {"stages": stages, "pflop": pflop, "hours": hours}
-                print(
-                    f"{preset} {method:10} {pflop:7.0f} PFLOP {hours:6.1f} h at {options.tflops:g} TFLOP/s", flush=True
-                )
+    for preset, size in (("paper", 256), ("paper_ixi", 128)):
+        with tempfile.TemporaryDirectory() as folder:
+            data = write_phantom_dataset(Path(folder) / "set", patients=2, size=size, slices=4, progress=False)
+            result[preset] = {method: {"stages": operations(method, preset, data)} for method in STAGES}
+        for method, row in result[preset].items():
+            row["pflop"] = sum(stage["pflop"] for stage in row["stages"].values())
+            row["hours"] = row["pflop"] * 1e3 / options.tflops / 3600
+            print(f"{preset} {method:10} {row['pflop']:7.0f} PFLOP {row['hours']:6.1f} h at {options.tflops:g} TFLOP/s")
     if options.out:
         write_json(options.out, result)
 

@@ -42,8 +42,7 @@ def measure(
         progress: show bars.
 
     Returns:
-        Per method, and for ``unregistered``: ``mse_per_patient`` and their mean ``mse``, ``seconds_to_learn`` and
-        ``seconds_per_patient`` of CPU time, and the ``settings``; and the hardware.
+        Per method, and for ``unregistered``: ``mse_per_patient`` and their mean, CPU seconds, ``settings``.
     """
     items = read_datalist(dataset_dir, "training", ("source", "target", "aligned_source"))
     window = WindowHU()
@@ -87,10 +86,10 @@ def main() -> None:
     result = measure(options.data or ensure_phantom_dataset(Path("runs/phantom")), options.methods, seed=options.seed)
     print("| method | MSE on [-1, 1] | of unregistered | CPU seconds to learn | CPU seconds per patient |")
     print("| --- | --- | --- | --- | --- |")
-    floor = result["methods"][UNREGISTERED]["mse"]
     for name, row in result["methods"].items():
-        learn, apply = row.get("seconds_to_learn", 0.0), row.get("seconds_per_patient", 0.0)
-        print(f"| {name} | {row['mse']:.4f} | {row['mse'] / floor:.0%} | {learn:.0f} | {apply:.1f} |")
+        part = row["mse"] / result["methods"][UNREGISTERED]["mse"]
+        seconds = [row.get(f"seconds_{what}", 0) for what in ("to_learn", "per_patient")]
+        print(f"| {name} | {row['mse']:.4f} | {part:.0%} | {seconds[0]:.0f} | {seconds[1]:.1f} |")
     if options.out:
         write_json(options.out, result)
 
