@@ -1,4 +1,4 @@
-"""What a table consists of: its methods, the settings of its presets, its data sets and its cells."""
+"""Plan a table: its methods, presets, data sets and cells."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ DEFAULT_METHODS = {"phantom": list(METHODS), "ixi": SWEEP, "ixi-like": SWEEP}
 DISTORTIONS = [0.01, 0.02, 0.05]  # section 4.4.1
 MRI = ("ixi", "ixi-like")  # each made once per distortion
 
-# The presets: what data sets are made of, the configuration files laid over last, and what those do not say.
+# preset: what data sets are made of, and the configuration files that are laid over last
 PRESETS = ("small", "paper")
-DATA_SEED = 0
+SEED = {"seed": 0}  # of the data sets
 PHANTOM = {
-    "small": {"patients": 24, "size": 128, "slices": 32, "seed": DATA_SEED},
-    "paper": {"patients": 96, "size": 256, "slices": 64, "seed": DATA_SEED},
+    "small": {"patients": 24, "size": 128, "slices": 32, **SEED},
+    "paper": {"patients": 96, "size": 256, "slices": 64, **SEED},
 }
 IXI_LIKE = {
-    "small": {"subjects": 48, "size": 128, "slices": 24, "seed": DATA_SEED},
-    "paper": {"subjects": 96, "size": 128, "slices": 64, "seed": DATA_SEED},
+    "small": {"subjects": 48, "size": 128, "slices": 24, **SEED},
+    "paper": {"subjects": 96, "size": 128, "slices": 64, **SEED},
 }
 CT_CONFIGS: dict[str, list[str]] = {"small": [], "paper": ["paper"]}
 MRI_CONFIGS = {"small": ["ixi"], "paper": ["paper", "paper_ixi"]}
@@ -49,34 +49,17 @@ MRI_CONFIGS = {"small": ["ixi"], "paper": ["paper", "paper_ixi"]}
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set of the table, and how it is made where it is not there yet.
-
-    Args:
-        path: its folder.
-        kind: as :func:`benchmarks.cell.prepare` takes it; None for one that is there.
-        settings: likewise.
-        base: the data set that this one is made from.
-    """
+    """A data set of the table, and how :func:`benchmarks.cell.prepare` makes it; without ``kind`` it is there."""
 
     path: Path
     kind: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
-    base: DataSet | None = None
+    base: DataSet | None = None  # that this one is made from
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A method, trained and evaluated once.
-
-    Args:
-        method: one of ``METHODS``.
-        distortion: the k of its data set; None where nothing is distorted.
-        seed: of the training.
-        data: the data set.
-        configs: names of configuration files, ``train`` first.
-        overrides: of their keys.
-        path: its folder.
-    """
+    """A method, trained and evaluated once; ``configs`` begins with ``train``, ``overrides`` are of their keys."""
 
     method: str
     distortion: float | None
@@ -89,23 +72,17 @@ class Cell:
     @property
     def name(self) -> str:
         """Such as ``joint, k = 0.05, seed 0``."""
-        return ", ".join(
-            [self.method, *([] if self.distortion is None else [f"k = {self.distortion:g}"]), f"seed {self.seed}"]
-        )
+        k = [] if self.distortion is None else [f"k = {self.distortion:g}"]
+        return ", ".join([self.method, *k, f"seed {self.seed}"])
 
     @property
     def spec(self) -> dict[str, Any]:
         """Arguments of :func:`benchmarks.cell.train_and_evaluate`."""
-        return {
-            "configs": self.configs,
-            "overrides": self.overrides,
-            "dataset_dir": str(self.data.path),
-            "out_dir": str(self.path),
-            "seed": self.seed,
-        }
+        folders = {"dataset_dir": str(self.data.path), "out_dir": str(self.path)}
+        return {"configs": self.configs, "overrides": self.overrides, **folders, "seed": self.seed}
 
     def result(self) -> dict[str, Any] | None:
-        """What the finished cell gave, or None.
+        """Read what the finished cell gave; None if it is not finished.
 
         Raises:
             InputError: if the folder holds the result of other settings.
@@ -120,22 +97,12 @@ class Cell:
 
 
 def is_mri(configs: Sequence[str]) -> bool:
-    """Whether a cell with these configuration files is about MRI, and not about CT."""
+    """Tell from its configuration files whether a cell is about MRI and not about CT."""
     return any(overlays[-1] in configs for overlays in MRI_CONFIGS.values())
 
 
 def default_methods(data: str) -> list[str]:
-    """The rows of a table for which no methods are named.
-
-    Args:
-        data: as :func:`plan` takes it.
-
-    Returns:
-        Names of ``METHODS``; of a folder, without those that need pairs, or aligned ones, where it has none.
-
-    Raises:
-        InputError: if the folder is no data set that can be used.
-    """
+    """Choose the rows of a table for which no methods are named: of a folder, those that it has the images for."""
     if data in DEFAULT_METHODS:
         return DEFAULT_METHODS[data]
     items = read_datalist(data, "training")
@@ -149,7 +116,7 @@ def default_methods(data: str) -> list[str]:
 
 def plan(
     data: str,
-    methods: Sequence[str],
+    methods: Sequence[str] | None,
     distortions: Sequence[float],
     seeds: Sequence[int],
     preset: str,
@@ -157,11 +124,11 @@ def plan(
     ixi: tuple[Path, Path] | None = None,
     overrides: dict[str, Any] | None = None,
 ) -> list[Cell]:
-    """The cells of a table, without identity, which every evaluation gives.
+    """List the cells of a table, the longest first, without identity, which every evaluation gives.
 
     Args:
         data: ``phantom``, ``ixi``, ``ixi-like`` or the folder of a data set.
-        methods: rows, of ``METHODS``.
+        methods: rows, of ``METHODS``; None for all that make sense.
         distortions: k of the data sets; for ``ixi`` and ``ixi-like``.
         seeds: of the trainings.
         preset: ``small`` or ``paper``.
@@ -169,12 +136,10 @@ def plan(
         ixi: T2 and PD as downloaded, for ``ixi``.
         overrides: keys of the bundle's configuration to set in every cell.
 
-    Returns:
-        The cells, the longest first.
-
     Raises:
         InputError: for methods, data, distortions or presets that cannot be.
     """
+    methods = default_methods(data) if methods is None else methods
     for method in methods:
         if method not in METHODS:
             raise InputError(f"method: expected some of {', '.join(METHODS)} but got {method!r}")
@@ -188,40 +153,37 @@ def plan(
         raise InputError("expected at least one method besides identity, which is part of every table")
     bases = _bases(data, distortions, preset, out_dir / "data", ixi)
     mri = data in MRI or (data not in DEFAULT_METHODS and read_datalist_file(data).get("source_domain") == "t2")
-    overlay = (MRI_CONFIGS if mri else CT_CONFIGS)[preset]
     cells = []
     for method in trained:
-        configs = ["train", *METHODS[method], *overlay]
-        named = {**(overrides or {}), "method": method}
+        configs = ["train", *METHODS[method], *(MRI_CONFIGS if mri else CT_CONFIGS)[preset]]
         for k, base in bases:
             source = _registered(base, method, out_dir / "data", configs) if method in REGISTRATIONS else base
             for seed in seeds:
                 folder = out_dir / "cells" / folder_name(method, k, seed)
-                cells.append(Cell(method, k, seed, source, configs, named, folder))
+                cells.append(Cell(method, k, seed, source, configs, {**(overrides or {}), "method": method}, folder))
     return sorted(cells, key=lambda cell: [*SLOWEST, cell.method].index(cell.method))
 
 
 def _bases(
     data: str, distortions: Sequence[float], preset: str, data_dir: Path, ixi: tuple[Path, Path] | None
 ) -> list[tuple[float | None, DataSet]]:
-    """The data sets as they were acquired or simulated, each with its distortion."""
+    """List the data sets as they were acquired or simulated, each with its distortion."""
     if data == "phantom":
         return [(None, DataSet(data_dir / "phantom", data, PHANTOM[preset]))]
     if data not in MRI:
-        read_datalist(data)
         read_datalist(data, "training")  # refused here, not by each cell, where it is empty
         return [(None, DataSet(Path(data)))]
     made_from: dict[str, Any] = IXI_LIKE[preset]
     if data == "ixi":
         if ixi is None:
             raise InputError("--data ixi: name the T2 and PD scans as downloaded, by --t2 and --pd")
-        made_from = {"t2": str(ixi[0]), "pd": str(ixi[1]), "seed": DATA_SEED}
+        made_from = {"t2": str(ixi[0]), "pd": str(ixi[1]), **SEED}
     return [(k, DataSet(data_dir / f"{data}_k{k:g}", data, {**made_from, "distortion": k})) for k in distortions]
 
 
 def _registered(base: DataSet, method: str, data_dir: Path, configs: Sequence[str]) -> DataSet:
-    """The data set that a method of registration makes of another, in the window of the networks."""
-    settings = {"dataset_dir": str(base.path), "method": method, "seed": DATA_SEED}
+    """Describe what a method of registration makes of a data set, in the window of the networks."""
+    settings = {"dataset_dir": str(base.path), "method": method, **SEED}
     if is_mri(configs):  # else the window is CT's, which the methods have unless told otherwise
         config = json.loads((CONFIGS / f"{configs[-1]}.json").read_text(encoding="utf-8"))
         settings |= {key: float(config[key]) for key in ("window_level", "window_width")}

@@ -1,4 +1,4 @@
-"""Runs the cells of a table in processes of their own, and shows how far they are."""
+"""Run the cells of a table in processes of their own, and show how far they are."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
@@ -25,7 +26,7 @@ PROGRESS = re.compile(r"([^:\r\n]+(?:: [^:\r\n]+)?):\s+(\d+)%")  # tqdm's "stage
 
 
 class Runner:
-    """Runs cells in child processes, several at once, and makes their data sets first.
+    """Run cells in child processes, several at once, and make their data sets first.
 
     Args:
         jobs: cells at once.
@@ -34,31 +35,23 @@ class Runner:
 
     def __init__(self, jobs: int, threads: int) -> None:
         self.jobs = jobs
-        self.threads = threads
-        self._locks: dict[Path, threading.Lock] = {}
+        self.threads = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)} if threads else {}
+        self._locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
         self._children: dict[Path, subprocess.Popen[bytes]] = {}
         self._stopped = False
 
     def run(self, cells: Sequence[Cell], done: int, after_each: Callable[[], object]) -> list[str]:
-        """Run cells.
+        """Run cells. Returns a line for each that failed.
 
         Args:
             cells: those to run.
             done: how many were finished before.
-            after_each: called without arguments when a cell is finished.
-
-        Returns:
-            A line per cell that failed.
+            after_each: called when a cell is finished.
         """
-        for cell in cells:
-            data: DataSet | None = cell.data
-            while data is not None:
-                self._locks.setdefault(data.path, threading.Lock())
-                data = data.base
         failures = []
         bar = tqdm(total=len(cells) + done, initial=done, desc="table 1", unit="cell", dynamic_ncols=True)
-        watcher = threading.Event()
-        threading.Thread(target=self._watch, args=(bar, watcher), daemon=True).start()
+        finished = threading.Event()
+        threading.Thread(target=self._watch, args=(bar, finished), daemon=True).start()
         with ThreadPoolExecutor(self.jobs) as pool, bar:
             futures = {pool.submit(self._run_cell, cell): cell for cell in cells}
             try:
@@ -72,10 +65,10 @@ class Runner:
                 self._stopped = True
                 pool.shutdown(wait=False, cancel_futures=True)
                 for child in list(self._children.values()):
-                    child.kill()  # nothing is lost: a cell goes on after its last epoch
+                    child.kill()  # nothing is lost: a cell goes on after its last checkpoint
                 raise
             finally:
-                watcher.set()
+                finished.set()
         return failures
 
     def _run_cell(self, cell: Cell) -> str | None:
@@ -87,10 +80,8 @@ class Runner:
     def _prepare(self, data: DataSet) -> str | None:
         if data.base is not None and (error := self._prepare(data.base)):
             return error
-        if data.kind is None:
-            return None
         with self._locks[data.path]:
-            if (data.path / "datalist.json").exists():
+            if data.kind is None or (data.path / "datalist.json").exists():
                 return None
             spec = {"kind": data.kind, "out_dir": str(data.path), "settings": data.settings}
             return self._child(data.path.with_name(f"{data.path.name}_log"), {"prepare": spec})
@@ -100,19 +91,17 @@ class Runner:
         if self._stopped:
             return "stopped"
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "spec.json", {**spec, "threads": self.threads, "parent": os.getpid()})
-        threads = {"OMP_NUM_THREADS": str(self.threads), "MKL_NUM_THREADS": str(self.threads)} if self.threads else {}
+        write_json(folder / "spec.json", {**spec, "parent": os.getpid()})
         log = folder / "log.txt"
         with open(log, "ab") as file:
-            child = subprocess.Popen(
+            self._children[folder] = child = subprocess.Popen(
                 [*CHILD, str(folder / "spec.json")],
                 cwd=Path(__file__).parents[1],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
-                env={**os.environ, **threads},
+                env={**os.environ, **self.threads},
             )
-            self._children[folder] = child
             code = child.wait()
             self._children.pop(folder)
         if code == 0:
@@ -128,11 +117,7 @@ class Runner:
 
 
 def how_far(folder: Path) -> str:
-    """A running cell in a few words, such as ``joint_s0: epoch 2 of 4 50 %``.
-
-    Args:
-        folder: the cell's; its log holds the bars that the cell has drawn so far.
-    """
+    """Describe a running cell in a few words, such as ``joint_s0: epoch 2 of 4 50 %``, from the bars in its log."""
     with suppress(OSError), open(folder / "log.txt", "rb") as file:
         file.seek(0, os.SEEK_END)
         file.seek(max(0, file.tell() - 4000))

@@ -1,12 +1,11 @@
-"""The paper's Table 1, trained and measured again by one command.
+"""Train and measure the paper's Table 1 again, by one command.
 
     python -m benchmarks.table1 --data phantom|ixi|ixi-like|DIR [--methods …] [--distortions …] [--seeds …]
                                 [--preset small|paper] [--resume]
 
 Every cell (method, distortion, seed) is trained and evaluated by the bundle's own workflows, in a process of its own.
-After each cell ``table1.json`` and ``table1.md`` are written anew in the output folder, and at the end
-the figures. A stopped run goes on with ``--resume``: finished cells are skipped, and a cell that was at work goes on
-after its last epoch.
+After each cell ``table1.json`` and ``table1.md`` are written anew in the output folder, and at the end the figures. A
+stopped run goes on with ``--resume``: finished cells are skipped, and a cell that was at work goes on where it was.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ import torch
 
 from benchmarks.figures import draw_figures
 from benchmarks.hardware import describe_hardware
-from benchmarks.plan import DEFAULT_METHODS, DISTORTIONS, METHODS, MRI, Cell, default_methods, is_mri, plan
+from benchmarks.plan import DEFAULT_METHODS, DISTORTIONS, METHODS, MRI, is_mri, plan
 from benchmarks.runner import Runner
 from benchmarks.table import write_table
 from data_prep.arguments import at_least
@@ -32,27 +31,14 @@ from monai_nce.errors import InputError
 __all__ = ["main"]
 
 
-def _results(cells: Iterable[Cell]) -> list[dict[str, Any]]:
-    found = ((cell, cell.result()) for cell in cells)
-    return [
-        {"method": cell.method, "distortion": cell.distortion, "seed": cell.seed, **result}
-        for cell, result in found
-        if result is not None
-    ]
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train, evaluate and write the table.
+    """Train, evaluate and write the table. Returns 1 if a cell failed, 2 for wrong input, which is said in one line.
 
     Args:
         arguments: the command line, without the program's name; that of the process if None.
-
-    Returns:
-        The exit code: 2 for wrong input, which is said in one line; 1 if a cell failed.
     """
-    options = _parse(arguments)
     try:
-        return _run(options)
+        return _run(_parse(arguments))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -62,16 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    data = options.data
-    name = data if data in DEFAULT_METHODS else Path(data).resolve().name
-    out_dir = options.out_dir or Path("runs") / "table1" / f"{name}_{options.preset}"
+    data, name = options.data, options.data
+    if data not in DEFAULT_METHODS:
+        data, name = str(Path(data).resolve()), Path(data).resolve().name
     # absolute, since the cells run in the repository's root
-    out_dir = out_dir.resolve()
-    data = data if data in DEFAULT_METHODS else str(Path(data).resolve())
-    methods = options.methods or default_methods(data)
+    out_dir = (options.out_dir or Path("runs", "table1", f"{name}_{options.preset}")).resolve()
     ixi = None if options.t2 is None or options.pd is None else (options.t2.resolve(), options.pd.resolve())
     overrides = dict(_override(text) for text in options.set)
-    cells = plan(data, methods, options.distortions, options.seeds, options.preset, out_dir, ixi, overrides)
+    cells = plan(data, options.methods, options.distortions, options.seeds, options.preset, out_dir, ixi, overrides)
     if (out_dir / "cells").exists() and not options.resume:
         raise InputError(f"{out_dir}: holds cells already; go on with --resume, or choose another --out-dir")
     cuda = torch.cuda.is_available()
@@ -84,12 +68,17 @@ def _run(options: argparse.Namespace) -> int:
         "command": "python -m benchmarks.table1 " + " ".join(_shown(options)),
         "note": "Research use only." + (" A phantom: no clinical result." if name == "phantom" else ""),
     }
-    todo = [cell for cell in cells if cell.result() is None]
 
     def write() -> None:
-        if results := _results(cells):
+        results = [
+            {"method": cell.method, "distortion": cell.distortion, "seed": cell.seed, **result}
+            for cell in cells
+            if (result := cell.result()) is not None
+        ]
+        if results:
             write_table(out_dir, about, results, mri=is_mri(cells[0].configs))
 
+    todo = [cell for cell in cells if cell.result() is None]
     failures = Runner(jobs, threads).run(todo, len(cells) - len(todo), write) if todo else []
     write()
     if (out_dir / "table1.md").exists():
@@ -112,13 +101,11 @@ def _override(text: str) -> tuple[str, Any]:
 
 
 def _shown(options: argparse.Namespace) -> list[str]:
-    """The options that decide about the figures, without paths."""
+    """List the options that decide about the figures, without paths."""
     shown = ["--data", options.data if options.data in DEFAULT_METHODS else "DIR", "--preset", options.preset]
-    for flag in ("methods", "seeds", "set"):
+    for flag in ("methods", "seeds", "set", *(["distortions"] if options.data in MRI else [])):
         if value := getattr(options, flag):
             shown += [f"--{flag}", *map(str, value)]
-    if options.data in MRI:
-        shown += ["--distortions", *map(str, options.distortions)]
     return shown
 
 

@@ -65,7 +65,7 @@ def test_registration_is_of_the_data_set_that_is_named(tmp_path):
 
 def test_wrong_input_is_one_line_and_status_2(tmp_path, capsys):
     spec = {"prepare": {"kind": "ixi", "out_dir": str(tmp_path / "set"), "settings": {"t2": "no", "pd": "no"}}}
-    (tmp_path / "spec.json").write_text(json.dumps({**spec, "threads": 1}))
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
     assert main(str(tmp_path / "spec.json")) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: no") and error.count("\n") == 1
@@ -75,7 +75,7 @@ def test_wrong_input_is_one_line_and_status_2(tmp_path, capsys):
 def test_a_cell_whose_table_is_gone_leaves_at_once(tmp_path):
     prepare = {"kind": "phantom", "out_dir": str(tmp_path / "set"), "settings": {"patients": 200, "size": 256}}
     # no process has a parent of id 0 but the first: this one's table ended while it was loading
-    (tmp_path / "spec.json").write_text(json.dumps({"prepare": prepare, "threads": 1, "parent": 0}))
+    (tmp_path / "spec.json").write_text(json.dumps({"prepare": prepare, "parent": 0}))
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.cell", str(tmp_path / "spec.json")],
         cwd=REPOSITORY,
