@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep import convert, ct, inspect, ixi, ixi_like, phantom, register
-from data_prep.arguments import spell
+from data_prep import convert, ct, inspect, ixi, ixi_like, register
+from data_prep.arguments import add_count, add_output, spell
 from data_prep.commands import training_command
 from data_prep.messages import say
 from monai_nce.distributed import is_main_process
 from monai_nce.errors import InputError
+from monai_nce.phantom.dataset import write_phantom_dataset
 
 SHARED = ("inspect", "ct")  # their work is spread over the processes that torchrun starts
 
@@ -34,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m data_prep", description="Make a data set for monai-nce.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for module in (inspect, convert, phantom, ct, ixi, ixi_like, register):
+    _add_phantom(commands)
+    for module in (inspect, convert, ct, ixi, ixi_like, register):
         module.add_parser(commands)
     options = vars(parser.parse_args(spell(sys.argv[1:] if arguments is None else arguments)))
     if options.pop("command") not in SHARED and not is_main_process():
@@ -52,6 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif isinstance(done, Path) and is_main_process():
         print(f"next: {training_command(done)}")
     return done if isinstance(done, int) else 0
+
+
+def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "phantom", help="synthetic abdomens, no patient data needed", description="Make a phantom data set."
+    )
+    add_output(parser)
+    add_count(parser, "--patients", 24, "how many")
+    add_count(parser, "--size", 128, "in-plane size", least=32, metavar="PX")
+    add_count(parser, "--slices", 32, "per volume")
+    parser.set_defaults(run=write_phantom_dataset)
 
 
 def _show_warning(message: Warning | str, *details: Any, **more: Any) -> None:

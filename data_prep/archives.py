@@ -1,4 +1,4 @@
-"""Find the patients and phases in a folder of CT, by the table of a public archive or by general patterns.
+"""Find patients and phases in a folder of CT, by an archive's table or general patterns, or in a list of pairs.
 
 =================  ==========================================================================================
 C4KC-KiTS          TCIA, CC BY 3.0, doi:10.7937/TCIA.2019.IX49E8NX
@@ -8,7 +8,11 @@ WAW-TACE           Zenodo
 Coltea-Lung        CC BY-SA 4.0, Ristea et al., CyTran, Neurocomputing 2023
 =================  ==========================================================================================
 
-Patients are told apart by PatientID or by file names. Both stay in memory; nothing here prints or writes them.
+A list is a CSV file with the columns ``patient``, ``nect``, ``cect`` and, if wanted, ``phase``. A cell of ``nect`` or
+``cect`` is a path, relative to the file, or the SeriesInstanceUID of a series below a folder of studies.
+
+Patients are told apart by PatientID, by file names or by the column ``patient``. These stay in memory; nothing here
+prints or writes them.
 """
 
 from __future__ import annotations
@@ -16,17 +20,18 @@ from __future__ import annotations
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_prep.phases import OTHER, name_phase, phase_of, strip_phase
+from data_prep.phases import ENHANCED, OTHER, name_phase, phase_of, strip_phase
 from monai_nce.data.nifti.reader import is_nifti_name
 from monai_nce.data.scans.found import FoundVolume, find_images
-from monai_nce.data.scans.phase import UNKNOWN
+from monai_nce.data.scans.phase import CECT, NECT, UNKNOWN
+from monai_nce.data.scans.reader import find_volumes
 from monai_nce.errors import InputError
 
-__all__ = ["PRESETS", "Preset", "Series", "find_patients"]
+__all__ = ["PRESETS", "ListedPair", "Preset", "Series", "find_patients", "read_pair_list"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ PRESETS: Mapping[str, Preset] = {
 }
 LABELS = "labels.csv"
 SERIES_COLUMN, LABEL_COLUMN = "SeriesInstanceUID", "Label"
+COLUMNS = ("patient", "nect", "cect")
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,14 @@ class Series:
     volume: FoundVolume = field(repr=False)
     phase: str  # as of data_prep.phases.name_phase
     evidence: str  # what showed it: "preset", "description", "tags", "name", "csv", "image", or nothing
+
+
+@dataclass(frozen=True)
+class ListedPair:
+    """A row of the list: its NECT and CECT, or the problem with one of them, which may name a file."""
+
+    series: tuple[Series, Series] | None
+    problem: str = ""
 
 
 def find_patients(root: Path, preset: str | None = None) -> list[list[Series]]:
@@ -146,17 +160,26 @@ def _match(preset: Preset, text: str) -> str:
 
 def _labels(root: Path) -> dict[str, str]:
     """The archive's own table of phases, by SeriesInstanceUID."""
-    path = root / LABELS
-    if not path.is_file():
-        raise InputError(f"{path}: missing; this archive's phases stand there")
+    if not (root / LABELS).is_file():
+        raise InputError(f"{root / LABELS}: missing; it names this archive's phases")
+    rows = _read_csv(root / LABELS, (SERIES_COLUMN, LABEL_COLUMN))
+    return {row[SERIES_COLUMN]: row[LABEL_COLUMN] for row in rows}
+
+
+def _read_csv(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> list[dict[str, str]]:
+    """The cells of each row under the names of columns, in any case and order, with commas or semicolons."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            missing = {SERIES_COLUMN, LABEL_COLUMN} - set(rows.fieldnames or ())
-            if missing:
-                raise InputError(f"{path}: has no column {' and '.join(sorted(missing))}")
-            return {(row[SERIES_COLUMN] or "").strip(): (row[LABEL_COLUMN] or "").strip() for row in rows}
-    except (UnicodeDecodeError, csv.Error) as error:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        delimiter = ";" if lines and lines[0].count(";") > lines[0].count(",") else ","
+        rows = csv.DictReader(lines, delimiter=delimiter)
+        names = {name.lower(): name for name in (*columns, *optional)}
+        rows.fieldnames = [names.get(name.strip().lower(), name) for name in rows.fieldnames or ()]
+        if missing := [name for name in columns if name not in rows.fieldnames]:
+            raise InputError(f"{path}: expected the columns {', '.join(columns)} but has no {' and '.join(missing)}")
+        return [{name: (row.get(name) or "").strip() for name in names.values()} for row in rows]
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except (UnicodeDecodeError, IsADirectoryError, csv.Error) as error:
         raise InputError(f"{path}: not a readable CSV file") from error
 
 
@@ -173,3 +196,46 @@ def _relative(root: Path, path: Path) -> list[str]:
     if is_nifti_name(path):
         parts[-1] = re.sub(r"\.nii(\.gz)?$", "", parts[-1], flags=re.IGNORECASE)
     return parts
+
+
+def read_pair_list(path: Path, studies: Path | None = None) -> list[list[ListedPair]]:
+    """Read the rows of each patient, by the patients' names, and find their volumes.
+
+    Args:
+        path: the CSV file, UTF-8, with commas or semicolons.
+        studies: folder of the series that cells name by SeriesInstanceUID.
+
+    Raises:
+        InputError: if the file cannot be read, or a column, a row or a cell's content is missing.
+    """
+    rows = _read_csv(path, COLUMNS, ["phase"])
+    by_uid = {volume.series_uid: volume for volume in find_images(studies) if volume.series_uid} if studies else {}
+    patients: dict[str, list[ListedPair]] = defaultdict(list)
+    for number, cells in enumerate(rows, start=2):
+        if not any(cells.values()):
+            continue
+        if empty := [name for name in COLUMNS if not cells[name]]:
+            raise InputError(f"{path}: row {number} has no {' and no '.join(empty)}")
+        if cells["phase"] and cells["phase"] not in ENHANCED:
+            raise InputError(f"{path}: row {number}: expected as phase {', '.join(ENHANCED)}, or nothing")
+        patients[cells["patient"]].append(_pair(path, number, cells, by_uid))
+    if not patients:
+        raise InputError(f"{path}: holds no row below its header")
+    return [patients[patient] for patient in sorted(patients)]
+
+
+def _pair(path: Path, row: int, cells: dict[str, str], by_uid: dict[str, FoundVolume]) -> ListedPair:
+    found: list[FoundVolume] = []
+    for name in (NECT, CECT):
+        try:
+            found.append(by_uid.get(cells[name]) or _one(path.parent / cells[name]))
+        except InputError as error:
+            return ListedPair(None, f"row {row}: {name}: {error}")
+    return ListedPair((Series(found[0], NECT, "csv"), Series(found[1], cells["phase"] or CECT, "csv")))
+
+
+def _one(path: Path) -> FoundVolume:
+    volumes = find_volumes(path)
+    if len(volumes) > 1:
+        raise InputError(f"{path}: expected one volume but found {len(volumes)}")
+    return volumes[0]

@@ -26,12 +26,10 @@ UID_TAIL = 12
 
 
 def matching(found: list[FoundVolume], text: str) -> list[FoundVolume]:
-    """Choose the volumes that ``--series`` means.
+    """Choose the volumes that ``--series`` means; all where it is empty.
 
-    Args:
-        found: what lies below the path.
-        text: a series' whole description, or else a part of one, in any case, or the end of a SeriesInstanceUID; for
-            NIfTI a part of the file's name. Empty for all.
+    It is a series' whole description, or else a part of one, in any case, or the end of a SeriesInstanceUID; for NIfTI
+    a part of the file's name.
     """
     text = text.casefold()
 
@@ -62,37 +60,36 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _run(path: Path, output: Path, series: str) -> int:
     if not is_nifti_name(output) or output.is_dir():
-        say(f"error: {output}: expected the name of a file that ends in .nii or .nii.gz")
-        return NOT_WRITTEN
+        return _fail(NOT_WRITTEN, f"error: {output}: expected the name of a file that ends in .nii or .nii.gz")
     try:
         found, notes = find(path)
     except InputError as error:
-        say(f"error: {error}")
-        return NOTHING_FOUND
+        return _fail(NOTHING_FOUND, f"error: {error}")
     chosen = matching(found, series)
     if not chosen:
-        say(*notes, f"error: {path}: no image{' of that name' if found else ''} found")
-        return NOTHING_FOUND
+        return _fail(NOTHING_FOUND, *notes, f"error: {path}: no image{' of that name' if found else ''} found")
     accepted, refusals = _examine(chosen)
     if not accepted:
-        say(*notes, *refusals)
-        return REFUSED
+        return _fail(REFUSED, *notes, *refusals)
     if len(accepted) > 1:
-        say(f"error: {path}: {len(accepted)} volumes fit; choose by --series", *map(_candidate, accepted))
-        return SEVERAL
+        several = f"error: {path}: {len(accepted)} volumes fit; choose by --series"
+        return _fail(SEVERAL, several, *map(_candidate, accepted))
     (volume,) = accepted
     if volume.volume is None or volume.affine is None or output.resolve() in (p.resolve() for p in volume.found.files):
-        say(f"error: {output}: is the input itself")
-        return NOT_WRITTEN
+        return _fail(NOT_WRITTEN, f"error: {output}: is the input itself")
     try:
         write_nifti_hu(output, volume.volume, volume.affine)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        say(f"error: {output}: cannot be written: {reason}")
-        return NOT_WRITTEN
+        return _fail(NOT_WRITTEN, f"error: {output}: cannot be written: {reason}")
     say(*notes, *refusals, *(f"warning: {note}" for note in volume.warnings))
     print(f"next: {inference_command(output)}")
     return 0
+
+
+def _fail(code: int, *lines: str) -> int:
+    say(*lines)
+    return code
 
 
 def _examine(chosen: list[FoundVolume]) -> tuple[list[Examined], list[str]]:

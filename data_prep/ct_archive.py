@@ -6,14 +6,15 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from data_prep.archives import PRESETS, Series, find_patients
+from data_prep.archives import PRESETS, ListedPair, find_patients, read_pair_list
 from data_prep.contact_sheet import write_contact_sheets
 from data_prep.messages import MessageLog, progress_bar, warn_of_empty_splits
-from data_prep.pair_list import ListedPair, read_pair_list
 from data_prep.parallel import gather, in_processes, others_end_on_error, share
 from data_prep.patient import Job, Outcome, PairSettings, prepare_patient
 from monai_nce import __version__
@@ -71,7 +72,7 @@ def prepare_archive(
         "seed": seed,
     }
     with others_end_on_error():
-        jobs = _listed_jobs(pair_list, studies) if pair_list else _found_jobs(studies, preset)
+        jobs = _jobs(studies, pair_list, preset)
         dataset = DatasetWriter(
             out_dir,
             name=f"CT, paired ({preset})" if preset else "CT, paired",
@@ -132,25 +133,20 @@ def _add_patients(
     return left_out, messages
 
 
-def _found_jobs(studies: Path | None, preset: str | None) -> list[Job]:
-    if studies is None:
+def _jobs(studies: Path | None, pair_list: Path | None, preset: str | None) -> list[Job]:
+    if pair_list:
+        patients = [_listed(rows) for rows in read_pair_list(pair_list, studies)]
+    elif studies:
+        patients = [Job("", tuple(series)) for series in find_patients(studies, preset)]
+    else:
         raise ValueError("expected studies or a list of pairs but got neither")
-    patients = find_patients(studies, preset)
-    return [Job(_name(index, len(patients)), tuple(series)) for index, series in enumerate(patients)]
+    digits = max(3, len(str(len(patients) - 1)))
+    return [replace(job, patient=f"pair_{index:0{digits}d}") for index, job in enumerate(patients)]
 
 
-def _listed_jobs(path: Path, studies: Path | None) -> list[Job]:
-    def job(name: str, listed: Sequence[ListedPair]) -> Job:
-        pairs = tuple(row.series for row in listed if row.series is not None)
-        series: tuple[Series, ...] = tuple(one for pair in pairs for one in pair)
-        return Job(name, series, pairs, next((row.problem for row in listed if row.problem), ""))
-
-    patients = read_pair_list(path, studies)
-    return [job(_name(index, len(patients)), rows) for index, rows in enumerate(patients)]
-
-
-def _name(index: int, count: int) -> str:
-    return f"pair_{index:0{max(3, len(str(count - 1)))}d}"
+def _listed(rows: Sequence[ListedPair]) -> Job:
+    pairs = tuple(row.series for row in rows if row.series is not None)
+    return Job("", tuple(chain(*pairs)), pairs, next((row.problem for row in rows if row.problem), ""))
 
 
 def _fingerprint(jobs: Sequence[Job], made: dict[str, Any]) -> str:
@@ -176,18 +172,16 @@ def _report(
 ) -> dict[str, Any]:
     """The report, by our own numbers."""
     split_of = {patient: split for split, patients in splits.items() for patient in patients}
-    series = Counter(one.phase for job in jobs for one in job.series)
+    counters = {
+        "series_by_header": Counter(one.phase for job in jobs for one in job.series),
+        "pairs_by_phase": phases,
+        "reasons": Counter(row["reason"].split(":")[0] for row in left_out),
+    }
+    sums = {"patients": len(jobs), "pairs": len(rows), "left_out": len(left_out)}
     return {
         **made,
         "use": "research only",
-        "counts": {
-            "patients": len(jobs),
-            "pairs": len(rows),
-            "left_out": len(left_out),
-            "series_by_header": dict(sorted(series.items())),
-            "pairs_by_phase": dict(sorted(phases.items())),
-            "reasons": dict(sorted(Counter(row["reason"].split(":")[0] for row in left_out).items())),
-        },
+        "counts": {**sums, **{name: dict(sorted(counter.items())) for name, counter in counters.items()}},
         "patients": [{**rows[patient], "split": split_of[patient]} for patient in sorted(rows)],
         "left_out": sorted(left_out, key=lambda row: str(row["patient"])),
     }

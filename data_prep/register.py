@@ -22,8 +22,7 @@ from nibabel.affines import voxel_sizes
 from data_prep.arguments import add_count, add_output
 from data_prep.messages import progress_bar
 from data_prep.parallel import in_processes
-from data_prep.registration import METHODS, Registration, make_registration
-from data_prep.registration.base import Pair
+from data_prep.registration import METHODS, Pair, Registration, make_registration
 from monai_nce.data.dataset.datalist import read_datalist, read_datalist_file
 from monai_nce.data.dataset.writer import ROLES, SPLITS, DatasetWriter
 from monai_nce.errors import InputError
@@ -31,6 +30,10 @@ from monai_nce.errors import InputError
 __all__ = ["add_parser", "register_dataset"]
 
 LEAST_SIDE = 4  # voxels along each axis that a registration needs
+UNNAMED = {
+    **{"name": "data set", "description": "", "licence": "that of the original"},
+    **{"source_domain": "nect", "target_domain": "cect"},
+}
 
 
 def register_dataset(
@@ -97,25 +100,17 @@ def register_dataset(
 
 def _header(content: Mapping[str, Any], method: str, settings: dict[str, Any], patients: int) -> dict[str, Any]:
     """The new data set's description: the original's, and what was done to it."""
-    name = content.get("name", "data set")
+    about = {**UNNAMED, **{key: content[key] for key in UNNAMED if key in content}}
     original = content.get("provenance")
     original = dict(original) if isinstance(original, dict) else {}
     labels = {"labels": original.pop("labels")} if "labels" in original else {}
+    made = {"tool": "data_prep register", "method": method, "settings": settings, "registered_patients": patients}
     return {
-        "name": f"{name}, registered ({method})",
-        "description": f"{content.get('description', '')} Training sources registered to their targets.".strip(),
-        "licence": content.get("licence", "that of the original"),
-        "source_domain": content.get("source_domain", "nect"),
-        "target_domain": content.get("target_domain", "cect"),
-        "provenance": {
-            "tool": "data_prep register",
-            "method": method,
-            "settings": settings,
-            "registered_patients": patients,
-            "original_name": name,
-            "original": original,
-            **labels,  # where the evaluation looks for them
-        },
+        **about,
+        "name": f"{about['name']}, registered ({method})",
+        "description": f"{about['description']} Training sources registered to their targets.".strip(),
+        # the evaluation looks for the labels at the top
+        "provenance": {**made, "original_name": about["name"], "original": original, **labels},
     }
 
 

@@ -2,15 +2,102 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from data_prep.registration.base import Registration
+import numpy as np
+from scipy import ndimage
 
-__all__ = ["METHODS", "Registration", "make_registration"]
+from monai_nce.transforms.window import WindowHU
+
+__all__ = ["METHODS", "Pair", "Registration", "grid_points", "make_registration", "pull"]
 
 CLASSES = {"affine": "AffineRegistration", "bspline": "BSplineRegistration", "voxelmorph": "VoxelMorphRegistration"}
 METHODS = tuple(CLASSES)
+Pair = tuple[np.ndarray, np.ndarray, Sequence[float]]  # fixed and moving volume in HU, and their spacing in mm
+
+
+class Registration(ABC):
+    """Bring a ``moving`` volume onto a ``fixed`` one.
+
+    What a method compares is windowed as the network sees it; what is resampled, once and linearly, are the HU.
+
+    Args:
+        window_level: centre of the window in HU.
+        window_width: width of the window in HU.
+        seed: seed of whatever is drawn at random; the same input and seed give the same output on a CPU.
+        progress: show a bar where the method trains.
+
+    Attributes:
+        learns: whether :meth:`fit` has to see all pairs before the first is registered.
+
+    Raises:
+        InputError: if ``window_width`` is not positive.
+    """
+
+    learns = False
+
+    def __init__(
+        self, window_level: float = 50.0, window_width: float = 300.0, seed: int = 0, progress: bool = True
+    ) -> None:
+        self.window = WindowHU(window_level, window_width)
+        self.seed = seed
+        self.progress = progress
+
+    def fit(self, pairs: Sequence[Pair]) -> None:  # noqa: B027
+        """Learn from all pairs; without effect where each pair is optimised by itself."""
+
+    def register(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+        """Resample ``moving`` onto the grid of ``fixed``; beyond the moving volume its edge goes on.
+
+        Args:
+            fixed: (H, W, D) in HU.
+            moving: (H, W, D) in HU.
+            spacing: of both, three numbers in mm.
+
+        Returns:
+            (H, W, D), float32 HU.
+        """
+        return pull(moving, self.points(fixed, moving, spacing), spacing)
+
+    @abstractmethod
+    def points(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+        """Find each voxel of ``fixed`` in ``moving``: (3, H, W, D), in mm from the first voxel."""
+
+    @abstractmethod
+    def method_settings(self) -> dict[str, Any]:
+        """Describe the method for a data set's provenance."""
+
+    def settings(self) -> dict[str, Any]:
+        """Describe the method, its window and its seed for a data set's provenance."""
+        window = {"window_level": self.window.window_level, "window_width": self.window.window_width}
+        return {**self.method_settings(), **window, "seed": self.seed}
+
+
+def grid_points(shape: Sequence[int], spacing: Sequence[float]) -> np.ndarray:
+    """Place the voxels of a volume: (3, H, W, D), float32 in mm from the first."""
+    return np.indices(shape, dtype=np.float32) * np.reshape(np.array(spacing, dtype=np.float32), (3, 1, 1, 1))
+
+
+def pull(volume: np.ndarray, points: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """Interpolate a volume linearly; beyond it its edge goes on.
+
+    Not air: between two scans organs move along the body by centimetres, and what comes in from beyond the first or
+    last slice is tissue.
+
+    Args:
+        volume: (H, W, D) in HU.
+        points: (3, ...), places in mm from the first voxel.
+        spacing: of the volume, three numbers in mm.
+
+    Returns:
+        Its values there, (...), float32.
+    """
+    sides = np.reshape(np.array(spacing, dtype=np.float32), (3,) + (1,) * (points.ndim - 1))
+    values = ndimage.map_coordinates(np.asarray(volume, np.float32), points / sides, order=1, mode="nearest")
+    return np.asarray(values, dtype=np.float32)
 
 
 def make_registration(method: str, **options: Any) -> Registration:

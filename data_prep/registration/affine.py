@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from data_prep.registration.base import Registration, grid_points
+from data_prep.registration import Registration, grid_points
 
 __all__ = ["AffineRegistration", "apply"]
 

@@ -14,7 +14,7 @@ from typing import Any
 import itk
 import numpy as np
 
-from data_prep.registration.base import Registration, grid_points
+from data_prep.registration import Registration, grid_points
 from monai_nce.errors import InputError
 
 __all__ = ["BSplineRegistration"]

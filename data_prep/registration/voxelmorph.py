@@ -19,8 +19,8 @@ from monai.networks.nets import VoxelMorph, VoxelMorphUNet
 from torch.nn import functional
 
 from data_prep.messages import progress_bar
+from data_prep.registration import Pair, Registration, pull
 from data_prep.registration.affine import AffineRegistration, apply
-from data_prep.registration.base import Pair, Registration, pull
 
 __all__ = ["VoxelMorphRegistration"]
 

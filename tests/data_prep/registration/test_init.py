@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_prep.registration.base import pull
+from data_prep.registration import pull
 
 
 def test_values_between_voxels_and_beyond() -> None:
