@@ -21,19 +21,9 @@ from data_prep.messages import progress_bar
 from monai_nce.data.dataset.writer import SPLITS, DatasetWriter
 from monai_nce.errors import InputError
 from monai_nce.transforms import AffineDistortion, distortion_matrix
+from monai_nce.transforms.mri_intensity import full_scale, scale_intensity
 
-__all__ = [
-    "AcquiredPair",
-    "MRISettings",
-    "add_subjects",
-    "central_slices",
-    "full_scale",
-    "resize_in_plane",
-    "scale_intensity",
-]
-
-PERCENTILE = 99.5
-FULL_SCALE = 1000.0
+__all__ = ["AcquiredPair", "MRISettings", "add_subjects", "central_slices", "resize_in_plane"]
 
 
 @dataclass(frozen=True)
@@ -145,22 +135,3 @@ def resize_in_plane(volume: np.ndarray, affine: np.ndarray, size: int) -> tuple[
     to_voxels = np.diag([*step, 1.0, 1.0])
     to_voxels[:2, 3] = (step - 1) / 2 - before
     return resized[0].numpy().transpose(1, 2, 0), affine @ to_voxels
-
-
-def full_scale(volume: np.ndarray) -> float:
-    """Find the value that is stored as 1000: the 99.5th percentile of the whole volume as acquired.
-
-    Raises:
-        InputError: if the values are not an MR image's: NaN or infinite, or nothing above 0 at that percentile.
-    """
-    if not np.isfinite(volume).all():
-        raise InputError("holds NaN or infinite values")
-    value = float(np.percentile(volume, PERCENTILE))
-    if value <= 0:
-        raise InputError(f"its {PERCENTILE}th percentile is {value:g}: not an MR image")
-    return value
-
-
-def scale_intensity(volume: np.ndarray, top: float) -> np.ndarray:
-    """Map 0 to 0 and ``top``, as of :func:`full_scale`, to 1000, and clip what lies beyond."""
-    return np.clip(volume * (FULL_SCALE / top), 0.0, FULL_SCALE)
