@@ -1,4 +1,4 @@
-"""Rank, world size and the small exchanges between the processes that ``torchrun`` starts.
+"""Ask for the rank, and exchange small things between the processes that ``torchrun`` starts.
 
 The one place that asks for the rank. ``ignite.distributed`` is not used: it moves everything through the GPU of a run
 over NCCL, and keeps the rank of a process group that is gone.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ __all__ = [
     "broadcast_buffers",
     "is_main_process",
     "mean_over_ranks",
+    "on_main_process",
     "rank",
     "shard",
     "start_cpu_group",
@@ -38,38 +39,22 @@ _cpu_groups: weakref.WeakKeyDictionary[dist.ProcessGroup, dist.ProcessGroup] = w
 
 
 def rank() -> int:
-    """Index of this process: that of the process group, else ``torchrun``'s ``RANK``, else 0.
-
-    Raises:
-        InputError: when ``RANK`` and ``WORLD_SIZE`` contradict each other.
-    """
+    """Return this process's index: that of the process group, else ``torchrun``'s ``RANK``, else 0."""
     return _rank_and_world_size()[0]
 
 
 def world_size() -> int:
-    """Number of processes: that of the process group, else ``torchrun``'s ``WORLD_SIZE``, else 1.
-
-    Raises:
-        InputError: when ``RANK`` and ``WORLD_SIZE`` contradict each other.
-    """
+    """Return the number of processes: that of the process group, else ``torchrun``'s ``WORLD_SIZE``, else 1."""
     return _rank_and_world_size()[1]
 
 
 def is_main_process() -> bool:
-    """Whether this is rank 0, the process that writes and prints."""
+    """Return whether this is rank 0, the process that writes and prints."""
     return rank() == 0
 
 
 def shard(items: Iterable[T]) -> list[T]:
-    """Take this process's part of a list: every N-th item, with N processes, so that long and short ones mix.
-
-    Args:
-        items: the same on every process, in the same order.
-
-    Returns:
-        The part, in the list's order. Over all processes each item comes exactly once; empty on the last processes
-        when there are fewer items than processes.
-    """
+    """Return this process's part of ``items``, which are the same everywhere: of N processes each takes every N-th."""
     return list(items)[rank() :: world_size()]
 
 
@@ -86,11 +71,7 @@ def start_cpu_group(timeout: timedelta) -> None:
 
 
 def all_max(*values: int) -> list[int]:
-    """Largest of each value over all processes. A collective call.
-
-    Args:
-        values: as many on every process.
-    """
+    """Return the largest of each value over all processes. A collective call."""
     if world_size() == 1:
         return [int(value) for value in values]
     largest = torch.tensor([int(value) for value in values], dtype=torch.int64)
@@ -99,11 +80,7 @@ def all_max(*values: int) -> list[int]:
 
 
 def all_gather(thing: T) -> list[T]:
-    """``thing`` of every process, by rank. A collective call.
-
-    Args:
-        thing: anything that pickles.
-    """
+    """Return the ``thing``, which must pickle, of every process, by rank. A collective call."""
     things: list[Any] = [thing] * world_size()
     if len(things) > 1:
         dist.all_gather_object(things, thing, group=_cpu_group())
@@ -111,25 +88,32 @@ def all_gather(thing: T) -> list[T]:
 
 
 def broadcast(thing: T) -> T:
-    """``thing`` of rank 0, on every process. A collective call.
-
-    Args:
-        thing: anything that pickles; ignored on the other ranks.
-    """
+    """Return rank 0's ``thing``, which must pickle, on every process. A collective call."""
     things: list[Any] = [thing]
     if world_size() > 1:
         dist.broadcast_object_list(things, src=0, group=_cpu_group())
     return things[0]
 
 
+def on_main_process(work: Callable[[], T]) -> T:
+    """Return what ``work`` returns on rank 0, or raise its InputError, on every process. A collective call."""
+    done: Any = None
+    if is_main_process():
+        try:
+            done = work()
+        except InputError as error:
+            done = error
+    done = broadcast(done)
+    if isinstance(done, InputError):
+        raise done
+    return done
+
+
 def broadcast_buffers(network: nn.Module) -> None:
-    """Give every process rank 0's buffers of a network. A collective call.
+    """Give every process rank 0's buffers of a network without a wrapper. A collective call.
 
     DistributedDataParallel does so before each pass, but each rank's running means of the last batch stay its own: what
     rank 0 saves is otherwise not what the others go on with.
-
-    Args:
-        network: without a wrapper.
     """
     if world_size() > 1:
         for buffer in network.buffers():
@@ -137,15 +121,9 @@ def broadcast_buffers(network: nn.Module) -> None:
 
 
 def mean_over_ranks(values: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Average scalars over all processes in one exchange, so that what is logged is that of the whole batch.
+    """Average scalars by name over all processes in one exchange, and detach them. A collective call.
 
-    A collective call. All processes get the same figures, so decisions that rest on these agree.
-
-    Args:
-        values: scalars by name, the same names on every process.
-
-    Returns:
-        The averages, detached; in a single process the values themselves, detached.
+    They are then those of the whole batch, and decisions that rest on them agree. Over NCCL no GPU is waited for.
     """
     detached = {name: value.detach() for name, value in values.items()}
     if (count := world_size()) == 1:
@@ -174,7 +152,7 @@ def _check_group() -> None:
 
 
 def _cpu_group() -> dist.ProcessGroup | None:
-    """A group over the CPUs of all processes: the default one where it is that."""
+    """Return a group over the CPUs of all processes: the default one where it is that."""
     _check_group()
     if dist.get_backend() == "gloo":
         return None
@@ -187,7 +165,7 @@ def _cpu_group() -> dist.ProcessGroup | None:
 
 
 def _destroy(group: weakref.ref[dist.ProcessGroup]) -> None:
-    """At the end of a program that was stopped: no thread of the group may be left to the interpreter."""
+    """Leave the group when a stopped program ends: no thread of it may be left to the interpreter."""
     made = group()
     if made is not None and dist.is_initialized():
         dist.destroy_process_group(made)

@@ -1,4 +1,4 @@
-"""The one exception that means: what was given is wrong, and the message says what and where."""
+"""Raise and print errors of the input in one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["InputError", "find_input_error", "is_bundle_program", "one_line_erro
 
 
 class InputError(ValueError):
-    """A file, folder, checkpoint or setting that cannot be used.
+    """Report a file, folder, checkpoint or setting that cannot be used.
 
     Its message is one line that names the thing and what is wrong with it; command lines print that line and exit
     non-zero instead of showing a traceback. It never contains patient data.
@@ -20,18 +20,14 @@ class InputError(ValueError):
 
 
 def find_input_error(error: BaseException | None) -> InputError | None:
-    """The :class:`InputError` behind an exception, or None: MONAI's parser and transforms wrap what they catch.
-
-    Args:
-        error: what was caught.
-    """
+    """Return the :class:`InputError` behind an exception, or None: MONAI's parser and transforms wrap exceptions."""
     while error is not None and not isinstance(error, InputError):
         error = error.__cause__ or error.__context__
     return error
 
 
 def is_bundle_program() -> bool:
-    """Whether this process is ``python -m monai.bundle``."""
+    """Return whether this process is ``python -m monai.bundle``."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     return spec is not None and spec.name.startswith("monai.bundle")
 
@@ -39,9 +35,7 @@ def is_bundle_program() -> bool:
 def one_line_errors() -> None:
     """Make ``python -m monai.bundle`` end with one line on stderr, and status 1, on an :class:`InputError`.
 
-    So does Ctrl-C where no stage of a training takes it, with status 130.
-
-    For the first entry of a bundle's run list. Does nothing in any other program: how errors show is theirs to say.
+    So does Ctrl-C, with status 130. For the first entry of a bundle's run list; does nothing in any other program.
     """
     if is_bundle_program():
         sys.excepthook = _show

@@ -2,12 +2,12 @@
 
 from .adversarial_trainer import ThreeClassAdversarialTrainer
 from .alternating_trainer import AlternatingTrainer
+from .amp import Precision
 from .compiled import compiled
 from .cycle_trainer import CycleTrainer
 from .image_buffer import ImageBuffer
 from .joint_trainer import JointTrainer
 from .parallel import bare, end_processes, parallel
-from .precision import Precision
 from .prepare_batch import DomainBatch, RealPair, SyntheticPair
 from .supervised_iteration import SupervisedIteration
 from .validation_share import ValidationShare

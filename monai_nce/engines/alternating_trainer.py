@@ -11,8 +11,8 @@ from monai.engines import Trainer
 from torch import nn
 from torch.optim import Optimizer
 
+from .amp import Precision
 from .parallel import bare
-from .precision import Precision
 from .prepare_batch import on_device
 
 __all__ = ["AlternatingTrainer"]

@@ -1,4 +1,4 @@
-"""``torch.compile`` that shows on the clock alone: weights keep their names, and a missing compiler is said first."""
+"""Compile networks in place, after a check that there is a compiler."""
 
 from __future__ import annotations
 
@@ -16,17 +16,10 @@ __all__ = ["compiled", "missing_for_compile"]
 
 
 def compiled(network: nn.Module, device: str | torch.device) -> nn.Module:
-    """Make calls of a network, and of its ``features`` where it has such a method, run by ``torch.compile``.
+    """Compile a network, and its method ``features`` if it has one, in place for a device, and return it.
 
-    In place: ``torch.compile(network)`` would return a wrapper whose state dict has other names. Compilation itself
-    happens at the first call and takes a minute or so per network and shape.
-
-    Args:
-        network: changed in place.
-        device: where it runs.
-
-    Returns:
-        ``network``.
+    ``torch.compile(network)`` would return a wrapper whose state dict has other names. Compilation itself happens at
+    the first call and takes a minute or so per network and shape.
 
     Raises:
         InputError: when what ``torch.compile`` needs on this device is not installed.
@@ -41,10 +34,7 @@ def compiled(network: nn.Module, device: str | torch.device) -> nn.Module:
 
 
 def missing_for_compile(device_type: str) -> str:
-    """What ``torch.compile`` lacks on a device of this type, in one line; empty where nothing is known to be missing.
-
-    It would tell it at the first call, over several screens.
-    """
+    """Return in one line what ``torch.compile`` lacks, or "": it would tell at the first call, over several screens."""
     if device_type == "cuda" and importlib.util.find_spec("triton") is None:
         return "expected Triton, which torch.compile needs on a GPU, but it is not installed"
     if device_type == "cuda":  # Triton compiles its launchers, in C

@@ -1,4 +1,4 @@
-"""A network on its device, shared among the processes of a run where there are several."""
+"""Move networks to their device and wrap them for DistributedDataParallel."""
 
 from __future__ import annotations
 
@@ -24,12 +24,9 @@ def parallel(network: nn.Module, device: str | torch.device, compile: bool = Fal
     torch has no such batch norm for CPUs, where each process normalises by its own part of the batch.
 
     Args:
-        network: to move, in place.
-        device: where to.
+        network: moved in place.
+        device: device to move it to.
         compile: run it, and everything that shares its module, by ``torch.compile``; see :func:`compiled`.
-
-    Returns:
-        ``network``, wrapped where there are several processes.
 
     Raises:
         InputError: when it is to be compiled and there is no compiler.
@@ -54,9 +51,9 @@ def end_processes() -> None:
     Over gloo any end will do, that of a stopped training too. Over NCCL only a good one: after an error it would wait
     for what the others never send.
 
-    The wrappers let go of the group first. Their destructors would wait for its threads without releasing Python's
-    lock, for which these may wait, or leave them to an interpreter that ends: then the program hangs, or aborts, after
-    all its work.
+    The wrappers let go of the group first, by their ``__dict__``, for which DistributedDataParallel has no public way:
+    its destructor would wait for the group's threads without releasing Python's lock, for which these may wait, and the
+    program would hang, or abort, after all its work.
     """
     for wrapper in _wrapped:
         for name in ("logger", "reducer", "process_group"):
@@ -66,10 +63,6 @@ def end_processes() -> None:
 
 
 def bare(network: nn.Module) -> nn.Module:
-    """The network within a wrapper of :func:`parallel`, or the network itself.
-
-    Args:
-        network: as :func:`parallel` returned it.
-    """
+    """Return the network within a wrapper of :func:`parallel`, or the network itself."""
     inner = getattr(network, "module", network)
     return inner if isinstance(inner, nn.Module) else network

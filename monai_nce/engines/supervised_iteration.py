@@ -1,4 +1,4 @@
-"""``iteration_update`` of MONAI's ``SupervisedTrainer``: its own iteration, in any precision and for many processes."""
+"""Run an iteration of MONAI's ``SupervisedTrainer`` in any precision and with many processes."""
 
 from __future__ import annotations
 
@@ -12,33 +12,27 @@ from monai.utils.enums import CommonKeys as Keys
 from monai_nce.distributed import mean_over_ranks
 from monai_nce.errors import InputError
 
-from .precision import Precision
+from .amp import Precision
 
 __all__ = ["SupervisedIteration"]
 
 
 class SupervisedIteration:
-    """One iteration of a ``SupervisedTrainer``, with the same events and outputs as MONAI's own.
+    """Run one iteration of a ``SupervisedTrainer``, as ``iteration_update``, with MONAI's own events and outputs.
 
     MONAI's knows mixed precision as fp16 on CUDA only. Here ``prepare_batch``, which may run a frozen network, the
     network and the loss run in the given precision; ``pred`` is fp32 again. ``loss`` in ``engine.state.output`` is the
     mean over all processes once the step is made.
 
     Args:
-        precision: how networks run; give the trainer ``amp=precision.scales``. fp32 if None.
+        precision: give the trainer ``amp=precision.scales`` too; None is fp32.
     """
 
     def __init__(self, precision: Precision | None = None) -> None:
         self.precision = Precision() if precision is None else precision
 
     def __call__(self, engine: SupervisedTrainer, batchdata: Mapping[str, torch.Tensor]) -> Any:
-        """
-        Args:
-            engine: with its network, optimiser, loss function, inferer and ``prepare_batch``.
-            batchdata: of the data loader.
-
-        Returns:
-            ``engine.state.output``: ``image``, ``label``, ``pred`` and ``loss``, taken apart if the trainer decollates.
+        """Return ``engine.state.output``: ``image``, ``label``, ``pred`` and ``loss``, or a list if decollated.
 
         Raises:
             InputError: when the trainer is to accumulate gradients over several iterations.

@@ -1,4 +1,4 @@
-"""The validation patients of one process, in such a way that the metrics over all processes are right."""
+"""Share validation patients among processes so that metrics over all processes are right."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["ValidationShare"]
 
 
 class ValidationShare:
-    """This process's part of the validation patients, each of whom counts once over all processes.
+    """Choose this process's validation patients, so that each counts once over all processes.
 
-    MONAI's metrics gather what every process has computed, whatever number of patients it had, but wait for ever for
-    one that had none, since an evaluator without data does not run. With fewer patients than processes, those that
-    have none therefore validate the first patient, and their metric is NaN, which MONAI's averages leave out.
+    MONAI's metrics wait for ever for a process without patients, since an evaluator without data does not run. With
+    fewer patients than processes, those that have none therefore validate the first patient, and their metric is NaN,
+    which MONAI's averages leave out.
 
     Args:
         items: all validation patients, the same on every process and in the same order.
@@ -32,14 +32,7 @@ class ValidationShare:
         self.items = own or list(items[:1])
 
     def counted(self, output_transform: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """What a metric is to be given of an evaluator's output.
-
-        Args:
-            output_transform: gives predictions and labels, as two lists of tensors.
-
-        Returns:
-            The same, with predictions that count nothing where this process has no patient of its own.
-        """
+        """Wrap a metric's transform to lists of predictions and labels, so that a foreign patient does not count."""
         return output_transform if self._counts else lambda output: _uncounted(*output_transform(output))
 
 

@@ -1,4 +1,4 @@
-"""Worker processes of a loader that outlast the signal that stops a training, and what was there before them."""
+"""Keep a loader's workers alive when a signal stops the training, until the batch at hand is delivered."""
 
 from __future__ import annotations
 
@@ -13,19 +13,13 @@ __all__ = ["outlast_signals"]
 
 
 def outlast_signals(worker_id: int) -> None:
-    """Begin a worker that ignores SIGINT, and SIGTERM from anyone but the process that it works for.
+    """Ignore SIGINT in a worker, and SIGTERM from any process but its parent; a ``DataLoader``'s ``worker_init_fn``.
 
     Ctrl-C and cluster schedulers signal all processes of a training at once. The main one ends the iteration at hand
-    and saves; it needs its batch for that, and ends its workers when it is done.
-
-    What the main process has left as garbage is never collected in the worker: a network of OpenVINO waits, when it is
-    destroyed, for threads that a forked process lacks, and so for ever.
-
-    Args:
-        worker_id: as a ``DataLoader`` gives it to its ``worker_init_fn``; MONAI's own is called too.
+    and saves; it needs its batch for that, and ends its workers when it is done. MONAI's ``worker_init_fn`` runs too.
     """
     worker_init_fn(worker_id)
-    gc.freeze()
+    gc.freeze()  # garbage of the main process: a network of OpenVINO, destroyed here, would wait for ever
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # not on every system: there, SIGTERM to all ends the workers first
         # blocked, and waited for, since a handler is not told who sent the signal

@@ -1,4 +1,7 @@
-"""The last few checkpoints of a stage in a folder, each beside its SHA-256."""
+"""Keep the last few checkpoints of a stage, each beside its SHA-256.
+
+Ignite's ``Checkpoint`` has no checksums and so no way back to the last whole file.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,14 @@ CHUNK_BYTES = 1 << 20
 
 
 class CheckpointFolder:
-    """Files ``000012-epoch3-iteration1480.pt`` for ``torch.load``, and beside each, in ``.sha256``, its checksum.
+    """Write files ``000012-epoch3-iteration1480.pt`` for ``torch.load``, and beside each its checksum in ``.sha256``.
 
     A file appears complete, after its checksum, or not at all. Numbers go on over all trainings in the folder: the
     highest is the newest. ``sha256sum -c`` reads the checksums.
 
     Args:
-        path: of the folder, made when something is saved.
-        keep: how many checkpoints stay.
+        path: the folder, made when something is saved.
+        keep: number of checkpoints that stay.
     """
 
     def __init__(self, path: str | PathLike[str], keep: int = 3) -> None:
@@ -36,23 +39,18 @@ class CheckpointFolder:
         self._first = 0
 
     def files(self) -> list[Path]:
-        """The checkpoints that are there, oldest first; whether they are whole is not looked at."""
+        """Return the checkpoints, oldest first, damaged ones too."""
         return sorted(file for file in self.path.glob("*-epoch*-iteration*.pt") if _number(file) >= 0)
 
     def begin(self) -> None:
-        """Take what is there for an earlier training's: it goes once the first checkpoint of this one is safe."""
+        """Begin another training: earlier checkpoints are removed once the first one of this training is safe."""
         self._first = self._next_number()
 
     def save(self, content: Any, epoch: int, iteration: int) -> Path:
-        """Write a checkpoint, then remove those that are too many.
-
-        Args:
-            content: for ``torch.save``.
-            epoch: complete ones, for the name.
-            iteration: complete ones, for the name.
+        """Write a checkpoint after so many complete epochs and iterations, then remove those that are too many.
 
         Raises:
-            InputError: when it cannot be written, such as on a full disk; what was there is still there.
+            InputError: when it cannot be written, such as on a full disk; earlier ones are still there.
         """
         path = self.path / f"{self._next_number():06d}-epoch{epoch}-iteration{iteration}.pt"
         checksum = _checksum_file(path)
@@ -76,10 +74,7 @@ class CheckpointFolder:
         return path
 
     def load(self) -> tuple[Path, Any, list[Path]]:
-        """Read the newest checkpoint that is whole.
-
-        Returns:
-            Its path, its content, and the newer ones that are damaged.
+        """Read the newest checkpoint that is whole; return its path, its content, and the newer damaged ones.
 
         Raises:
             InputError: when none is whole.
@@ -107,10 +102,9 @@ class CheckpointFolder:
 
 
 def is_whole(file: Path) -> bool:
-    """Whether a checkpoint is what was written: its content has the SHA-256 that lies beside it."""
+    """Return whether a checkpoint's content has the SHA-256 that lies beside it."""
     try:
-        wanted = _checksum_file(file).read_bytes().split()
-        digest = hashlib.sha256()
+        wanted, digest = _checksum_file(file).read_bytes().split(), hashlib.sha256()
         with open(file, "rb") as opened:
             while chunk := opened.read(CHUNK_BYTES):
                 digest.update(chunk)

@@ -1,4 +1,4 @@
-"""The state of every random generator that a training draws from, to save and to put back."""
+"""Save and restore the state of every random generator that a training draws from."""
 
 from __future__ import annotations
 
@@ -13,11 +13,7 @@ __all__ = ["random_state", "set_random_state"]
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
-    """The state of Python's, NumPy's and torch's generators as plain types and tensors, which can be loaded safely.
-
-    Args:
-        device: of the training; its generator is included where it is a GPU.
-    """
+    """Return the states of Python's, NumPy's, torch's and a GPU's generators as plain types and tensors."""
     kind, keys, position, has_gauss, gauss = np.random.get_state()
     return {
         "python": random.getstate(),
@@ -28,12 +24,7 @@ def random_state(device: torch.device) -> dict[str, Any]:
 
 
 def set_random_state(state: Mapping[str, Any], device: torch.device) -> None:
-    """Put back what :func:`random_state` gave.
-
-    Args:
-        state: of all generators.
-        device: of the training.
-    """
+    """Restore what :func:`random_state` returned."""
     kind, keys, *rest = state["numpy"]
     random.setstate(state["python"])
     np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))

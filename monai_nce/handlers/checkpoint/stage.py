@@ -16,7 +16,16 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from monai_nce.data import EpochSampler
-from monai_nce.distributed import all_gather, all_max, broadcast, broadcast_buffers, is_main_process, rank, world_size
+from monai_nce.distributed import (
+    all_gather,
+    all_max,
+    broadcast,
+    broadcast_buffers,
+    is_main_process,
+    on_main_process,
+    rank,
+    world_size,
+)
 from monai_nce.errors import InputError
 from monai_nce.handlers.checkpoint.folder import CheckpointFolder
 from monai_nce.handlers.checkpoint.random_state import random_state, set_random_state
@@ -127,9 +136,7 @@ class StageCheckpoint:
         if missing:
             self.validation.catch_up(missing, engine.state.epoch)
             self._save(engine)
-        (stop,) = all_max(self.signals.received)
-        if stop:
-            self._stop(engine, stop)
+        self._stop_if_told(engine)
 
     def _end_iteration(self, engine: Engine) -> None:
         if engine.state.iteration % _epoch_length(engine) == 0:
@@ -137,22 +144,20 @@ class StageCheckpoint:
         stop, due = all_max(self.signals.received, time.monotonic() - self._saved_at >= self.seconds)
         if stop or due:
             self._save(engine)
-        if stop:
-            self._stop(engine, stop)
+            self._stop_if_told(engine)
 
     def _end_epoch(self, engine: Engine) -> None:
-        (stop,) = all_max(self.signals.received)
         self._save(engine)
-        if stop:
-            self._stop(engine, stop)
+        self._stop_if_told(engine)
 
     def _end(self, engine: Engine) -> None:
-        (stop,) = all_max(self.signals.received)  # after the last save; the weights' savers come later than this
+        self._stop_if_told(engine)  # by a signal after the last save; what it saved is a finished stage
         self.signals.restore()
-        if stop:
-            self._stop(engine, stop)
 
-    def _stop(self, engine: Engine, number: int) -> None:
+    def _stop_if_told(self, engine: Engine) -> None:
+        (number,) = all_max(self.signals.received)
+        if not number:
+            return
         self.signals.restore()
         if is_main_process():
             length = _epoch_length(engine)
@@ -175,27 +180,20 @@ class StageCheckpoint:
         # on every process: an object may gather its state from all of them
         objects = {key: value.state_dict() for key, value in self.objects.items()}
         random = all_gather(self.validation.random if missing else random_state(state.device))
-        failure: InputError | None = None
-        if is_main_process():
-            scaler, trained_for = getattr(engine, "scaler", None), self.training.trained_for
-            content = {
-                "objects": objects,
-                "epoch": state.iteration // length,
-                "iteration": state.iteration,
-                "made_with": _circumstances(engine),
-                "trained_for": None if trained_for is None else trained_for.plain(),
-                "training": self.training.name,
-                "scaler": None if scaler is None else scaler.state_dict(),
-                "random": random,
-                "missing_validations": missing,
-            }
-            try:
-                self.folder.save(content, state.iteration // length, state.iteration)
-            except InputError as error:
-                failure = error
-        failure = broadcast(failure)
-        if failure is not None:  # on all processes: none waits for another
-            raise failure
+        scaler, trained_for = getattr(engine, "scaler", None), self.training.trained_for
+        epoch, iteration = state.iteration // length, state.iteration
+        content = {
+            "objects": objects,
+            "epoch": epoch,
+            "iteration": iteration,
+            "made_with": _circumstances(engine),
+            "trained_for": None if trained_for is None else trained_for.plain(),
+            "training": self.training.name,
+            "scaler": None if scaler is None else scaler.state_dict(),
+            "random": random,
+            "missing_validations": missing,
+        }
+        on_main_process(lambda: self.folder.save(content, epoch, iteration))
         self._saved_at = time.monotonic()
 
     def _load(self, engine: Engine) -> Sequence[int] | None:
@@ -233,20 +231,17 @@ class StageCheckpoint:
 
     def _read(self) -> tuple[Path, Any]:
         """Read the newest whole checkpoint, the same on every process."""
-        content: Any = None
-        found: Path | InputError = self.folder.path
-        if is_main_process():
-            try:
-                found, content, damaged = self.folder.load()
-                for file in damaged:
-                    tqdm.write(f"warning: {file}: damaged; {found.name} is taken instead", file=sys.stderr)
-            except InputError as error:
-                found = error
-        found = broadcast(found)
-        if isinstance(found, InputError):
-            raise found
-        # never sent from process to process: it may be gigabytes
-        return found, torch.load(found, map_location="cpu", weights_only=True) if content is None else content
+        read: list[Any] = []  # never sent from process to process: it may be gigabytes
+
+        def newest() -> Path:
+            found, content, damaged = self.folder.load()
+            read.append(content)
+            for file in damaged:
+                tqdm.write(f"warning: {file}: damaged; {found.name} is taken instead", file=sys.stderr)
+            return found
+
+        found = on_main_process(newest)
+        return found, read[0] if read else torch.load(found, map_location="cpu", weights_only=True)
 
     def _go_on(self, engine: Engine, content: Mapping[str, Any], path: Path) -> None:
         state: Any = engine.state

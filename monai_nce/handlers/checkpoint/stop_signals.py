@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request that a training meets when its state is whole."""
+"""Take Ctrl-C and SIGTERM as a request to stop at the next whole state."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class StopSignals:
             self._earlier = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def restore(self) -> None:
-        """Give the signals back to whom they belonged before."""
+        """Restore the earlier handlers."""
         for number, handler in self._earlier.items():
-            # None: a handler that was not set from Python, and cannot be set from there
+            # None: a handler that was not set from Python, and cannot be restored from there
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._earlier = {}
 

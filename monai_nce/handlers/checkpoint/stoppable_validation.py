@@ -1,4 +1,4 @@
-"""Validations that a stop signal ends between two patients, to be done again when the training goes on."""
+"""Let a stop signal end a validation between two patients, to be done again when the training is resumed."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ __all__ = ["StoppableValidation"]
 
 
 class StoppableValidation:
-    """The validations behind an epoch of a stage, which may take longer than a scheduler waits before it kills.
+    """Stop an epoch's validations, which may take longer than a scheduler waits before it kills.
 
     One that is ended early has no metrics, and no handler of its ``COMPLETED`` runs: nothing is judged by a part of the
     patients. With several processes all end it after the same number of patients.
 
     Args:
         validators: evaluators, in the order they run in.
-        signals: of the stage.
+        signals: those of the stage.
 
     Attributes:
         missing: positions in ``validators`` of those that were ended early.
-        random: the random state before the first of them: to do them again must draw what they would have drawn.
+        random: the random state before the first of them, so that they draw the same when they are done again.
     """
 
     def __init__(self, validators: Sequence[Engine], signals: StopSignals) -> None:
@@ -42,12 +42,7 @@ class StoppableValidation:
             validator.add_event_handler(Events.ITERATION_COMPLETED, self._look, number)
 
     def catch_up(self, missing: Sequence[int], epoch: int) -> None:
-        """Run what an earlier process ended early; it may be ended early again.
-
-        Args:
-            missing: as that process had it.
-            epoch: of the training.
-        """
+        """Run what an earlier process left ``missing`` in an epoch; it may be ended early again."""
         self.missing = []
         for number in missing:
             self.validators[number].run(epoch)

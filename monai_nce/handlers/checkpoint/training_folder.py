@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import BaseFileLock
 
 from monai_nce.data.files.lock import Timeout, lock_folder
-from monai_nce.distributed import broadcast, is_main_process
+from monai_nce.distributed import broadcast, on_main_process
 from monai_nce.errors import InputError
 from monai_nce.handlers.weights.trained_for import TrainedFor
 
@@ -52,23 +52,20 @@ class TrainingFolder:
         Raises:
             InputError: when another process trains into it, or it cannot be written to.
         """
-        failure = broadcast(self._take() if is_main_process() else None)
-        if failure is not None:
-            raise failure
+        on_main_process(self._take)
 
-    def _take(self) -> InputError | None:
+    def _take(self) -> None:
         if self.path is None or self._lock is not None:
-            return None
+            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = lock_folder(self.path, reentrant=True)
-        except Timeout:
-            return InputError(
+        except Timeout as error:
+            raise InputError(
                 f"{self.path}: another training is at work in it; wait for its end, or choose another folder"
-            )
+            ) from error
         except OSError as error:
-            return InputError(f"{self.path}: cannot be written: {error.strerror or error}")
-        return None
+            raise InputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
 
     def begin(self) -> None:
         """Name the training when a stage begins without a checkpoint. Every process must call it, at the same point."""
