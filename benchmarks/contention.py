@@ -60,8 +60,7 @@ def measure_contention(
     """Measure an iteration and a forward pass beside other processes that keep a core busy each.
 
     Args:
-        network: a generator, which is trained on nothing of use.
-        stacks: a batch.
+        network: a generator, which is trained on nothing of use, on batches of ``stacks``.
         seconds: of each measurement.
         busy: numbers of other processes; ``kept`` is the part of the first one's speed.
     """

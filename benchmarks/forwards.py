@@ -52,12 +52,8 @@ def measure_forwards(
         network: in eval mode, in the default memory format.
         stacks: real input, on the network's device.
         checkpoint: beside which the ONNX file is put.
-        batch_size: stacks of a pass.
+        batch_size: stacks of a pass, of which a turn has so many ``batches``.
         rounds: turns of each.
-        batches: passes of a turn.
-
-    Returns:
-        Per backend ``seconds`` a batch, how many times ``faster`` than eager PyTorch, and its difference in HU.
     """
     work = [stacks[torch.randint(len(stacks), (batch_size,))] for _ in range(batches)]
     candidates: dict[str, Callable[[], torch.Tensor]] = {EAGER: partial(_eager, network, work)}
