@@ -115,7 +115,7 @@ def prepare_archive(
 
 
 def _add_patients(
-    dataset: DatasetWriter, jobs: list[Job], prepare: Prepare, workers: int, log: MessageLog | None, progress: bool
+    dataset: VolumeWriter, jobs: list[Job], prepare: Prepare, workers: int, log: MessageLog | None, progress: bool
 ) -> LeftOut:
     """Prepare patients into a data set; the report on those left out, and the messages where there is no log."""
     messages: list[str] = []

@@ -3,7 +3,8 @@
     data_prep -> monai_nce -> monai, ignite, torch;  bundles -> monai_nce;  benchmarks and tests on top
 
 Inside ``monai_nce`` a subpackage is a leaf: networks, losses and engines meet in the bundle's JSON, not in Python. The
-allowed edges stand in the two tables below. Imports inside functions and under ``TYPE_CHECKING`` count as well.
+allowed edges stand in the two tables below. Nor do files import each other in circles. Imports inside functions and
+under ``TYPE_CHECKING`` count as well.
 """
 
 from __future__ import annotations
@@ -144,6 +145,24 @@ def inner_graph(root: Path) -> dict[str, set[str]]:
     return graph
 
 
+def file_graph(root: Path) -> dict[str, set[str]]:
+    """Edges between the modules of the packages, by their dotted names; a package is its ``__init__``."""
+    files = sources(root, "monai_nce", "data_prep", "benchmarks")
+    names = {file: ".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__") for file in files}
+    known = set(names.values())
+    graph: dict[str, set[str]] = {}
+    for file, name in names.items():
+        for found in imports_of(file, root):
+            # ``from a import b`` is the module a.b where there is one, else b is taken out of a
+            ends = [end for end in (found.name, found.name.rpartition(".")[0]) if end in known]
+            graph.setdefault(name, set()).update(set(ends[:1]) - {name})
+    return graph
+
+
+def test_no_circle_between_files() -> None:
+    assert not cycle(file_graph(ROOT)), " -> ".join(cycle(file_graph(ROOT)))
+
+
 def test_imports_run_the_right_way() -> None:
     assert sources(ROOT, "monai_nce"), "no sources found: the check would pass on nothing"
     bad = offences(ROOT)
@@ -233,3 +252,28 @@ def test_cycle_is_found_and_named(tree: Path) -> None:
     assert not cycle(inner_graph(tree))
     (tree / "monai_nce/transforms/a.py").write_text("from monai_nce.data import readers", encoding="utf-8")
     assert cycle(inner_graph(tree)) == ["data", "transforms", "data"]
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "from monai_nce.losses.a import x",
+        "from monai_nce.losses import a",
+        "from . import a",
+        "def f():\n    import monai_nce.losses.a",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from monai_nce.losses.a import x",
+    ],
+)
+def test_a_circle_between_files_of_one_package_is_found_and_named(tree: Path, back: str) -> None:
+    for name, text in (("a", "from monai_nce.losses.b import y"), ("b", "from .c import z"), ("c", "")):
+        (tree / f"monai_nce/losses/{name}.py").write_text(text, encoding="utf-8")
+    assert not cycle(file_graph(tree))
+    (tree / "monai_nce/losses/c.py").write_text(back, encoding="utf-8")
+    circle = [f"monai_nce.losses.{name}" for name in "abca"]
+    assert cycle(file_graph(tree)) == circle
+
+
+def test_a_circle_by_way_of_the_package_is_found(tree: Path) -> None:
+    (tree / "monai_nce/losses/__init__.py").write_text("from .a import x", encoding="utf-8")
+    (tree / "monai_nce/losses/a.py").write_text("from monai_nce.losses import y", encoding="utf-8")
+    assert cycle(file_graph(tree)) == ["monai_nce.losses", "monai_nce.losses.a", "monai_nce.losses"]

@@ -1,4 +1,4 @@
-"""Random access to every slice stack of a data set, straight from the files."""
+"""Read every slice stack of a data set straight from the files, in any order."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import hashlib
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import nibabel as nib
 import numpy as np
 import torch
 from nibabel.affines import voxel_sizes
+from nibabel.arrayproxy import ArrayProxy
 from torch.utils.data import Dataset
 
 from monai_nce.errors import InputError
@@ -23,16 +24,15 @@ ALIKE = 0.01  # spacings that differ by a smaller share are one
 
 
 class SliceStackDataset(Dataset):
-    """Every slice stack of every patient, edges replicated (paper §3.3; decisions 17 and 18).
+    """Serve every slice stack of every patient, edges replicated (paper §3.3; decisions 17 and 18).
 
-    Reads the few kilobytes of a stack from the uncompressed file each time and leaves caching to the operating system,
-    so that a data set larger than memory works and workers share one copy. Nothing stays open or mapped: neither memory
-    nor open files grow with the number of patients, and a file that is cut off is an error instead of a crash.
+    Reads a stack from the uncompressed file each time and leaves caching to the operating system, so that a data set
+    larger than memory works and workers share one copy. Headers alone are kept; nothing stays open or mapped.
 
     The first key leads: there is one item per slice of its volumes. Another key gives the stack at the same position of
-    the same patient where that patient has it (decision 17), else a random stack of that role: nothing in Eqs. 1 to 5
-    uses the pairing. Which one depends on the seed, the index and, with :class:`EpochSampler`, the epoch, and on
-    nothing else: worker processes and resumed trainings draw the same.
+    the same patient where that patient has it, else a random stack of that role: nothing in Eqs. 1 to 5 uses the
+    pairing. It depends on the seed, the index and, with :class:`EpochSampler`, the epoch alone: worker processes and
+    resumed trainings draw the same.
 
     Args:
         data: items with paths to unscaled int16 ``.nii`` files under their roles, as ``read_datalist`` gives them.
@@ -117,32 +117,30 @@ class SliceStackDataset(Dataset):
         return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
 
     def _read(self, path: str, position: int) -> torch.Tensor:
-        volume = self._volumes[path]
-        height, width, depth = volume.shape
-        positions = stack_positions(int(position), depth, self.slices)
-        first, count = positions[0], positions[-1] - positions[0] + 1
-        # NIfTI lies in Fortran's order, a slice after the other
-        offset = volume.offset + first * height * width * volume.dtype.itemsize
-        voxels = np.fromfile(path, volume.dtype, count * height * width, offset=offset)
-        if voxels.size != count * height * width:
-            raise InputError(f"{path}: the file ends before its last slice; copy it again")
-        stack = np.ascontiguousarray(voxels.reshape(count, width, height).transpose(0, 2, 1), dtype=np.float32)
-        return torch.from_numpy(stack if count == self.slices else stack[np.array(positions) - first])
+        voxels = self._volumes[path].voxels
+        positions = stack_positions(int(position), voxels.shape[2], self.slices)
+        try:
+            stack = np.asarray(voxels[:, :, positions[0] : positions[-1] + 1], dtype=np.float32)
+        except (OSError, ValueError) as error:  # nibabel's for a file that is too short
+            raise InputError(f"{path}: the file ends before its last slice; copy it again") from error
+        return torch.from_numpy(np.ascontiguousarray(stack.transpose(2, 0, 1))[np.array(positions) - positions[0]])
 
 
 class _Volume(NamedTuple):
-    """Where a volume's voxels lie in its file, and how far apart they are in plane, in mm."""
+    """A volume's voxels, on disk until they are sliced, and their distance in plane in mm."""
 
-    shape: tuple[int, int, int]
+    voxels: ArrayProxy
     spacing: tuple[float, float]
-    dtype: np.dtype
-    offset: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        height, width, depth = self.voxels.shape
+        return height, width, depth
 
 
 def _volume(path: str) -> _Volume:
-    image = nib.load(path)
-    if not str(path).endswith(".nii") or len(image.shape) != 3:  # type: ignore[attr-defined]
+    image = nib.load(path, mmap=False, keep_file_open=False)
+    if not isinstance(image, nib.Nifti1Image) or not str(path).endswith(".nii") or len(image.shape) != 3:
         raise InputError(f"{path}: expected an uncompressed .nii file of three dimensions")
-    proxy = image.dataobj  # type: ignore[attr-defined]
-    height, width = map(float, voxel_sizes(image.affine)[:2])  # type: ignore[attr-defined]
-    return _Volume(tuple(image.shape), (height, width), proxy.dtype, int(proxy.offset))  # type: ignore[attr-defined]
+    height, width = map(float, voxel_sizes(image.affine)[:2])
+    return _Volume(cast(ArrayProxy, image.dataobj), (height, width))

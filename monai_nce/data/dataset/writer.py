@@ -1,4 +1,4 @@
-"""The on-disk contract of a data set, and its only writer; :mod:`monai_nce.data.dataset.datalist` reads it.
+"""Write a data set; :mod:`monai_nce.data.dataset.datalist` reads it.
 
 ::
 
@@ -32,7 +32,7 @@ from monai_nce.data.files.unfinished import JoinedRun, UnfinishedRun
 from monai_nce.data.nifti.writer import write_nifti_hu, write_nifti_labels
 from monai_nce.errors import InputError
 
-__all__ = ["DATALIST", "PATIENT", "REPORT", "ROLES", "SPLITS", "DatasetWriter"]
+__all__ = ["DATALIST", "PATIENT", "REPORT", "ROLES", "SPLITS", "DatasetWriter", "VolumeWriter"]
 
 DATALIST = "datalist.json"
 REPORT = "report.json"
@@ -44,7 +44,86 @@ PATIENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SHEETS = "contact_sheet*.png"
 
 
-class DatasetWriter:
+class VolumeWriter:
+    """Write patients' volumes into the unfinished data set of a :class:`DatasetWriter`, of this or another process.
+
+    Args:
+        staging: the hidden folder of the data set.
+        run: notes each patient, if the data set can be resumed.
+    """
+
+    def __init__(self, staging: Path, run: JoinedRun | None = None) -> None:
+        self._staging = staging
+        self._notes = run
+        self._items: dict[str, list[dict[str, str]]] = {split: [] for split in SPLITS}
+        self._patients: set[str] = set()
+        self._files: set[str] = set()
+
+    def add(
+        self,
+        split: str,
+        patient: str,
+        affine: ArrayLike,
+        *,
+        source: ArrayLike | None = None,
+        target: ArrayLike | None = None,
+        aligned_source: ArrayLike | None = None,
+        labels: ArrayLike | None = None,
+        note: Any = None,
+    ) -> None:
+        """Write one patient's volumes.
+
+        Args:
+            split: ``training``, ``validation`` or ``test``.
+            patient: an id of our own, of letters, digits, dots, underscores and hyphens.
+            affine: 4×4 matrix from voxel indices to RAS millimetres, of all the volumes.
+            source: volume (H, W, D) in HU of the source domain.
+            target: volume (H, W, D) in HU of the target domain.
+            aligned_source: a source without motion against the target; for evaluation, and for networks trained as
+                a ceiling. If it is the same object as ``source``, both roles name one file.
+            labels: organ labels, 0 to 255.
+            note: what a resumed run finds in :attr:`finished`: anything JSON can hold, no patient data.
+
+        Raises:
+            ValueError: if a split, a patient id or a volume is not as said above, if the shapes differ, or if the
+                patient was added before.
+        """
+        given = {"source": source, "target": target, "aligned_source": aligned_source, "labels": labels}
+        volumes = {role: volume for role, volume in given.items() if volume is not None}
+        if split not in SPLITS:
+            raise ValueError(f"split: expected one of {', '.join(SPLITS)} but got {split!r}")
+        if not PATIENT.fullmatch(patient):
+            raise ValueError(f"patient: expected letters, digits, '.', '_' and '-' but got {patient!r}")
+        if patient in self._patients:
+            raise ValueError(f"patient: {patient} was added before")
+        if source is None and target is None:
+            raise ValueError(f"{patient}: expected a source, a target or both but got neither")
+        shapes = {role: tuple(np.shape(volume)) for role, volume in volumes.items()}
+        if len(set(shapes.values())) > 1:
+            raise ValueError(f"{patient}: expected volumes of one shape but got {shapes}")
+        names = {role: f"{patient}_{role}.nii" for role in volumes}
+        if aligned_source is not None and aligned_source is source:
+            names["aligned_source"] = names["source"]
+            del volumes["aligned_source"]
+        # 'a' with an aligned_source and 'a_aligned' with a source, or 'A' and 'a' on some file systems
+        if taken := {name.lower() for name in names.values()} & self._files:
+            raise ValueError(f"patient: the id {patient!r} leads to a file name that is taken: {min(taken)}")
+
+        for role, volume in volumes.items():
+            write = write_nifti_labels if role == "labels" else write_nifti_hu
+            write(self._staging / VOLUMES / names[role], volume, affine)
+        item = {"patient": patient, **{role: f"{VOLUMES}/{name}" for role, name in names.items()}}
+        if self._notes is not None:
+            self._notes.note(patient, {"split": split, "item": item, "note": note})
+        self._register(split, item)
+
+    def _register(self, split: str, item: dict[str, str]) -> None:
+        self._patients.add(item["patient"])
+        self._files.update(Path(item[role]).name.lower() for role in ROLES if role in item)
+        self._items[split].append(item)
+
+
+class DatasetWriter(VolumeWriter):
     """Write a data set, all of it or nothing.
 
     Volumes go to a hidden folder inside ``out_dir`` and take their place when the data set is closed; ``datalist.json``
@@ -107,26 +186,18 @@ class DatasetWriter:
             "target_domain": target_domain,
             "provenance": dict(provenance or {}),
         }
-        self._items: dict[str, list[dict[str, str]]] = {split: [] for split in SPLITS}
-        self._patients: set[str] = set()
-        self._files: set[str] = set()
         self._report: Mapping[str, Any] | None = None
         self._sheets: list[str] = []
         self.finished: dict[str, Any] = {}
         self._run = None if work is None else UnfinishedRun(self.out_dir, work, resume, overwrite)
-        if self._run is None:
-            self._staging = self.out_dir / f".partial-{secrets.token_hex(4)}"
-            self._made = make_folders(self._staging)
-        else:
-            self._staging, self._made = self._run.folder, self._run.made
-            self.take_over()
+        staging = self.out_dir / f".partial-{secrets.token_hex(4)}" if self._run is None else self._run.folder
+        super().__init__(staging, self._run)
+        self._made = make_folders(staging) if self._run is None else self._run.made
+        self.take_over()
 
     @classmethod
-    def join(cls, out_dir: str | PathLike[str]) -> DatasetWriter:
-        """Add patients to the data set that another process has begun with ``work``.
-
-        That process puts everything in place, after :meth:`take_over`, and removes it on a failure; of this writer
-        only :meth:`add` is of use.
+    def join(cls, out_dir: str | PathLike[str]) -> VolumeWriter:
+        """Add patients to the data set that another process has begun with ``work``, and finishes.
 
         Args:
             out_dir: folder of the data set, shared with that process.
@@ -134,72 +205,8 @@ class DatasetWriter:
         Raises:
             InputError: if no run is unfinished there.
         """
-        writer = cls.__new__(cls)
-        writer.out_dir = Path(out_dir)
-        writer._items = {split: [] for split in SPLITS}
-        writer._patients, writer._files, writer.finished = set(), set(), {}
-        run = JoinedRun(writer.out_dir)
-        writer._run = run  # type: ignore[assignment]  # enough for add()
-        writer._staging, writer._made = run.folder, []
-        return writer
-
-    def add(
-        self,
-        split: str,
-        patient: str,
-        affine: ArrayLike,
-        *,
-        source: ArrayLike | None = None,
-        target: ArrayLike | None = None,
-        aligned_source: ArrayLike | None = None,
-        labels: ArrayLike | None = None,
-        note: Any = None,
-    ) -> None:
-        """Write one patient's volumes.
-
-        Args:
-            split: ``training``, ``validation`` or ``test``.
-            patient: an id of our own, of letters, digits, dots, underscores and hyphens.
-            affine: 4×4 matrix from voxel indices to RAS millimetres, of all the volumes.
-            source: volume (H, W, D) in HU of the source domain.
-            target: volume (H, W, D) in HU of the target domain.
-            aligned_source: a source without motion against the target; for evaluation, and for networks trained as
-                a ceiling. If it is the same object as ``source``, both roles name one file.
-            labels: organ labels, 0 to 255.
-            note: what a resumed run finds in :attr:`finished`: anything JSON can hold, no patient data.
-
-        Raises:
-            ValueError: if a split, a patient id or a volume is not as said above, if the shapes differ, or if the
-                patient was added before.
-        """
-        given = {"source": source, "target": target, "aligned_source": aligned_source, "labels": labels}
-        volumes = {role: volume for role, volume in given.items() if volume is not None}
-        if split not in SPLITS:
-            raise ValueError(f"split: expected one of {', '.join(SPLITS)} but got {split!r}")
-        if not PATIENT.fullmatch(patient):
-            raise ValueError(f"patient: expected letters, digits, '.', '_' and '-' but got {patient!r}")
-        if patient in self._patients:
-            raise ValueError(f"patient: {patient} was added before")
-        if source is None and target is None:
-            raise ValueError(f"{patient}: expected a source, a target or both but got neither")
-        shapes = {role: tuple(np.shape(volume)) for role, volume in volumes.items()}
-        if len(set(shapes.values())) > 1:
-            raise ValueError(f"{patient}: expected volumes of one shape but got {shapes}")
-        names = {role: f"{patient}_{role}.nii" for role in volumes}
-        if aligned_source is not None and aligned_source is source:
-            names["aligned_source"] = names["source"]
-            del volumes["aligned_source"]
-        # 'a' with an aligned_source and 'a_aligned' with a source, or 'A' and 'a' on some file systems
-        if taken := {name.lower() for name in names.values()} & self._files:
-            raise ValueError(f"patient: the id {patient!r} leads to a file name that is taken: {min(taken)}")
-
-        for role, volume in volumes.items():
-            write = write_nifti_labels if role == "labels" else write_nifti_hu
-            write(self._staging / VOLUMES / names[role], volume, affine)
-        item = {"patient": patient, **{role: f"{VOLUMES}/{name}" for role, name in names.items()}}
-        if self._run is not None:
-            self._run.note(patient, {"split": split, "item": item, "note": note})
-        self._register(split, item)
+        run = JoinedRun(Path(out_dir))
+        return VolumeWriter(run.folder, run)
 
     def resplit(self, splits: Mapping[str, Sequence[str]]) -> None:
         """Put the patients that were added into other splits, where those are known only at the end.
@@ -288,11 +295,6 @@ class DatasetWriter:
                     self._register(done["split"], item)
                 self.finished[item["patient"]] = done["note"]
         self._run.keep_only(VOLUMES, self._files)
-
-    def _register(self, split: str, item: dict[str, str]) -> None:
-        self._patients.add(item["patient"])
-        self._files.update(Path(item[role]).name.lower() for role in ROLES if role in item)
-        self._items[split].append(item)
 
     def _old_sheets(self) -> list[Path]:
         return sorted(self.out_dir.glob(SHEETS))
