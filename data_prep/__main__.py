@@ -25,14 +25,7 @@ SHARED = ("inspect", "ct")  # their work is spread over the processes that torch
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a sub-command.
-
-    Args:
-        arguments: the command line, without the program's name; that of the process if None.
-
-    Returns:
-        The exit code.
-    """
+    """Run a sub-command, that of the process if no arguments are given, and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m data_prep", description="Make a data set for monai-nce.")
     commands = parser.add_subparsers(dest="command", required=True)
     _add_phantom(commands)

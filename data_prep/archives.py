@@ -133,7 +133,7 @@ def _general(root: Path, volume: FoundVolume) -> tuple[Series, tuple[str, ...]]:
 def _by_preset(
     root: Path, volume: FoundVolume, preset: Preset, labels: Mapping[str, str]
 ) -> tuple[Series, tuple[str, ...]]:
-    """The series and the key of its patient."""
+    """Find the phase of a series, and the key of its patient, by an archive's table."""
     text, key = "", _dicom_key(volume)
     if preset.where == "description":
         text = " ".join(volume.description.split())
@@ -159,7 +159,7 @@ def _match(preset: Preset, text: str) -> str:
 
 
 def _labels(root: Path) -> dict[str, str]:
-    """The archive's own table of phases, by SeriesInstanceUID."""
+    """Read the archive's own table of phases by SeriesInstanceUID."""
     if not (root / LABELS).is_file():
         raise InputError(f"{root / LABELS}: missing; it names this archive's phases")
     rows = _read_csv(root / LABELS, (SERIES_COLUMN, LABEL_COLUMN))
@@ -167,7 +167,7 @@ def _labels(root: Path) -> dict[str, str]:
 
 
 def _read_csv(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> list[dict[str, str]]:
-    """The cells of each row under the names of columns, in any case and order, with commas or semicolons."""
+    """Read the cells of each row by column, whose names may come in any case and order."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
         delimiter = ";" if lines and lines[0].count(";") > lines[0].count(",") else ","
@@ -191,7 +191,7 @@ def _dicom_key(volume: FoundVolume) -> tuple[str, ...]:
 
 
 def _relative(root: Path, path: Path) -> list[str]:
-    """The parts of a NIfTI file's path below ``root``, the last without its suffix."""
+    """Split a NIfTI file's path below ``root``, without its suffix."""
     parts = list(path.relative_to(root).parts) if path.is_relative_to(root) and path != root else [path.name]
     if is_nifti_name(path):
         parts[-1] = re.sub(r"\.nii(\.gz)?$", "", parts[-1], flags=re.IGNORECASE)

@@ -13,11 +13,7 @@ OLD_NAMES = {"--out_dir": "--output_dir", "--workers": "--num_workers"}
 
 
 def spell(arguments: Iterable[str]) -> list[str]:
-    """Write options as they are declared, with underscores; hyphens and older names are accepted too.
-
-    Args:
-        arguments: a command line.
-    """
+    """Write a command line's options as they are declared, with underscores; hyphens and older names are taken too."""
 
     def respell(text: str) -> str:
         name, equals, value = text.partition("=")

@@ -25,11 +25,7 @@ def inference_command(scan: Path) -> str:
 
 
 def training_command(dataset_dir: Path) -> str:
-    """Compose the command that trains on a data set, by what its ``datalist.json`` says of it.
-
-    Args:
-        dataset_dir: folder of the data set.
-    """
+    """Compose the command that trains on a data set, by what its ``datalist.json`` says of it."""
     about = read_datalist_file(dataset_dir)
     made = about.get("provenance") or {}
     overlays = []

@@ -54,7 +54,7 @@ def _draw(volumes: Sequence[Mapping[str, Path]], titles: Sequence[str], note: st
 
 
 def _middle(path: Path) -> tuple[np.ndarray, tuple[float, float]]:
-    """The middle slice in HU and its pixel's size in mm; the file is mapped, not read."""
+    """Read the middle slice in HU and its pixel's size in mm; the file is mapped, not read."""
     image = nib.Nifti1Image.from_filename(path)
     sizes = voxel_sizes(image.affine)
     middle = np.asanyarray(image.dataobj)[..., image.shape[2] // 2]

@@ -93,7 +93,7 @@ def _fail(code: int, *lines: str) -> int:
 
 
 def _examine(chosen: list[FoundVolume]) -> tuple[list[Examined], list[str]]:
-    """Those accepted, and a line for each refused. Voxels are kept of a single one only."""
+    """Read the volumes: those accepted, and a line for each refused. Voxels are kept of a single one only."""
     accepted: list[Examined] = []
     refusals: list[str] = []
     for found in progress_bar(chosen, "convert", "volume", show=None):

@@ -88,7 +88,7 @@ def prepare_ct(
 
 
 def _prepare(found: dict[str, FoundVolume], size: int, spacing: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """One patient's volumes on one grid: that of the target, where there is one."""
+    """Bring one patient's volumes onto one grid: that of the target, where there is one."""
     loaded = {role: canonical(*read_ct(item)) for role, item in found.items()}
     main = "target" if "target" in loaded else "source"
     try:
@@ -123,7 +123,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     found.add_argument("--min_slices", type=at_least(3), metavar="N", help="that are left of a pair (default: 16)")
     found.add_argument("--num_workers", type=at_least(1), metavar="N", help="processes, a patient each (default: 1)")
-    found.add_argument("--resume", action="store_true", help="go on where a run with the same input was stopped")
+    resume: dict[str, Any] = {"nargs": "?", "const": "True", "choices": ["True"]}  # as the bundle has it, or alone
+    found.add_argument("--resume", **resume, help="go on where a run with the same input was stopped")
     named = parser.add_argument_group("volumes that you name", argument_default=argparse.SUPPRESS)
     named.add_argument("--nect", type=Path, nargs="+", metavar="PATH", help="non-contrast volumes")
     named.add_argument("--cect", type=Path, nargs="+", metavar="PATH", help="contrast-enhanced volumes")
@@ -168,7 +169,8 @@ def _run_archive(**given: Any) -> Path:
     if "csv" in given:
         given["pair_list"] = given.pop("csv")
     try:
-        return prepare_archive(settings=PairSettings(**settings), workers=given.pop("num_workers", 1), **given)
+        workers, resume = given.pop("num_workers", 1), given.pop("resume", False) == "True"
+        return prepare_archive(settings=PairSettings(**settings), workers=workers, resume=resume, **given)
     except KeyboardInterrupt:
         pass
     say("interrupted; the patients that are finished are kept, --resume goes on with them")

@@ -150,7 +150,7 @@ def _listed(rows: Sequence[ListedPair]) -> Job:
 
 
 def _fingerprint(jobs: Sequence[Job], made: dict[str, Any]) -> str:
-    """A hash of settings and input: of each series' files by size and time, in their order, and its phase."""
+    """Hash settings and input: of each series its phase, and its files by size and time, in their order."""
     digest = hashlib.sha256(json.dumps(made, sort_keys=True).encode())
     for job in jobs:
         digest.update(job.patient.encode())
@@ -170,7 +170,7 @@ def _report(
     left_out: list[dict[str, Any]],
     phases: Counter[str],
 ) -> dict[str, Any]:
-    """The report, by our own numbers."""
+    """Compose the report, by our own numbers."""
     split_of = {patient: split for split, patients in splits.items() for patient in patients}
     counters = {
         "series_by_header": Counter(one.phase for job in jobs for one in job.series),

@@ -98,7 +98,7 @@ def prepare_ixi(
 
 
 def _usable(t2: IXIFiles, pd: IXIFiles, slices: int) -> tuple[dict[str, str], list[dict[str, Any]]]:
-    """Sites of the subjects that can be used, and for the report those that cannot, judged by the headers alone."""
+    """Sort subjects by their headers alone: the sites of those that can be used, and a report on the others."""
     sites = {**pd.repeated, **t2.repeated, **pd.sites, **t2.sites}
     faults = {subject: _fault(subject, t2, pd, slices) for subject in sorted(sites)}
     usable = {subject: sites[subject] for subject, reason in faults.items() if reason is None}
@@ -110,7 +110,7 @@ def _usable(t2: IXIFiles, pd: IXIFiles, slices: int) -> tuple[dict[str, str], li
 
 
 def _fault(subject: str, t2: IXIFiles, pd: IXIFiles, slices: int) -> str | None:
-    """Why a subject cannot be used; what stands before a colon is the same for all with that reason."""
+    """Give the reason why a subject cannot be used; its part before a colon serves to count reasons."""
     for files in (t2, pd):
         if subject in files.repeated:
             return f"several {files.contrast} scans"

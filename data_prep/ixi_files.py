@@ -133,7 +133,7 @@ class IXIFiles:
 
     @contextmanager
     def _file(self, subject: str, limit: int | None = None) -> Iterator[Path]:
-        """The scan as a file of its own, or its first ``limit`` bytes; errors name the archive instead of that file."""
+        """Copy a scan, or its first ``limit`` bytes, to a file of its own; errors name the archive instead of it."""
         entry = self._scans[subject]
         if isinstance(entry, Path):
             yield entry

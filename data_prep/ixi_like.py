@@ -177,7 +177,7 @@ def make_pair(index: int, size: int = 256, slices: int = 64, seed: int = 0) -> A
 
 
 def _grid(size: int, slices: int) -> np.ndarray:
-    """Affine of a grid with the field of view and the slab about the centre."""
+    """Lay a grid with the field of view and the slab about the centre: its affine."""
     step = np.array([FIELD_OF_VIEW_MM / size, FIELD_OF_VIEW_MM / size, SLAB_MM / slices])
     affine = np.diag([*step, 1.0])
     affine[:3, 3] = CENTRE_MM - step * (np.array([size, size, slices]) - 1) / 2
@@ -212,7 +212,7 @@ def _spline(rng: np.random.Generator, channels: int, knots: int) -> torch.Tensor
 
 
 def _look_up(field: torch.Tensor, world: torch.Tensor) -> torch.Tensor:
-    """A random field ``(C, N, N, N)`` over the box of 300 mm, at positions ``(H, W, D, 3)``."""
+    """Sample a random field ``(C, N, N, N)`` over the box of 300 mm at positions ``(H, W, D, 3)``."""
     return _sample(field, (world - torch.tensor(CENTRE_MM)) * (2 / FIELD_BOX_MM), "border")
 
 

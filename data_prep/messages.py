@@ -18,11 +18,7 @@ Item = TypeVar("Item")
 
 
 def one_line(text: object) -> str:
-    """Replace line breaks and control characters, which a file's name may have.
-
-    Args:
-        text: anything.
-    """
+    """Replace line breaks and control characters, which a file's name may have."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in str(text))
 
 
@@ -60,12 +56,7 @@ class MessageLog:
 def progress_bar(items: Iterable[Item], name: str, unit: str, show: bool | None = True, **more: int) -> tqdm[Item]:
     """Iterate with a progress bar that is at most as wide as the terminal.
 
-    Args:
-        items: what is iterated over.
-        name: what stands before the bar.
-        unit: what an item is.
-        show: None for on a terminal only, and gone at the end.
-        more: ``total`` and ``initial`` of tqdm.
+    ``show`` None means on a terminal only, and gone at the end. ``total`` and ``initial`` are those of tqdm.
     """
     hide = None if show is None else not show
     return tqdm(items, desc=name, unit=unit, leave=show is not None, disable=hide, dynamic_ncols=True, **more)
@@ -77,15 +68,7 @@ def warn_of_empty_splits(splits: Mapping[str, Sequence[str]], names: Iterable[st
 
 
 def redact(text: str, volumes: Iterable[FoundVolume]) -> str:
-    """Strike out paths, names of files and identifiers, which could say whose images they are.
-
-    Args:
-        text: a message of the reader's about one of the volumes.
-        volumes: those that it may be about.
-
-    Returns:
-        The message, with "…" for what was struck out; a path that it began with is dropped.
-    """
+    """Replace the volumes' paths, files' names and identifiers in a message by "…"; a path at its start is dropped."""
     whole: set[str] = set()
     names: set[str] = set()
     for volume in volumes:

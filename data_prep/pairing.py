@@ -123,6 +123,6 @@ def same_study(one: FoundVolume, other: FoundVolume) -> bool:
 
 
 def _upright(place: Place) -> Grid:
-    """The grid of a volume with its slices along the last axis."""
+    """Turn a volume's grid so that its slices run along the last axis."""
     x, y, z = (int(axis) for axis in np.argsort(io_orientation(place.affine)[:, 0]))
     return Grid((place.shape[x], place.shape[y], place.shape[z]), place.affine[:, [x, y, z, 3]])

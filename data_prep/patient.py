@@ -108,7 +108,7 @@ class _Patient:
         self.unusable: set[int] = set()
 
     def prepare(self) -> _Pair:
-        """The best pair that can be read."""
+        """Prepare the best pair that can be read."""
         for source, target in self._pairs():
             if not {id(source.volume), id(target.volume)} & self.unusable and (pair := self._make(source, target)):
                 return pair
@@ -139,7 +139,7 @@ class _Patient:
         return rank_pairs(sources, targets, settings.phase, settings.min_overlap, settings.min_slices)
 
     def _look_at_images(self) -> None:
-        """Where a half is missing, take the phase of series whose headers say nothing from the image."""
+        """Take phases from images where NECT or CECT is missing and a header says nothing."""
         phases = {one.phase for one in self.series}
         if NECT in phases and phases & set(ENHANCED):
             return
@@ -175,7 +175,7 @@ class _Patient:
         self.refusals.append(str(error))
 
     def _make(self, source: Place, target: Place) -> _Pair | None:
-        """The pair on the CECT's grid, less the slices that they don't share."""
+        """Bring a pair onto the CECT's grid, less the slices that they don't share."""
         settings = self.settings
         try:
             volume, affine = canonical(*read_ct(target.volume))

@@ -105,7 +105,7 @@ def strip_phase(text: str) -> str:
 
 
 def _enhanced(words: str) -> str:
-    """The one enhanced phase that the words name, else unknown."""
+    """Find the one enhanced phase that the words name, else unknown."""
     # "late arterial" is arterial, "late venous" is late
     words = re.sub(rf"\b{BEFORE}\s?(?=\w*arteri|art\b)|(?<=arterial )late\b|(?<=arteriel )tardif\b", " ", words)
     words = re.sub(rf"\b((?:{LATE})\s?)(?:{PORTAL})\b|\b(?:{PORTAL})\s(?={LATE}\b)", r" \1 ", words)
@@ -118,5 +118,5 @@ def _enhanced(words: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Lower case without accents, umlauts spelt out, words apart by single spaces."""
+    """Write a text in lower case without accents, umlauts spelt out, words apart by single spaces."""
     return plain_words(plain_letters(text.casefold().translate(UMLAUTS)))

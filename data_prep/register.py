@@ -99,7 +99,7 @@ def register_dataset(
 
 
 def _header(content: Mapping[str, Any], method: str, settings: dict[str, Any], patients: int) -> dict[str, Any]:
-    """The new data set's description: the original's, and what was done to it."""
+    """Describe the new data set: the original's description, and what was done to it."""
     about = {**UNNAMED, **{key: content[key] for key in UNNAMED if key in content}}
     original = content.get("provenance")
     original = dict(original) if isinstance(original, dict) else {}
@@ -123,7 +123,7 @@ def _register(registration: Registration, item: Mapping[str, str]) -> tuple[str,
 
 
 def _pair(item: Mapping[str, str]) -> Pair:
-    """Fixed and moving volume, mapped and not yet read, and their spacing in mm."""
+    """Map a patient's volumes, to be read when they are needed."""
     fixed, moving = _open(item["target"]), _open(item["source"])
     return _voxels(fixed), _voxels(moving), [float(side) for side in voxel_sizes(fixed.affine)]
 

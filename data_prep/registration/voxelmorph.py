@@ -95,7 +95,7 @@ class VoxelMorphRegistration(Registration):
         return apply(matrix, offset, (grid + self._displacement(fixed, aligned, spacing)) * sides)
 
     def _displacement(self, fixed: np.ndarray, aligned: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-        """From each voxel of ``fixed`` to its place in ``aligned``: (3, H, W, D), in voxels."""
+        """Measure from each voxel of ``fixed`` to its place in ``aligned``: (3, H, W, D), in voxels."""
         self.network.eval()
         with torch.no_grad():
             coarse_fixed, coarse_moving = self._coarse(fixed, aligned, spacing)

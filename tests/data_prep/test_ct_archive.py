@@ -186,7 +186,7 @@ def test_an_interrupt_is_one_line_and_resumed(stopped: list[str], tmp_path: Path
     assert "--resume goes on with it" in capsys.readouterr().err
     assert run(tmp_path, "--studies", str(tmp_path / "s"), "--resume", "--seed", "1") == 2
     assert "other input or settings" in capsys.readouterr().err
-    assert run(tmp_path, "--studies", str(tmp_path / "s"), "--resume") == 0
+    assert run(tmp_path, "--studies", str(tmp_path / "s"), "--resume", "True") == 0
     assert stopped == ["pair_002", "pair_003"]
     assert run(tmp_path, "--studies", str(tmp_path / "s"), out="whole") == 0
     compare(tmp_path / "out", tmp_path / "whole")
