@@ -29,7 +29,7 @@ OWN_FILE = Path("configs", "paper_ixi.json")  # no other bundle has one
 EXPRESSIONS = ("$", "@", "%")
 OF_MONAI = {*inspect.signature(run).parameters, "_meta_"}
 PRESETS = ("ixi.json", "paper.json", "paper_ixi.json")  # laid over the schemes' files, in this order
-# keys of version 0.1.0 by the names that they have now; what begins with them likewise
+# keys of version 0.1.0, and what begins with them, by their present names
 RENAMED = {
     "classify": "classifier",
     "classifier_def": "domain_classifier_def",
@@ -53,7 +53,7 @@ def find_bundle() -> str:
 
 
 def refuse_unknown_flags(arguments: Sequence[str] | None = None) -> None:
-    """Stop at a flag that names no key of the configuration, at a word for True or False, or at files in a wrong order.
+    """Stop at a flag that names no key of the configuration, a word for True or False, or files in a wrong order.
 
     For a bundle's run list, before anything is written.
 
@@ -64,7 +64,7 @@ def refuse_unknown_flags(arguments: Sequence[str] | None = None) -> None:
         arguments: the command line, without the program's name; that of the process if None.
 
     Raises:
-        InputError: naming the flag and, where there is one, the key that comes nearest; what was expected; or the file.
+        InputError: naming the flag or file and what comes nearest, what it is called now, or what was expected.
     """
     if arguments is None:
         if not is_bundle_program():
@@ -76,9 +76,10 @@ def refuse_unknown_flags(arguments: Sequence[str] | None = None) -> None:
     files = ensure_tuple(_listed(flags["config_file"]))
     _check_order(files)
     config = ConfigParser.load_config_files(files)
+    parser = ConfigParser(config)
+    _refuse_renamed([*(f"--{flag}" for flag in flags), *(old for old in RENAMED if old in parser)])
     said = f"{config} {list(flags.values())}"
     for flag, value in flags.items():
-        _refuse_renamed(flag)
         first = ReferenceResolver.split_id(flag)[0]
         new_and_used = first not in config and re.search(rf"[@%]{re.escape(first)}\b", said)
         if first not in OF_MONAI and not new_and_used:
@@ -96,15 +97,17 @@ def _check_order(files: Sequence[str]) -> None:
             raise InputError("paper_ixi.json: put paper.json before it, which holds the networks and learning rates")
 
 
-def _refuse_renamed(flag: str) -> None:
-    key = ReferenceResolver.normalize_id(flag).replace(ID_SEP_KEY, "#")
-    for old, new in RENAMED.items():
-        if key == old or key.startswith(f"{old}#"):
-            raise InputError(f"--{flag}: is called --{new}{key.removeprefix(old)} now")
+def _refuse_renamed(names: Sequence[str]) -> None:
+    """Refuse flags, and keys of configuration files, that nothing reads any more."""
+    for name in names:
+        key = ReferenceResolver.normalize_id(name).replace(ID_SEP_KEY, "#")
+        for old, new in RENAMED.items():
+            if f"{key}#".removeprefix("--").startswith(f"{old}#"):
+                raise InputError(f"{key}: is called {key.replace(old, new, 1)} now")
 
 
 def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Names and values as Fire, which MONAI's command line is made with, takes them: without a value it is True."""
+    """Yield names and values as Fire, behind MONAI's command line, takes them: without a value it is True."""
     for argument, following in zip(arguments, [*arguments[1:], "--"], strict=True):
         if argument.startswith("--"):
             name, equals, value = argument[2:].partition("=")
@@ -113,7 +116,7 @@ def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _listed(files: str) -> Any:
-    """One file, or several written as a Python list."""
+    """Read one file, or several written as a Python list."""
     try:
         return ast.literal_eval(files)
     except (SyntaxError, ValueError):

@@ -12,7 +12,7 @@ from monai_nce.data.dataset.stack_loader import StackLoader
 from monai_nce.data.dataset.writer import ROLES, SPLITS, DatasetWriter
 from monai_nce.data.dicom.save_series import SaveDicomSeriesd, check_output_format
 from monai_nce.data.files.atomic import atomic_path, remove_abandoned, write_json
-from monai_nce.data.nifti.save_nifti import SaveNiftid
+from monai_nce.data.nifti.save_nifti import SaveImageNiftid
 from monai_nce.data.nifti.writer import write_nifti_hu, write_nifti_labels
 from monai_nce.data.scans.collate import collate_volume
 from monai_nce.data.scans.file_tree import ReaderWarning
@@ -41,7 +41,7 @@ __all__ = [
     "FoundVolume",
     "ReaderWarning",
     "SaveDicomSeriesd",
-    "SaveNiftid",
+    "SaveImageNiftid",
     "SliceStackDataset",
     "StackLoader",
     "atomic_path",

@@ -12,7 +12,7 @@ import torch
 from ignite.engine import Engine
 from monai.bundle import ConfigWorkflow, create_workflow
 
-from monai_nce.data import SaveNiftid
+from monai_nce.data import SaveImageNiftid
 from monai_nce.errors import InputError, find_input_error
 from monai_nce.handlers import TrainedFor, WeightsSaver
 from monai_nce.inferers import runtime
@@ -316,13 +316,13 @@ def test_a_volume_that_is_gone_when_its_turn_comes_ends_the_run_and_the_earlier_
     infer, checkpoint, tmp_path, monkeypatch
 ):
     paths = [write(tmp_path / "in" / f"{number}.nii.gz", scan(), AFFINES["RAS"]) for number in range(4)]
-    save = SaveNiftid.__call__
+    save = SaveImageNiftid.__call__
 
     def vanish(self, data):
         paths[3].unlink(missing_ok=True)
         return save(self, data)
 
-    monkeypatch.setattr(SaveNiftid, "__call__", vanish)
+    monkeypatch.setattr(SaveImageNiftid, "__call__", vanish)
     with pytest.raises(Exception) as caught:  # noqa: PT011  MONAI wraps what its configs raise
         infer(tmp_path / "in", tmp_path / "out", **checkpoint[1])
     assert "3.nii.gz: no such file" in str(find_input_error(caught.value))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_nce.data import SaveNiftid
+from monai_nce.data import SaveImageNiftid
 from monai_nce.errors import InputError
 
 AFFINE = np.array([[0.0, -0.8, 0.1, 12.5], [0.7, 0, 0, -30], [0, 0.05, 3, 7], [0, 0, 0, 1]])
@@ -25,7 +25,7 @@ def test_volume_affine_and_what_the_file_says(tmp_path: Path) -> None:
     given = volume()
     path = tmp_path / "new" / "a_synthetic_cect.nii.gz"
     data = {"pred": given, "output": str(path), "other": 1}
-    result = SaveNiftid("pred")(data)
+    result = SaveImageNiftid("pred")(data)
     assert result == data and result["pred"] is given
     image = nib.load(path)
     assert image.get_data_dtype() == np.int16 and image.shape == (2, 3, 4)
@@ -37,7 +37,7 @@ def test_volume_affine_and_what_the_file_says(tmp_path: Path) -> None:
 
 
 def test_values_are_rounded_and_clipped(tmp_path: Path) -> None:
-    SaveNiftid("pred", output_key="to", description="SYNTHETIC x")(
+    SaveImageNiftid("pred", output_key="to", description="SYNTHETIC x")(
         {"pred": volume(-0.6, 0.4, 1.6, 40000.0, -50000.0), "to": tmp_path / "a.nii"}
     )
     image = nib.load(tmp_path / "a.nii")
@@ -47,13 +47,13 @@ def test_values_are_rounded_and_clipped(tmp_path: Path) -> None:
 
 def test_nan_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected finite HU"):
-        SaveNiftid("pred")({"pred": volume(float("nan")), "output": tmp_path / "a.nii.gz"})
+        SaveImageNiftid("pred")({"pred": volume(float("nan")), "output": tmp_path / "a.nii.gz"})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.nii.gz"
-    SaveNiftid("pred")({"pred": volume(), "output": path})
+    SaveImageNiftid("pred")({"pred": volume(), "output": path})
     old = path.read_bytes()
 
     def half(image: Any, file: BinaryIO) -> None:
@@ -62,7 +62,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(nib.Nifti1Image, "to_stream", half)
     with pytest.raises(InputError, match=r"a\.nii\.gz: cannot be written: No space left"):
-        SaveNiftid("pred")({"pred": volume(5.0), "output": path})
+        SaveImageNiftid("pred")({"pred": volume(5.0), "output": path})
     assert path.read_bytes() == old
     assert [file.name for file in tmp_path.iterdir()] == ["a.nii.gz"]
 
@@ -70,11 +70,11 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("shape", [(2, 3, 4), (2, 2, 3, 4), (1, 1, 2, 3, 4)])
 def test_other_shapes_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"expected a volume of shape \(1, H, W, D\)"):
-        SaveNiftid("pred")({"pred": MetaTensor(torch.zeros(shape)), "output": tmp_path / "a.nii.gz"})
+        SaveImageNiftid("pred")({"pred": MetaTensor(torch.zeros(shape)), "output": tmp_path / "a.nii.gz"})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_keys(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
-        SaveNiftid("pred")({"output": tmp_path / "a.nii.gz"})
-    assert SaveNiftid("pred", allow_missing_keys=True)({"image": 1}) == {"image": 1}
+        SaveImageNiftid("pred")({"output": tmp_path / "a.nii.gz"})
+    assert SaveImageNiftid("pred", allow_missing_keys=True)({"image": 1}) == {"image": 1}
