@@ -17,8 +17,8 @@ __all__ = ["SaveImageNiftid"]
 class SaveImageNiftid(MapTransform):
     """Write volumes ``(1, H, W, D)`` with :func:`write_nifti_hu`: rounded, clipped to int16, and in one step.
 
-    MONAI's ``SaveImaged`` wraps what int16 cannot hold and turns NaN into 0. The name begins like its, since MONAI Deploy
-    leaves out the transforms of a bundle whose names begin with LoadImage or SaveImage.
+    MONAI's ``SaveImaged`` wraps what int16 cannot hold and turns NaN into 0. The name begins like its, since MONAI
+    Deploy leaves out the transforms of a bundle whose names begin with LoadImage or SaveImage.
 
     Args:
         keys: MetaTensors, in HU for CT, from 0 to 1000 for MR.
