@@ -19,7 +19,7 @@ from data_prep.parallel import gather, in_processes, others_end_on_error, share
 from data_prep.patient import Job, Outcome, PairSettings, prepare_patient
 from monai_nce import __version__
 from monai_nce.data.dataset.splits import split_patients
-from monai_nce.data.dataset.writer import REPORT, SPLITS, DatasetWriter
+from monai_nce.data.dataset.writer import REPORT, SPLITS, DatasetWriter, VolumeWriter
 from monai_nce.distributed import is_main_process
 from monai_nce.errors import InputError
 
