@@ -120,7 +120,7 @@ def _add_patients(
     """Prepare patients into a data set; the report on those left out, and the messages where there is no log."""
     messages: list[str] = []
     left_out = []
-    done = len(dataset.finished)
+    done = len(dataset.finished) if isinstance(dataset, DatasetWriter) else 0
     outcomes = in_processes(prepare, jobs, workers)
     for outcome in progress_bar(outcomes, "ct", "patient", progress, total=done + len(jobs), initial=done):
         (log.add if log else messages.extend)(outcome.messages)
