@@ -99,9 +99,7 @@ def find_patients(root: Path, preset: str | None = None) -> list[list[Series]]:
     DICOM patients are told apart by PatientID (without one, by study), NIfTI files by what is left of their path
     without words for phases. Patients come in the order of these keys, which say who they are and are dropped here.
 
-    Args:
-        root: folder of studies, DICOM or NIfTI, at any depth.
-        preset: name of an archive, whose table then decides alone; without one, general patterns.
+    An archive's table decides alone; without a preset, general patterns do.
 
     Raises:
         InputError: if there is no CT, or the archive is not of the preset's form.
@@ -199,11 +197,9 @@ def _relative(root: Path, path: Path) -> list[str]:
 
 
 def read_pair_list(path: Path, studies: Path | None = None) -> list[list[ListedPair]]:
-    """Read the rows of each patient, by the patients' names, and find their volumes.
+    """Read the rows of each patient, by the patients' names, and find their volumes, by UID below ``studies``.
 
-    Args:
-        path: the CSV file, UTF-8, with commas or semicolons.
-        studies: folder of the series that cells name by SeriesInstanceUID.
+    The file is UTF-8, with commas or semicolons.
 
     Raises:
         InputError: if the file cannot be read, or a column, a row or a cell's content is missing.

@@ -29,12 +29,7 @@ IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the voxels of a volume lie.
-
-    Attributes:
-        shape: (H, W, D).
-        affine: 4×4 matrix from voxel indices to RAS millimetres, float64.
-    """
+    """Shape (H, W, D) of a volume, and the 4×4 matrix from its voxel indices to RAS millimetres, float64."""
 
     shape: tuple[int, int, int]
     affine: np.ndarray
@@ -43,12 +38,7 @@ class Grid:
 def canonical(volume: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Turn and flip axes so that they run to the right, to the front and upwards, as nearly as they can.
 
-    Args:
-        volume: (H, W, D), in any axis order.
-        affine: 4×4 matrix from voxel indices to RAS millimetres.
-
-    Returns:
-        The same voxels at the same places, with axial slices along the last axis, and their affine.
+    The voxels stay at their places, with axial slices along the last axis; the affine follows.
     """
     image = nib.as_closest_canonical(nib.Nifti1Image(volume, affine))
     return np.asarray(image.dataobj), np.asarray(image.affine, dtype=np.float64)

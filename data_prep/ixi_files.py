@@ -61,11 +61,7 @@ class IXIFiles:
             raise
 
     def grid(self, subject: str) -> tuple[tuple[int, ...], np.ndarray]:
-        """Read shape and affine of one of ``sites`` as stored, from its header alone.
-
-        Raises:
-            InputError: if the header does not describe a volume that can be used; the message names archive and scan.
-        """
+        """Read shape and affine of one of ``sites`` as stored, from its header; a fault names archive and scan."""
         with self._file(subject, HEADER_BYTES) as file:
             image = check_nifti(file)
             return image.shape[:3], np.asarray(image.affine, dtype=np.float64)
@@ -73,8 +69,7 @@ class IXIFiles:
     def volume(self, subject: str) -> tuple[np.ndarray, np.ndarray]:
         """Read the scan of one of ``sites``, with axes to the right, to the front and upwards, and its affine.
 
-        Raises:
-            InputError: if the scan is damaged; the message names archive and scan.
+        A fault names archive and scan.
         """
         with self._file(subject) as file:
             return canonical(*read_nifti(file))

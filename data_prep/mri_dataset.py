@@ -69,9 +69,8 @@ def add_subjects(
     """Load, prepare and write the subjects, one at a time.
 
     Returns:
-        For the report, one dictionary per subject: ``subject``, ``split``, ``acquired_shape``,
-        ``acquired_spacing_mm``, ``full_scale`` (the value stored as 1000, of each scan) and ``distortion_matrix``
-        (on the prepared grid, in coordinates from -1 to 1; None where nothing was distorted).
+        A row of the report for each subject; ``full_scale`` is the value stored as 1000, ``distortion_matrix`` is in
+        coordinates from -1 to 1 on the prepared grid, None where nothing was distorted.
 
     Raises:
         InputError: if a scan cannot be an MR image.

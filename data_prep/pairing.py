@@ -86,14 +86,8 @@ def rank_pairs(
     """List all pairs that share enough slices, best first.
 
     The order: of one study; the phase (not for ``"any"``); nearest in time; most slices shared, in steps of a
-    twentieth; most alike in slice spacing; most slices.
-
-    Args:
-        sources: the NECT of a patient.
-        targets: the CECT.
-        wanted: phase of the CECT.
-        min_overlap: least share of the CECT's slices that the NECT covers.
-        min_slices: least number of slices shared.
+    twentieth; most alike in slice spacing; most slices. Sources are the NECT of a patient, targets the CECT, of which
+    the NECT has to cover ``min_overlap`` of its slices and ``min_slices`` of them.
     """
     phases = {} if wanted == "any" else {phase: rank for rank, phase in enumerate(enhanced_order(wanted))}
     ranked: list[tuple[tuple[float, ...], tuple[Place, Place]]] = []

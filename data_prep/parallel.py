@@ -33,13 +33,8 @@ PATIENCE = timedelta(days=30)  # for the slowest process of a run
 def in_processes(function: Callable[[Given], Made], given: Iterable[Given], workers: int) -> Iterator[Made]:
     """Apply a function to each item in processes of one thread and one item each, and yield results as they are done.
 
-    The processes are ended at once when the caller stops, by an exception or an interrupt, and end themselves when it
-    is killed.
-
-    Args:
-        function: one that another process can import.
-        given: its arguments, taken up as processes become free.
-        workers: number of processes; with 1 all is done in this one.
+    Items are taken up as processes become free; with one worker all is done in this process. The processes are ended at
+    once when the caller stops, by an exception or an interrupt, and end themselves when it is killed.
 
     Raises:
         ChildProcessError: if a process was killed from outside, most often for want of memory.

@@ -54,11 +54,8 @@ class Registration(ABC):
 
         Args:
             fixed: (H, W, D) in HU.
-            moving: (H, W, D) in HU.
+            moving: (H, W, D) in HU; float32 when it is returned.
             spacing: of both, three numbers in mm.
-
-        Returns:
-            (H, W, D), float32 HU.
         """
         return pull(moving, self.points(fixed, moving, spacing), spacing)
 
@@ -87,13 +84,7 @@ def pull(volume: np.ndarray, points: np.ndarray, spacing: Sequence[float]) -> np
     Not air: between two scans organs move along the body by centimetres, and what comes in from beyond the first or
     last slice is tissue.
 
-    Args:
-        volume: (H, W, D) in HU.
-        points: (3, ...), places in mm from the first voxel.
-        spacing: of the volume, three numbers in mm.
-
-    Returns:
-        Its values there, (...), float32.
+    Shape: points (3, ...), in mm from the first voxel; values (...), float32.
     """
     sides = np.reshape(np.array(spacing, dtype=np.float32), (3,) + (1,) * (points.ndim - 1))
     values = ndimage.map_coordinates(np.asarray(volume, np.float32), points / sides, order=1, mode="nearest")
@@ -101,11 +92,7 @@ def pull(volume: np.ndarray, points: np.ndarray, spacing: Sequence[float]) -> np
 
 
 def make_registration(method: str, **options: Any) -> Registration:
-    """Make a method by its name.
-
-    Args:
-        method: ``affine``, ``bspline`` or ``voxelmorph``.
-        options: those of :class:`Registration`.
+    """Make a method by its name, with the options of :class:`Registration`.
 
     Raises:
         ValueError: if there is no such method.

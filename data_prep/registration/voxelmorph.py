@@ -38,12 +38,7 @@ SMOOTHNESS = 0.3
 
 
 class VoxelMorphRegistration(Registration):
-    """Find an affine transform, then the displacement that a network gives.
-
-    Args:
-        epochs: how often each pair is seen.
-        options: those of :class:`Registration`.
-    """
+    """Find an affine transform, then the displacement that a network gives, having seen each pair ``epochs`` times."""
 
     learns = True
 
