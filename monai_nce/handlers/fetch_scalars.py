@@ -15,7 +15,7 @@ ON_GPU = 20  # iterations; each fetch makes the GPU's queue of work run empty
 
 
 class ScalarEvents(EventEnum):
-    """Event of an engine that has a :class:`FetchScalars`: it has fetched new means."""
+    """Tell when a :class:`FetchScalars` has fetched new means."""
 
     FETCHED = "scalars_fetched"
 

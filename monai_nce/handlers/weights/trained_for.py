@@ -88,16 +88,12 @@ class TrainedFor:
     @classmethod
     def _said(cls, weights: Mapping[str, torch.Tensor], path: str | PathLike[str]) -> TrainedFor:
         said = getattr(weights, "_metadata", {}).get("", {}).get(KEY, {})
-        names = [field.name for field in dataclasses.fields(cls)]
-        found = cls(**{name: said[name] for name in names if name in said})
-        numbers = (found.window_level, found.window_width, found.spacing, found.slices)
-        if not (
-            all(value is None or isinstance(value, str) for value in (found.source, found.target))
-            and all(value is None or isinstance(value, (int, float)) for value in numbers)
-            and _is_plain(found.network)
-        ):
-            raise InputError(f"{path}: what it says it was trained for is damaged")
-        return found
+        kinds = {**dict.fromkeys(DOMAINS, str), "network": Mapping, "auxiliary": bool}
+        if isinstance(said, Mapping) and _is_plain(said):
+            known = {field.name: said.get(field.name) for field in dataclasses.fields(cls)}
+            if all(value is None or isinstance(value, kinds.get(name, (int, float))) for name, value in known.items()):
+                return cls(**known)
+        raise InputError(f"{path}: what it says it was trained for is damaged")
 
     def reversed(self) -> TrainedFor:
         """Describe the network that goes from the target to the source."""
@@ -113,15 +109,13 @@ class TrainedFor:
         said, own = self.network, network_arguments(network)
         if not said or own is None or said.get(TARGET) != own[TARGET] or _alike("network", said, own):
             return network
-        return type(network)(**{name: value for name, value in said.items() if name != TARGET})
+        try:
+            return type(network)(**{name: value for name, value in said.items() if name != TARGET})
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the weights' network cannot be built: {said[TARGET]}: {error}") from error
 
     def write_to(self, weights: Mapping[str, torch.Tensor], network: nn.Module | None = None) -> None:
-        """Write it into a state dict, before that is saved.
-
-        Args:
-            weights: as ``network.state_dict()`` gives them.
-            network: whose arguments are written too.
-        """
+        """Write it, with the network's arguments, into what ``network.state_dict()`` returned, before that is saved."""
         weights._metadata[""][KEY] = self._with(network).plain()  # type: ignore[attr-defined]
 
     def check_weights(
@@ -141,7 +135,7 @@ class TrainedFor:
         if wrong := own.differences(said):
             # other names for the domains would only hide what the network does
             flags = [f"--{name} {said[name]}" for name in wrong if name not in (*DOMAINS, "network")]
-            if "network" in wrong:
+            if "network" in wrong and not own._other(TARGET, said["network"].get(TARGET)):
                 flags += [f"--network_def#{k} '{v}'" for k, v in said["network"].items() if own._other(k, v)]
             hint = f", or give {' '.join(flags)}" if flags else ""
             raise InputError(f"{own.words(path, said, wrong)}: choose other weights{hint}")

@@ -146,6 +146,12 @@ def test_a_class_that_a_file_names_is_never_built(network, tmp_path):
         load_weights(own, path, CT)
 
 
+def test_arguments_that_the_class_does_not_take_are_one_line(tmp_path):
+    arguments = {**network_arguments(generator()), "depth": 3}
+    with pytest.raises(InputError, match=r"cannot be built: monai_nce.networks.Generator: .*'depth'"):
+        TrainedFor(network=arguments | {"slices": 3}).build_like(generator())
+
+
 def test_another_network_is_refused_by_its_arguments(tmp_path):
     path = saved(generator(), tmp_path / "model.pt", CT)
     with pytest.raises(InputError) as error:
@@ -181,9 +187,7 @@ def test_an_auxiliary_network_is_expected_to_go_the_other_way(marked, network, t
         load_weights(network, path, expected)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"source": 3}, {"window_width": "wide"}, {"network": {"channels": [[None, {}]], 3: 4}}]
-)
+@pytest.mark.parametrize("wrong", [{"source": 3}, {"window_width": "wide"}, {"network": {3: 4}}, {"network": 5}])
 def test_what_cannot_be_is_refused(wrong, network, tmp_path):
     path = saved(network, tmp_path / "model.pt", CT)
     weights = torch.load(path, weights_only=True)
