@@ -91,13 +91,21 @@ def test_weights_of_another_window_are_refused_and_nothing_is_written(evaluate, 
 
 def test_network_and_window_are_read_from_the_weights(evaluate, tiny):
     network, path = Generator(channels=(8, 4), hidden_channels=4), Path(tiny["output_dir"]) / "models" / "model.pt"
-    trained_for = TrainedFor("A", "B", 60, 400, spacing=9.0, slices=3)
+    trained_for = TrainedFor("CT", "CTA", 60, 400, spacing=9.0, slices=3)
     WeightsSaver(network, path, trained_for=trained_for)(Engine(lambda engine, batch: None))
     report = json.loads((evaluate() / "metrics.json").read_text())
-    assert set(report["organs_hu"]["aorta"]) == {"a", "synthetic", "b"}
+    assert set(report["organs_hu"]["aorta"]) == {"ct", "synthetic", "cta"}
     with pytest.raises(RuntimeError) as caught:
         evaluate(window_width=300)
     assert "a window of level 60 and width 400, not for" in str(find_input_error(caught.value))
+
+
+def test_weights_of_mr_networks_have_no_metric_in_hu(evaluate, tiny):
+    path = Path(tiny["output_dir"]) / "models" / "model.pt"
+    saver = WeightsSaver(Generator(channels=(8, 8), hidden_channels=8), path, trained_for=TrainedFor("T2", "PD"))
+    saver(Engine(lambda engine, batch: None))
+    report = json.loads((evaluate() / "metrics.json").read_text())
+    assert "mse" in report["separate"] and "mae_hu" not in report["separate"] and "organs_hu" not in report
 
 
 def test_a_missing_checkpoint_is_named_and_nothing_is_written(evaluate, tiny):
