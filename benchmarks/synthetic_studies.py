@@ -14,13 +14,6 @@ __all__ = ["body", "write_series", "write_studies"]
 FIELD_MM = 340.0
 UID_ROOT = "1.2.826.0.1.3680043.8.498."  # pydicom's
 AIR_HU, TISSUE_HU, NECT_HU, CECT_HU = -1000, 50, 45, 190
-HEADER: dict[str, Any] = {
-    **{"SOPClassUID": CTImageStorage, "Modality": "CT", "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"]},
-    **{"PatientID": "1", "StudyInstanceUID": f"{UID_ROOT}1", "SeriesInstanceUID": f"{UID_ROOT}2", "SeriesNumber": 1},
-    **{"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2"},
-    **{"BitsAllocated": 16, "BitsStored": 16, "HighBit": 15, "PixelRepresentation": 1},
-    **{"RescaleSlope": 1, "RescaleIntercept": 0, "RescaleType": "HU"},
-}
 
 
 def body(size: int, slices: int, enhanced: bool, seed: int = 0) -> np.ndarray:
@@ -59,25 +52,27 @@ def write_series(
         elements: elements of the header, by keyword, in place of those that are made.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    given = {**HEADER, **elements}
+    given: dict[str, Any] = {"PatientID": "1", "StudyInstanceUID": f"{UID_ROOT}1", "SeriesInstanceUID": f"{UID_ROOT}2"}
+    given |= {"SeriesNumber": 1, **elements}
     columns, rows, slices = volume.shape
     corner = [-spacing[0] * (columns - 1) / 2, -spacing[1] * (rows - 1) / 2]
     for index in range(slices):
-        uid = UID(f"{given['SeriesInstanceUID']}.{index + 1}")
-        made = {
-            **{"SOPInstanceUID": uid, "InstanceNumber": index + 1, "Columns": columns, "Rows": rows},
-            **{"FrameOfReferenceUID": f"{given['StudyInstanceUID']}.9", "SliceThickness": spacing[2]},
-            **{
-                "PixelSpacing": [spacing[1], spacing[0]],
-                "ImagePositionPatient": [*corner, first_z + spacing[2] * index],
-            },
-            "PixelData": np.ascontiguousarray(volume[:, :, index].T).astype("<i2").tobytes(),
-        }
         dataset = pydicom.Dataset()
-        dataset.file_meta = pydicom.dataset.FileMetaDataset()
-        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.MediaStorageSOPInstanceUID = CTImageStorage, uid
-        for keyword, value in {**made, **given}.items():
+        dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, UID(f"{given['SeriesInstanceUID']}.{index + 1}")
+        dataset.file_meta = meta = pydicom.dataset.FileMetaDataset()
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
+        dataset.Modality, dataset.ImageType, dataset.InstanceNumber = "CT", ["ORIGINAL", "PRIMARY", "AXIAL"], index + 1
+        dataset.FrameOfReferenceUID = f"{given['StudyInstanceUID']}.9"
+        dataset.ImagePositionPatient = [*corner, first_z + spacing[2] * index]
+        dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        dataset.PixelSpacing, dataset.SliceThickness = [spacing[1], spacing[0]], spacing[2]
+        dataset.Columns, dataset.Rows = columns, rows
+        dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 1
+        dataset.RescaleSlope, dataset.RescaleIntercept, dataset.RescaleType = 1, 0, "HU"
+        dataset.PixelData = np.ascontiguousarray(volume[:, :, index].T).astype("<i2").tobytes()
+        for keyword, value in given.items():
             setattr(dataset, keyword, value)
         dataset.save_as(folder / f"{given['SeriesNumber']}-{index:03d}.dcm", enforce_file_format=True)
     return folder
