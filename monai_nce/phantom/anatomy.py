@@ -1,4 +1,4 @@
-"""Anatomy of one abdomen phantom patient: what lies where, in mm, at any point of space.
+"""Draw the anatomy of one abdomen phantom patient, in mm, at any point of space.
 
 The reference body is a torso between the liver's dome and the kidneys' lower poles. Its origin is the mid-line at the
 height of the first lumbar vertebra, x grows to the patient's right, y to anterior, z to superior. A patient is this
@@ -37,7 +37,7 @@ KIDNEYS = ((-68.0, -40.0, 0.0), (70.0, -42.0, -14.0))  # left, right
 
 @dataclass(frozen=True)
 class Lesion:
-    """An ellipsoid in an organ; ``contrast`` is its HU above the organ without contrast medium."""
+    """Hold an ellipsoid in an organ; ``contrast`` is its HU above the organ without contrast medium."""
 
     label: str
     center: Array
@@ -47,11 +47,7 @@ class Lesion:
 
 
 class Anatomy:
-    """One patient's anatomy.
-
-    Args:
-        rng: source of everything that varies between patients.
-    """
+    """Draw one patient's anatomy."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.values: TissueValues = sample_tissue_values(rng)
@@ -79,13 +75,13 @@ class Anatomy:
         self.texture = Texture(rng)
 
     def with_bowel_moved(self, rng: np.random.Generator) -> Anatomy:
-        """The same patient after peristalsis: loops shifted and bent, gas elsewhere."""
+        """Return the same patient after peristalsis: loops shifted and bent, gas elsewhere."""
         other = copy.copy(self)
         other.bowel = move_loops(self.bowel, rng)
         return other
 
     def render(self, x: Array, y: Array, z: Array, border: float) -> tuple[Array, Array, Array]:
-        """The patient's noise-free scan.
+        """Render the patient's noise-free scan.
 
         Args:
             x, y, z: scanner coordinates in mm of every voxel, displaced or not.
@@ -128,7 +124,7 @@ class Anatomy:
     # --- organs ---
 
     def _paint_retroperitoneum(self, canvas: Canvas, frame: Frame) -> None:
-        """Fat around the great vessels, the psoas muscles and the crura of the diaphragm."""
+        """Paint fat around the great vessels, the psoas muscles and the crura of the diaphragm."""
         box = frame.box(np.array([-90, -115, -1e3]), np.array([90, 20, 1e3]))
         if box is None:
             return
@@ -143,7 +139,7 @@ class Anatomy:
             canvas.paint("muscle", crus, box)
 
     def _liver(self, point: Point) -> Array:
-        """Distance to the liver, not yet cut by the abdominal wall."""
+        """Return the distance to the liver, not yet cut by the abdominal wall."""
         size, (ox, oy, oz) = self.sizes["liver"], self.offsets["liver"].tolist()
         x, y, z = point
         right = ellipsoid(point, np.array([66 + ox, 4 + oy, 42 + oz]), np.array([66, 84, 94]) * size, -0.1)
@@ -195,7 +191,7 @@ class Anatomy:
         canvas.paint("pancreas", distance + lobules, box)
 
     def _kidney_axes(self, point: Point, kidney: int) -> Point:
-        """Coordinates in the kidney: first to the hilum, then to anterior, then up."""
+        """Return coordinates in the kidney: first to the hilum, then to anterior, then up."""
         name = ("left", "right")[kidney]
         medial = 1 if kidney == 0 else -1
         center = (np.array(KIDNEYS[kidney]) + self.offsets[name]).astype(np.float32)
@@ -253,7 +249,7 @@ class Anatomy:
         return lesions
 
     def _sample_point_in_liver(self, rng: np.random.Generator, depth: float) -> Array:
-        """A point at least ``depth`` mm inside the liver, as deep as found when there is none that deep."""
+        """Find a point ``depth`` mm inside the liver, or the deepest one tried."""
         points = rng.uniform([-40, -60, -40], [115, 75, 75], size=(400, 3))
         columns = points[:, 0], points[:, 1], points[:, 2]
         distance = np.maximum(self._liver(columns), cavity_distance(columns[0], columns[1]) + 2)

@@ -1,4 +1,4 @@
-"""Stomach, colon and small bowel of the abdomen phantom: tubes in mm with a wall, content and gas that rises."""
+"""Paint the abdomen phantom's stomach, colon and small bowel: tubes in mm with a wall, content and rising gas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WALL = 2.5
 
 @dataclass(frozen=True)
 class BowelLoop:
-    """A stretch of bowel.
+    """Hold a stretch of bowel.
 
     Args:
         control: ``(N, 4)`` control points of its axis: x, y, z and radius in mm.
@@ -63,7 +63,7 @@ def _sample_small_bowel(rng: np.random.Generator) -> BowelLoop:
 
 
 def move_loops(loops: list[BowelLoop], rng: np.random.Generator) -> list[BowelLoop]:
-    """The same loops some minutes later: shifted, bent, and with other gas."""
+    """Return the same loops some minutes later: shifted, bent, and with other gas."""
     moved = []
     for loop in loops:
         control = loop.control.copy()

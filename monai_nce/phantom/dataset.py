@@ -1,4 +1,4 @@
-"""The phantom as a data set on disk, so that everything can be tried without patient data."""
+"""Write the phantom as a data set on disk, to try everything without patient data."""
 
 from __future__ import annotations
 
@@ -34,16 +34,13 @@ def write_phantom_dataset(
     """Make phantom patients and write them as a data set: NECT as source, CECT as target, aligned NECT and labels.
 
     Args:
-        out_dir: folder of the data set.
+        out_dir: folder of the data set, which is returned.
         patients: how many; of 24, 15 go to training, 3 to validation and 6 to test.
         size: pixels along both in-plane axes.
         slices: slices per volume.
         seed: seed of the anatomies and of the split.
         progress: show a bar.
         overwrite: replace a data set that is already there.
-
-    Returns:
-        ``out_dir``.
 
     Raises:
         InputError: if ``out_dir`` cannot take a data set, or there are no patients.
@@ -81,18 +78,8 @@ def ensure_phantom_dataset(
 ) -> Path:
     """Return the phantom data set in ``dataset_dir``, made on the first call.
 
-    Under ``torch.distributed`` rank 0 makes it, and the others wait until it is there: not in an exchange, which would
-    give up after some minutes. Should rank 0 fail, who has started the processes ends them.
-
-    Args:
-        dataset_dir: folder of the data set.
-        patients: as in :func:`write_phantom_dataset`.
-        size: as in :func:`write_phantom_dataset`.
-        slices: as in :func:`write_phantom_dataset`.
-        seed: as in :func:`write_phantom_dataset`.
-
-    Returns:
-        ``dataset_dir``.
+    Under ``torch.distributed`` rank 0 makes it, and the others wait for the file: an exchange would time out. Arguments
+    are those of :func:`write_phantom_dataset`.
 
     Raises:
         InputError: if another data set lies there, or a phantom of other parameters.

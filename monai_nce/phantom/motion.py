@@ -1,4 +1,4 @@
-"""Motion of the abdomen phantom between two breath-holds, in mm.
+"""Move the abdomen phantom between two breath-holds, in mm.
 
 Sources: Davies et al., Br. J. Radiol. 1994, and Rohlfing et al., Med. Phys. 2004: liver and kidneys move mostly along
 the body's axis, by about a centimetre, and some millimetres to anterior. The shares by region are choices.
@@ -12,11 +12,7 @@ from monai_nce.phantom.shapes import Array, Waves
 
 
 class Motion:
-    """Displacement from a point of the acquired scan to where its tissue lies in the contrast-enhanced one.
-
-    Args:
-        rng: source of depth of breath, direction and deformation.
-    """
+    """Displace a point of the acquired scan to where its tissue lies in the contrast-enhanced one."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         depth = rng.choice([-1.0, 1.0]) * rng.uniform(0.5, 1.5)
@@ -26,7 +22,7 @@ class Motion:
         self.deformation = Waves(rng, (1.5, 1.5, 2.0), (60, 130), 8)
 
     def __call__(self, x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
-        """Displacement in mm along x, y and z at points in mm."""
+        """Return the displacement in mm along x, y and z at points in mm."""
         spine = 1 - np.exp(-np.square(np.square(x / 42)) - np.square(np.square((y + 60) / 48)))  # 0 at the vertebra
         wall = 1 / (1 + np.exp((np.sqrt((x / 120) ** 2 + (y / 88) ** 2) - 1) * 14))
         lower = 1 / (1 + np.exp(-(z + 60) / 30))

@@ -1,14 +1,9 @@
-"""A synthetic abdomen: paired non-contrast and contrast-enhanced CT whose aligned truth is known.
+"""Make a synthetic abdomen: paired non-contrast and contrast-enhanced CT whose aligned truth is known.
 
-The phantom exists to train and test the method where no patient data may be had. Its anatomy is geometric and its HU
-are rounded literature values (``monai_nce.phantom.tissue`` names the sources), so a score on it is never a
-clinical result.
-
-A patient is a function of continuous coordinates in mm and is the same at any grid size. Between the acquired
-non-contrast scan and the contrast-enhanced one lie a breath-hold at another depth, a smooth deformation, and the
-bowel's own motion.
-
-Units: HU and mm. Arrays are RAS+ as in nibabel: index grows to the patient's right, to anterior and to superior.
+Its anatomy is geometric and its HU are rounded literature values (``monai_nce.phantom.tissue`` names the sources), so a
+score on it is never a clinical result. A patient is a function of coordinates in mm, the same at any grid size. Between
+the acquired non-contrast scan and the contrast-enhanced one lie another breath-hold, a smooth deformation, and the
+bowel's own motion. Units are HU and mm; arrays are RAS+ as in nibabel.
 """
 
 from __future__ import annotations
@@ -33,7 +28,7 @@ NOISE_RANGE = (6.0, 9.0)  # HU, standard deviation in one scan
 
 @dataclass(frozen=True)
 class PhantomPatient:
-    """One patient of the phantom.
+    """Hold one patient of the phantom.
 
     Args:
         patient: name, as ``phantom_003``.
@@ -58,12 +53,8 @@ def make_phantom_patient(index: int, size: int = 128, slices: int = 32, seed: in
     Args:
         index: number of the patient, 0 or more.
         size: pixels along both in-plane axes of the 341.3 mm field of view, 32 or more.
-        slices: slices along the body, 1 or more: 5 mm apart up to 32 of them, about the height of the pancreas, and
-            thinner beyond so that all of them stay within 160 mm.
+        slices: slices along the body, 1 or more: 5 mm apart up to 32 of them, thinner beyond, to stay within 160 mm.
         seed: seed of the whole data set.
-
-    Returns:
-        The patient, with arrays of ``(size, size, slices)``.
 
     Raises:
         ValueError: an index below 0, a size below 32 or no slices.
@@ -100,17 +91,14 @@ def _affine(size: int, slices: int) -> Array:
 
 
 def _coordinates(affine: Array, shape: tuple[int, int, int]) -> tuple[Array, Array, Array]:
-    """Coordinates in mm of every voxel's centre, three arrays of ``shape``."""
+    """Return the coordinates in mm of every voxel's centre."""
     axes = [(affine[i, i] * np.arange(shape[i]) + affine[i, 3]).astype(np.float32) for i in range(3)]
     x, y, z = np.meshgrid(*axes, indexing="ij")
     return x, y, z
 
 
 def _scan(hu: Array, sigma: float, pixel: float, rng: np.random.Generator) -> Array:
-    """HU with the noise of one acquisition, as int16.
-
-    The noise is band-limited in plane, as a filtered back-projection leaves it, and independent between slices.
-    """
+    """Add one acquisition's noise: band-limited in plane, as a filtered back-projection leaves it."""
     white = rng.standard_normal(hu.shape, dtype=np.float32)
     fine, coarse = (ndimage.gaussian_filter(white, (w / pixel, w / pixel, 0)) for w in (1.2, 6.0))
     noise = fine - coarse

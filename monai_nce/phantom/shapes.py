@@ -1,7 +1,7 @@
-"""Implicit shapes of the abdomen phantom and the canvas they are painted on.
+"""Paint implicit shapes of the abdomen phantom.
 
-Shapes are functions of continuous coordinates in mm whose value is (nearly) the signed distance in mm to the surface,
-negative inside, so one patient looks the same on every grid and borders get the partial volume of their voxel.
+A shape is a function of coordinates in mm whose value is (nearly) the signed distance in mm to the surface, negative
+inside, so one patient looks the same on every grid and borders get the partial volume of their voxel.
 """
 
 from __future__ import annotations
@@ -16,11 +16,7 @@ Box = tuple[slice, slice, slice]
 
 
 class Frame:
-    """Coordinates in mm of every voxel of a grid, after any warp.
-
-    Args:
-        x, y, z: arrays of one shape; x grows to the patient's right, y to anterior, z to superior.
-    """
+    """Hold the coordinates in mm of every voxel of a grid: x to the patient's right, y to anterior, z to superior."""
 
     def __init__(self, x: Array, y: Array, z: Array) -> None:
         self.x, self.y, self.z = x, y, z
@@ -30,7 +26,7 @@ class Frame:
             self._bounds.append((values.min(others), values.max(others)))
 
     def box(self, low: Array, high: Array) -> Box | None:
-        """The smallest block of voxels that holds every point between two corners, or None when there is none."""
+        """Find the smallest block of voxels that holds every point between two corners, or None."""
         slices = []
         for (minimum, maximum), first, last in zip(self._bounds, low, high, strict=True):
             hit = np.flatnonzero((maximum >= first) & (minimum <= last))
@@ -40,7 +36,7 @@ class Frame:
         return slices[0], slices[1], slices[2]
 
     def at(self, box: Box) -> tuple[Array, Array, Array]:
-        """Coordinates inside a block."""
+        """Return the coordinates inside a block."""
         return self.x[box], self.y[box], self.z[box]
 
 
@@ -48,12 +44,12 @@ EVERYWHERE: Box = (slice(None), slice(None), slice(None))
 
 
 class Canvas:
-    """Volumes that tissues are painted on, later ones over earlier ones.
+    """Paint tissues, later ones over earlier ones.
 
     Args:
         shape: voxels along x, y, z.
         values: HU and enhancement of each tissue.
-        texture: unit-variance smooth noise that lies in the tissue, of that shape.
+        texture: unit-variance smooth noise in the tissue, of that shape.
         border: width in mm over which a border mixes two tissues: the voxel's own.
     """
 
@@ -82,11 +78,7 @@ class Canvas:
 
 
 class Texture:
-    """Smooth noise of unit variance that fills space: a lattice that repeats, sampled linearly.
-
-    Args:
-        rng: source of the noise.
-    """
+    """Fill space with smooth noise of unit variance: a lattice that repeats, sampled linearly."""
 
     SPACING, SIZE, LENGTH = 3.0, (96, 96, 64), 6.0  # mm, lattice points, standard deviation of the smoothing in mm
 
@@ -96,16 +88,16 @@ class Texture:
         self._lattice = noise / noise.std()
 
     def __call__(self, x: Array, y: Array, z: Array) -> Array:
-        """Values at points in mm."""
+        """Return the values at points in mm."""
         points = np.stack([x, y, z]) / np.float32(self.SPACING)
         return ndimage.map_coordinates(self._lattice, points, order=1, mode="grid-wrap")
 
 
 class Waves:
-    """A smooth random displacement field: a sum of plane waves, defined everywhere.
+    """Draw a smooth displacement field: a sum of plane waves, defined everywhere.
 
     Args:
-        rng: source of directions, phases and amplitudes.
+        rng: random generator.
         rms: root mean square in mm of each component (x, y, z).
         wavelengths: shortest and longest wavelength in mm.
         count: number of waves.
@@ -127,7 +119,7 @@ class Waves:
         self._amplitudes = amplitudes * np.asarray(rms)
 
     def __call__(self, x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
-        """Displacement in mm along x, y and z at points whose coordinates broadcast."""
+        """Return the displacement in mm along x, y and z at points whose coordinates broadcast."""
         total: list[Array | float] = [0.0, 0.0, 0.0]
         for vector, phase, amplitude in zip(self._wave_vectors, self._phases, self._amplitudes, strict=True):
             k = vector.astype(np.float32)
@@ -138,7 +130,7 @@ class Waves:
 
 
 def ellipsoid(point: tuple[Array, Array, Array], center: Array, radii: Array, turn: float = 0.0) -> Array:
-    """Distance to an ellipsoid turned by ``turn`` radians about z (first-order approximation)."""
+    """Return the distance to an ellipsoid turned by ``turn`` radians about z (first-order approximation)."""
     x, y, z = (value - np.float32(origin) for value, origin in zip(point, center, strict=True))
     if turn:
         c, s = np.float32(np.cos(turn)), np.float32(np.sin(turn))
@@ -151,7 +143,7 @@ def ellipsoid(point: tuple[Array, Array, Array], center: Array, radii: Array, tu
 
 
 def superellipse(x: Array, y: Array, half_axes: tuple[float, float], exponent: float) -> Array:
-    """Distance to a superellipse of the x-y plane centred on the origin (exact on the axes and for a circle)."""
+    """Return the distance to a superellipse of the x-y plane (exact on the axes and for a circle)."""
     a, b = half_axes
     level = (np.abs(x / a) ** exponent + np.abs(y / b) ** exponent) ** (1 / exponent)
     radius = np.sqrt(x * x + y * y)
@@ -159,7 +151,7 @@ def superellipse(x: Array, y: Array, half_axes: tuple[float, float], exponent: f
 
 
 def tube(point: tuple[Array, Array, Array], start: Array, end: Array, radii: tuple[float, float]) -> Array:
-    """Distance to a round-ended cone from ``start`` to ``end`` whose radius runs between two values."""
+    """Return the distance to a round-ended cone from ``start`` to ``end`` whose radius runs between two values."""
     x, y, z = (value - np.float32(origin) for value, origin in zip(point, start, strict=True))
     d = (np.asarray(end) - np.asarray(start)).astype(np.float32)
     along = np.clip((x * d[0] + y * d[1] + z * d[2]) / np.float32(d @ d + 1e-9), 0, 1)
@@ -168,25 +160,20 @@ def tube(point: tuple[Array, Array, Array], start: Array, end: Array, radii: tup
 
 
 def smooth_union(a: Array, b: Array, blend: float) -> Array:
-    """Union of two shapes whose meeting edge is rounded over ``blend`` mm."""
+    """Unite two shapes, their meeting edge rounded over ``blend`` mm."""
     overlap = np.maximum(blend - np.abs(a - b), 0)
     return np.minimum(a, b) - overlap * overlap / (4 * blend)
 
 
 def smooth_intersection(a: Array, b: Array, blend: float) -> Array:
-    """Intersection of two shapes whose meeting edge is rounded over ``blend`` mm."""
+    """Intersect two shapes, their meeting edge rounded over ``blend`` mm."""
     return -smooth_union(-a, -b, blend)
 
 
 def smooth_curve(points: Array, step: float) -> Array:
-    """A Catmull-Rom curve through control points.
+    """Draw a Catmull-Rom curve through control points ``(N, C)`` as a polyline ``(M, C)`` of about ``step`` mm.
 
-    Args:
-        points: ``(N, C)`` control points, the first three columns in mm, others carried along.
-        step: distance in mm between the returned points, about.
-
-    Returns:
-        ``(M, C)`` points of a polyline.
+    The first three columns are in mm; others are carried along.
     """
     padded = np.vstack([2 * points[0] - points[1], points, 2 * points[-1] - points[-2]])
     pieces = [points[:1]]

@@ -1,4 +1,4 @@
-"""Tissues of the abdomen phantom: label values, HU without contrast and enhancement in the portal-venous phase.
+"""List the abdomen phantom's tissues: label values, HU without contrast and enhancement in the portal-venous phase.
 
 Units: HU at about 120 kVp. The numbers are rounded choices inside the ranges that these publications report; they are
 not measurements of one cohort, and rows marked "choice" rest on common radiological experience alone.
@@ -48,7 +48,7 @@ LABELS: dict[str, int] = {
 
 @dataclass(frozen=True)
 class Tissue:
-    """HU of one tissue.
+    """Hold the HU of one tissue.
 
     Args:
         label: key of ``LABELS`` under which the tissue is counted.
@@ -95,7 +95,7 @@ ORGAN_UPTAKE_SD = 0.05  # each organ's own factor around the patient's
 
 @dataclass(frozen=True)
 class TissueValues:
-    """One patient's tissues.
+    """Hold one patient's tissues.
 
     Args:
         nect: HU without contrast by tissue.

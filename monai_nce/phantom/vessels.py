@@ -1,4 +1,4 @@
-"""Vessels of the abdomen phantom: great vessels, the portal tree and the hepatic veins, as tubes in mm."""
+"""Draw the abdomen phantom's great vessels, portal tree and hepatic veins, as tubes in mm."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ THINNEST = 1.6
 
 @dataclass(frozen=True)
 class Vessel:
-    """A polyline of tubes.
+    """Hold a polyline of tubes.
 
     Args:
         tissue: key of ``TISSUES``.
@@ -46,7 +46,7 @@ def _vessel(rng: np.random.Generator, tissue: str, points: list[list[float]], ji
 
 
 def fixed_vessels(rng: np.random.Generator) -> list[Vessel]:
-    """Great vessels and their large branches outside the liver."""
+    """Draw the great vessels and their large branches outside the liver."""
     return [
         _vessel(rng, "portal_vein", [[-74, -16, 36, 3], [-45, 0, 26, 3.2], [-18, 18, 18, 3.8], [10, 22, 10, 5.5]]),
         _vessel(rng, "portal_vein", [[9, 26, -120, 5], [9, 26, -40, 5], [11, 25, -10, 6], [12, 22, 12, 6.5]]),
@@ -62,7 +62,7 @@ def fixed_vessels(rng: np.random.Generator) -> list[Vessel]:
 def _branches(
     rng: np.random.Generator, tissue: str, start: Array, direction: Array, length: float, generations: int
 ) -> list[Vessel]:
-    """A bending branch and, from its end and middle, thinner ones; ``start`` is x, y, z and radius."""
+    """Draw a bending branch and, from its end and middle, thinner ones; ``start`` is x, y, z and radius."""
     middle = start[:3] + direction * length / 2 + rng.normal(size=3) * length * 0.08
     end = start[:3] + direction * length
     radius = start[3]
@@ -90,7 +90,7 @@ def _tree(rng: np.random.Generator, tissue: str, limbs: list[tuple[list[float], 
 
 
 def portal_tree(rng: np.random.Generator) -> list[Vessel]:
-    """The portal trunk from the confluence to the porta hepatis and its branches in the liver."""
+    """Draw the portal trunk from the confluence to the porta hepatis and its branches in the liver."""
     trunk = _vessel(rng, "portal_vein", [[12, 22, 12, 7], [22, 20, 26, 7], [34, 18, 40, 6.5]], 0)
     limbs: list[tuple[list[float], list[float]]] = [
         ([34, 18, 40, 5.5], [74, 34, 60]),
@@ -102,7 +102,7 @@ def portal_tree(rng: np.random.Generator) -> list[Vessel]:
 
 
 def hepatic_tree(rng: np.random.Generator) -> list[Vessel]:
-    """The three hepatic veins, from the inferior vena cava outwards."""
+    """Draw the three hepatic veins, from the inferior vena cava outwards."""
     limbs: list[tuple[list[float], list[float]]] = [
         ([30, 2, 90, 6], [90, -14, 64]),
         ([28, 8, 92, 5.5], [60, 40, 60]),

@@ -1,4 +1,4 @@
-"""Wall and skeleton of the abdomen phantom: skin, fat, the muscle ring, ribs and the spine, in mm."""
+"""Paint the abdomen phantom's skin, fat, muscle ring, ribs and spine, in mm."""
 
 from __future__ import annotations
 
@@ -10,17 +10,12 @@ VERTEBRA_PITCH = 34.0
 
 
 def cavity_distance(x: Array, y: Array) -> Array:
-    """Distance in mm to the abdominal cavity of the reference body."""
+    """Return the distance in mm to the abdominal cavity of the reference body."""
     return superellipse(x, y - 6, (123, 81), 2.6)
 
 
 class BodyWall:
-    """One patient's wall and skeleton.
-
-    Args:
-        rng: source of the outline and of where ribs and discs lie.
-        fat: thickness in mm of the subcutaneous fat.
-    """
+    """Draw one patient's wall and skeleton; ``fat`` is the thickness of the subcutaneous fat in mm."""
 
     def __init__(self, rng: np.random.Generator, fat: float) -> None:
         self.fat = fat
@@ -29,15 +24,9 @@ class BodyWall:
         self.rib_phase = rng.uniform(0, 1)
 
     def paint_wall(self, canvas: Canvas, body: Frame, frame: Frame) -> Array:
-        """Skin, fat, muscle ring and ribs.
+        """Paint skin, fat, muscle ring and ribs, and return the distance in mm to the abdominal cavity.
 
-        Args:
-            canvas: receives the tissues.
-            body: coordinates scaled to the reference body.
-            frame: the same after the warp that bends the organs.
-
-        Returns:
-            Distance in mm to the abdominal cavity on the whole grid.
+        ``body`` is scaled to the reference body, ``frame`` the same after the warp that bends the organs.
         """
         x, y, z = body.x, body.y, body.z
         angle = np.arctan2(y, x)
@@ -67,7 +56,7 @@ class BodyWall:
         return cavity
 
     def paint_spine(self, canvas: Canvas, body: Frame) -> None:
-        """Vertebrae, discs, spinal canal and the long muscles of the back."""
+        """Paint vertebrae, discs, spinal canal and the long muscles of the back."""
         box = body.box(np.array([-72, -110, -1e3]), np.array([72, -15, 1e3]))
         if box is None:
             return

@@ -1,4 +1,4 @@
-"""Where the body is: outside it, nothing may change."""
+"""Find the body in a CT: outside it, nothing may change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SKIN_HU = -300.0  # between air (-1000) and fat (-100), away from both by the pa
 
 
 def body_mask(hu: torch.Tensor | np.ndarray, threshold: float = SKIN_HU, slice_axis: int = 2) -> np.ndarray:
-    """Voxels of the body: the largest thing above ``threshold``, with the gas inside it.
+    """Mark the voxels of the body: the largest thing above ``threshold``, with the gas inside it.
 
     Each slice's holes are filled, so lung and bowel gas belong to the body; the table and blankets do not where they
     are apart from it.
@@ -58,15 +58,10 @@ def _body(mask: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Layout:
-    """How a mask lies in a flat array of 64 voxels a word, so small that it takes hardly any time to be gone through.
+    """Pack a mask into a flat array of 64 voxels a word, which is fast to go through.
 
     Each slice has one more row and each line some more columns, which are empty: what is one voxel, one line or one
     slice away is a fixed number of bits away, and beyond the edges there is nothing.
-
-    Attributes:
-        slices: of the mask.
-        rows: of a slice.
-        columns: of a row.
     """
 
     slices: int
@@ -75,12 +70,12 @@ class _Layout:
 
     @property
     def line(self) -> int:
-        """Bits from one line to the next."""
+        """Return the bits from one line to the next."""
         return (self.columns // WORD + 1) * WORD
 
     @property
     def slice(self) -> int:
-        """Bits from one slice to the next."""
+        """Return the bits from one slice to the next."""
         return (self.rows + 1) * self.line
 
     def packed(self, mask: np.ndarray) -> np.ndarray:
@@ -89,7 +84,7 @@ class _Layout:
         return octets.ravel().view("<u8")
 
     def everywhere(self) -> np.ndarray:
-        """The mask of all voxels."""
+        """Mask all voxels."""
         return np.tile(self.packed(np.ones((1, self.rows, self.columns), dtype=bool)), self.slices)
 
     def unpacked(self, words: np.ndarray) -> np.ndarray:
@@ -97,7 +92,7 @@ class _Layout:
         return np.unpackbits(octets, axis=2, count=self.columns, bitorder="little").view(bool)
 
     def eroded(self, words: np.ndarray) -> np.ndarray:
-        """Voxels whose four neighbours in the slice are in the mask; beyond the slice there are none."""
+        """Keep voxels whose four neighbours in the slice are in the mask; beyond the slice there are none."""
         step = self.line // WORD
         out = words & _before(words) & _behind(words)
         out[step:] &= words[:-step]
@@ -106,7 +101,7 @@ class _Layout:
         return out
 
     def dilated(self, words: np.ndarray) -> np.ndarray:
-        """The mask with the four neighbours in the slice of each voxel, those beyond its edges too."""
+        """Add the four neighbours in the slice of each voxel, those beyond its edges too."""
         step = self.line // WORD
         out = words | _before(words) | _behind(words)
         out[step:] |= words[:-step]
@@ -115,14 +110,14 @@ class _Layout:
 
 
 def _before(words: np.ndarray) -> np.ndarray:
-    """At each bit the one before it."""
+    """Take at each bit the one before it."""
     moved = words << np.uint64(1)
     moved[1:] |= words[:-1] >> np.uint64(WORD - 1)
     return moved
 
 
 def _behind(words: np.ndarray) -> np.ndarray:
-    """At each bit the one behind it."""
+    """Take at each bit the one behind it."""
     moved = words >> np.uint64(1)
     moved[:-1] |= words[1:] << np.uint64(WORD - 1)
     return moved
@@ -130,12 +125,9 @@ def _behind(words: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Runs:
-    """A mask as runs along its last axis, a few for each line of a CT, so that labelling them takes hardly any time.
+    """Hold a mask as runs along its last axis, so few in a CT that labelling them is fast.
 
-    Attributes:
-        layout: of the mask.
-        starts: of the runs, as positions of bits.
-        ends: likewise, one beyond the last voxel.
+    Starts and ends are positions of bits, the ends one beyond the last voxel.
     """
 
     layout: _Layout
@@ -148,28 +140,28 @@ class _Runs:
         return cls(layout, starts, last + 1)
 
     def components(self, across_slices: bool) -> np.ndarray:
-        """A number for each run, the same for those that hang together by faces."""
+        """Number the runs, alike for those that touch by faces."""
         steps = [self.layout.line, self.layout.slice] if across_slices else [self.layout.line]
         pairs = np.concatenate([self._touching(step) for step in steps], axis=1)
         graph = coo_array((np.ones(pairs.shape[1], dtype=bool), pairs), shape=(self.starts.size,) * 2)
         return np.asarray(connected_components(graph, directed=False)[1])
 
     def _touching(self, step: int) -> np.ndarray:
-        """Pairs of runs that touch when the first is moved on by ``step``, ``(2, N)``."""
+        """List pairs of runs that touch when the first is moved on by ``step``, ``(2, N)``."""
         first = np.searchsorted(self.ends, self.starts + step, side="right")
         counts = np.searchsorted(self.starts, self.ends + step) - first
         ones = np.repeat(np.arange(self.starts.size), counts)
         return np.stack([ones, np.arange(ones.size) + np.repeat(first - np.cumsum(counts) + counts, counts)])
 
     def at_border(self) -> np.ndarray:
-        """Which runs touch the border of their slice."""
+        """Tell which runs touch the border of their slice."""
         line, column = np.divmod(self.starts, self.layout.line)
         row = line % (self.layout.rows + 1)
         last = self.ends - self.starts + column == self.layout.columns
         return np.asarray((row == 0) | (row == self.layout.rows - 1) | (column == 0) | last)
 
     def painted(self, chosen: np.ndarray) -> np.ndarray:
-        """The mask of some of the runs."""
+        """Mask some of the runs."""
         bounds = np.stack([self.starts[chosen], self.ends[chosen]], axis=1).ravel()
         lengths = np.diff(bounds, prepend=0, append=self.layout.slices * self.layout.slice)
         flat = np.repeat(np.arange(lengths.size) % 2 == 1, lengths)  # outside and inside by turns
@@ -177,7 +169,7 @@ class _Runs:
 
 
 def _positions(words: np.ndarray) -> np.ndarray:
-    """Where the bits are that are set, which are few."""
+    """List the positions of the bits that are set, which are few."""
     octets = words.view(np.uint8)
     where = np.flatnonzero(octets.view(bool))
     bits = np.flatnonzero(np.unpackbits(octets[where], bitorder="little").view(bool))

@@ -1,4 +1,4 @@
-"""From the network's window back to HU without losing what the window hides (decision 21)."""
+"""Return from the network's window to HU without losing what the window hides (decision 21)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODES = ("carry", "clamp")
 
 
 class CarryHU:
-    """HU of a prediction: ``input + (prediction - windowed input)``, all in HU (decision 21).
+    """Compute ``input + (prediction - windowed input)``, all in HU (decision 21).
 
     With ``carry``, bone and air beyond the window survive, and so does detail finer than the network's grid. With
     ``clamp`` the prediction stands as it is, limited to the window. Either way nothing outside the body changes: the
@@ -65,7 +65,7 @@ class CarryHU:
 
 
 def _laid_out_like(scan: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-    """The image where the scan is, which a GPU is not, and with its voxels in the same order, which is faster."""
+    """Bring an image to the scan's device and order of voxels, which is faster."""
     if image.device == scan.device and image.stride() == scan.stride():
         return image
     return torch.empty_like(scan, dtype=image.dtype).copy_(image)

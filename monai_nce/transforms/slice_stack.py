@@ -1,29 +1,16 @@
-"""Stacks of consecutive slices, the unit that the networks take and give (paper §3.3; decision 18)."""
+"""Cut a volume into stacks of consecutive slices, as the networks take and give them (paper §3.3)."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from monai.config import KeysCollection
-from monai.data import MetaTensor
-from monai.transforms import InvertibleTransform, MapTransform
-from monai.utils import convert_to_tensor
 
-__all__ = [
-    "SliceStack",
-    "SliceStackd",
-    "StackMean",
-    "merge_slice_stacks",
-    "slice_stacks",
-    "stack_centres",
-    "stack_positions",
-]
+__all__ = ["StackMean", "slice_stacks", "stack_centres", "stack_positions"]
 
 
 def stack_positions(position: int, depth: int, slices: int = 3) -> list[int]:
-    """Indices of the ``slices`` consecutive slices centred on ``position`` in a volume of ``depth``; edges replicate.
+    """List the ``slices`` indices centred on ``position`` in a volume of ``depth``; edges replicate.
 
     >>> stack_positions(0, depth=10)
     [0, 0, 1]
@@ -37,7 +24,7 @@ def stack_positions(position: int, depth: int, slices: int = 3) -> list[int]:
 
 
 def stack_centres(depth: int, slices: int = 3, stride: int = 1) -> list[int]:
-    """Centres of the stacks that together cover a volume of ``depth`` slices.
+    """List the centres of stacks that together cover a volume of ``depth`` slices.
 
     With a ``stride`` of 1 every slice is a centre. With more, the first and the last stack end at the volume's edges,
     so that nothing is replicated that need not be; the last two stacks may overlap by more than the others.
@@ -61,12 +48,7 @@ def stack_centres(depth: int, slices: int = 3, stride: int = 1) -> list[int]:
 
 
 def slice_stacks(volume: torch.Tensor, slices: int = 3, centres: Sequence[int] | None = None) -> torch.Tensor:
-    """Stacks of a volume, edges replicated.
-
-    Args:
-        volume: to take them from.
-        slices: slices of a stack, odd.
-        centres: positions of the stacks' middle slices; None takes every slice.
+    """Cut a volume into stacks around ``centres``, by default around every slice; edges replicate.
 
     Shape:
         - volume: ``(1, H, W, D)``
@@ -80,9 +62,9 @@ def slice_stacks(volume: torch.Tensor, slices: int = 3, centres: Sequence[int] |
 
 
 class StackMean:
-    """A volume from stacks that come one batch after the other: the mean of all predictions of a slice.
+    """Average the predictions of each slice over stacks that come one batch after the other.
 
-    Where edges were replicated, the copies count as predictions of the edge slice too.
+    Copies of an edge slice count as predictions of it too.
 
     Args:
         depth: slices of the volume.
@@ -118,67 +100,6 @@ class StackMean:
         return (self._total / count[:, None, None]).permute(1, 2, 0)[None]
 
 
-def merge_slice_stacks(stacks: torch.Tensor) -> torch.Tensor:
-    """Volume from all stacks that :func:`slice_stacks` makes of one, its inverse; see :class:`StackMean`.
-
-    Shape:
-        - stacks: ``(D, slices, H, W)``
-        - output: ``(1, H, W, D)``
-    """
-    mean = StackMean(len(stacks))
-    mean.add(stacks, range(len(stacks)))
-    return mean.volume()
-
-
 def _index(centres: Sequence[int], depth: int, slices: int, device: torch.device) -> torch.Tensor:
     """Positions of the slices of each stack, ``(number of centres, slices)``."""
     return torch.tensor([stack_positions(centre, depth, slices) for centre in centres], device=device)
-
-
-class SliceStack(InvertibleTransform):
-    """A volume as all its slice stacks (decision 18); the inverse averages the overlaps.
-
-    Args:
-        slices: slices of a stack, odd.
-
-    Shape:
-        - input: ``(1, H, W, D)``
-        - output: ``(D, slices, H, W)``
-    """
-
-    def __init__(self, slices: int = 3) -> None:
-        stack_positions(0, 1, slices)  # refuses an even number
-        self.slices = slices
-
-    def __call__(self, volume: torch.Tensor) -> torch.Tensor:
-        return slice_stacks(convert_to_tensor(volume, track_meta=hasattr(volume, "meta")), self.slices)
-
-    def inverse(self, stacks: torch.Tensor) -> torch.Tensor:
-        merged = merge_slice_stacks(stacks)
-        return MetaTensor(merged).copy_meta_from(stacks) if isinstance(stacks, MetaTensor) else merged
-
-
-class SliceStackd(MapTransform, InvertibleTransform):
-    """Dictionary version of :class:`SliceStack`.
-
-    Args:
-        keys: volumes ``(1, H, W, D)``.
-        slices: slices of a stack, odd.
-        allow_missing_keys: leave out keys that the data lacks.
-    """
-
-    def __init__(self, keys: KeysCollection, slices: int = 3, allow_missing_keys: bool = False) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.stack = SliceStack(slices)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = self.stack(d[key])
-        return d
-
-    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        d = dict(data)
-        for key in self.key_iterator(d):
-            d[key] = self.stack.inverse(d[key])
-        return d

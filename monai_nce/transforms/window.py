@@ -1,4 +1,4 @@
-"""The HU window of the paper (§4.3.1): [-100, 200] HU to [-1, 1], and back."""
+"""Map the paper's window (§4.3.1), [-100, 200] HU, to [-1, 1] and back."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class WindowHU(InvertibleTransform):
         self.window_width = window_width
 
     def __call__(self, hu: Any) -> torch.Tensor:
-        """``hu`` of any shape to ``intensity`` in [-1, 1], float32; a MetaTensor stays one."""
+        """Map ``hu`` of any shape to float32 in [-1, 1]; a MetaTensor stays one."""
         hu = convert_to_tensor(hu, dtype=torch.float32, track_meta=hasattr(hu, "meta"))
         # in place: taking new memory would be most of the time
         intensity = (hu - self.window_level).div_(self.window_width / 2).clamp_(-1.0, 1.0)
@@ -52,7 +52,7 @@ class WindowHU(InvertibleTransform):
         return intensity
 
     def inverse(self, intensity: torch.Tensor) -> torch.Tensor:
-        """``intensity`` of any shape back to HU; values beyond [-1, 1] are continued linearly."""
+        """Map ``intensity`` back to HU; values beyond [-1, 1] are continued linearly."""
         if hasattr(intensity, "applied_operations"):
             self.pop_transform(intensity)
         return (intensity * (self.window_width / 2)).add_(self.window_level)

@@ -6,20 +6,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from monai.data import MetaTensor
 
-from monai_nce.transforms import (
-    SliceStack,
-    SliceStackd,
-    StackMean,
-    merge_slice_stacks,
-    slice_stacks,
-    stack_centres,
-    stack_positions,
-)
+from monai_nce.transforms import StackMean, slice_stacks, stack_centres, stack_positions
 
 VALUES = st.floats(-1e6, 1e6, width=32)
 VOLUMES = hnp.arrays(np.float32, st.tuples(st.just(1), *[st.integers(1, 5)] * 3), elements=VALUES)
+
+
+def merge_slice_stacks(stacks: torch.Tensor) -> torch.Tensor:
+    """The volume of whose every slice there is a stack."""
+    mean = StackMean(len(stacks))
+    mean.add(stacks, range(len(stacks)))
+    return mean.volume()
 
 
 def volume_of(*slices: float) -> torch.Tensor:
@@ -49,10 +47,6 @@ def test_positions(position, depth, slices, expected):
 def test_an_even_number_of_slices(slices):
     with pytest.raises(ValueError, match=f"odd number of slices but got {slices}"):
         stack_positions(0, 5, slices)
-    with pytest.raises(ValueError, match="odd"):
-        SliceStack(slices)
-    with pytest.raises(ValueError, match="odd"):
-        SliceStackd("image", slices)
 
 
 @pytest.mark.parametrize("position", [-1, 5])
@@ -99,8 +93,7 @@ def test_merging_three_slices_gives_the_volume_back(array):
 @given(VOLUMES, st.sampled_from([1, 5, 7]))
 def test_merging_any_stacks_gives_the_volume_back(array, slices):
     volume = torch.from_numpy(array)
-    transform = SliceStack(slices)
-    torch.testing.assert_close(transform.inverse(transform(volume)), volume, rtol=1e-6, atol=0)
+    torch.testing.assert_close(merge_slice_stacks(slice_stacks(volume, slices)), volume, rtol=1e-6, atol=0)
 
 
 def test_overlaps_are_averaged():
@@ -142,25 +135,6 @@ def test_gradient_is_shared_among_the_predictions():
     # slice 1 is the last of stack 0, the middle of stack 1 and the first of stack 2
     third = pytest.approx(1 / 3)
     assert stacks.grad[:, :, 0, 0].tolist() == [[0, 0, third], [0, third, 0], [third, 0, 0]]
-
-
-def test_dictionary_version():
-    volume = volume_of(1.0, 2.0, 4.0)
-    transform = SliceStackd(["image", "absent"], allow_missing_keys=True)
-    data = transform({"image": volume, "name": "x"})
-    assert torch.equal(data["image"], slice_stacks(volume))
-    assert data["name"] == "x"
-    assert torch.equal(transform.inverse(data)["image"], volume)
-
-
-def test_a_metatensor_keeps_its_geometry():
-    affine = torch.diag(torch.tensor([0.7, 0.8, 5.0, 1.0], dtype=torch.float64))
-    stacks = SliceStack()(MetaTensor(volume_of(1.0, 2.0), affine=affine))
-    assert isinstance(stacks, MetaTensor)
-    assert torch.equal(stacks.affine, affine)
-    back = SliceStack().inverse(stacks)
-    assert isinstance(back, MetaTensor)
-    assert torch.equal(back.affine, affine)
 
 
 @pytest.mark.parametrize(

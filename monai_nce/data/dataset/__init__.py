@@ -1,1 +1,1 @@
-"""The data set on disk: its writer and reader, splits, pairs, slice stacks in the order of an epoch."""
+"""Write and read data sets on disk: splits, pairs, slice stacks in the order of an epoch."""

@@ -1,4 +1,4 @@
-"""Reading a data set on disk, checked against its files; :mod:`monai_nce.data.dataset.writer` says what it holds."""
+"""Read a data set on disk, checked against its files; :mod:`monai_nce.data.dataset.writer` says what it holds."""
 
 from __future__ import annotations
 
@@ -24,11 +24,7 @@ HEADER_BYTES = 348
 def read_datalist_file(dataset_dir: str | PathLike[str]) -> dict[str, Any]:
     """Read ``datalist.json`` itself, with its description and provenance.
 
-    Args:
-        dataset_dir: folder of the data set.
-
-    Returns:
-        The content of the file; its three splits are lists of objects.
+    Its three splits are lists of objects.
 
     Raises:
         InputError: if the folder or the file is missing, or the file is not a data list.
@@ -119,7 +115,7 @@ def _volume_paths(root: Path, patient: str, entry: Mapping[str, Any], require: S
 
 
 def _read_grid(path: Path, dtype: np.dtype) -> tuple[tuple[int, ...], np.ndarray]:
-    """Shape and affine from the header alone; refuse what reading stacks by their place would misread."""
+    """Read shape and affine from the header alone; refuse what training could not read stack by stack."""
     if path.suffix != ".nii":
         raise InputError(f"{path}: expected an uncompressed .nii file")
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""The order of a training's items: a function of seed and epoch, whatever else happened and however many share it."""
+"""Order a training's items by seed and epoch alone, however many processes share them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["EpochIndex", "EpochSampler"]
 
 
 class EpochIndex(int):
-    """An index that knows the epoch it is drawn in, so that a data set in any worker process knows it too."""
+    """Carry the epoch with an index, so that a data set in any worker process knows it."""
 
     epoch: int
 
     def __new__(cls, index: int, epoch: int) -> EpochIndex:
-        """Args: index: of the item; epoch: counted from 1, as Ignite counts."""
+        """Make an index; epochs count from 1, as Ignite counts."""
         made = super().__new__(cls, index)
         made.epoch = epoch
         return made
@@ -37,10 +37,6 @@ class EpochSampler(DistributedSampler):
     All ranks get as many items; what is left over is another lot in each epoch.
 
     A ``DistributedSampler``, so that MONAI's engines tell it the epoch, with one process as well.
-
-    Args:
-        dataset: what is sampled; only its length counts.
-        seed: of the order.
 
     Raises:
         InputError: when its length is asked for, if there are fewer items than processes.
@@ -65,9 +61,5 @@ class EpochSampler(DistributedSampler):
         return (EpochIndex(index, self.epoch) for index in order[rank() :: processes][start:].tolist())
 
     def skip(self, items: int) -> None:
-        """Leave out the first ``items`` of this process's share, once: they were seen before the training stopped.
-
-        Args:
-            items: batches seen in the epoch, times the batch size.
-        """
+        """Leave out the first ``items`` of this process's share, once: they were seen before the training stopped."""
         self._skipped = items

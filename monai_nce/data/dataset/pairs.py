@@ -1,4 +1,4 @@
-"""Which volumes belong together: those that an evaluation compares, and those that a regression learns from."""
+"""Pair the volumes that an evaluation compares or a regression learns from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["evaluation_pairs", "regression_pairs"]
 def evaluation_pairs(
     items: Sequence[Mapping[str, Any]], image: str = "source", label: str = "target"
 ) -> list[dict[str, Any]]:
-    """Items as ``image`` and ``label``, with the aligned source in place of the acquired one where it exists.
+    """Pair items as ``image`` and ``label``, with the aligned source in place of the acquired one where it exists.
 
     Args:
         items: as ``read_datalist`` gives them.
@@ -39,7 +39,7 @@ def evaluation_pairs(
 
 
 def regression_pairs(items: Sequence[Mapping[str, Any]], source: str = "source") -> list[Mapping[str, Any]]:
-    """Items that a network can learn from pixel by pixel, without stage 1.
+    """List the items that a network can learn from pixel by pixel, without stage 1.
 
     Args:
         items: as ``read_datalist`` gives them.

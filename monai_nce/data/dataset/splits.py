@@ -1,4 +1,4 @@
-"""Seeded split of patients into training, validation and test."""
+"""Split patients into training, validation and test, seeded."""
 
 from __future__ import annotations
 

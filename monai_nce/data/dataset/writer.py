@@ -224,29 +224,22 @@ class DatasetWriter(VolumeWriter):
         self._items = {split: [items[patient] for patient in splits.get(split, ())] for split in SPLITS}
 
     def volume_paths(self) -> dict[str, dict[str, Path]]:
-        """Where the volumes of the patients lie by role until the data set is closed, sorted by patient."""
+        """Return the volumes' paths by role until the data set is closed, sorted by patient."""
         items = sorted((item for part in self._items.values() for item in part), key=lambda item: item["patient"])
         return {item["patient"]: {role: self._staging / item[role] for role in ROLES if role in item} for item in items}
 
     def sheet(self) -> Path:
-        """The path to write the next page of the contact sheet to; it takes its place with the data set."""
+        """Return the path of the contact sheet's next page; it takes its place with the data set."""
         page = len(self._sheets) + 1
         self._sheets.append("contact_sheet.png" if page == 1 else f"contact_sheet_{page}.png")
         return self._staging / self._sheets[-1]
 
     def report(self, content: Mapping[str, Any]) -> None:
-        """Have ``report.json`` written with the data set, and only with it.
-
-        Args:
-            content: anything JSON can hold that says how the patients were prepared; no patient data.
-        """
+        """Have this written as ``report.json`` with the data set: anything JSON can hold; no patient data."""
         self._report = content
 
     def close(self) -> Path:
-        """Put the volumes in place and write ``report.json``, where there is one, and ``datalist.json``.
-
-        Returns:
-            The path of ``datalist.json``.
+        """Put the volumes in place, write ``report.json``, where there is one, and return ``datalist.json``.
 
         Raises:
             ValueError: if no patient was added.

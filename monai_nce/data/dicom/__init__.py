@@ -1,1 +1,1 @@
-"""DICOM series: decoded, assembled with their geometry checked, and written as derived series."""
+"""Read DICOM series with their geometry checked, and write derived ones."""

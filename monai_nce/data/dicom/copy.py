@@ -1,7 +1,7 @@
-"""What passes from an acquired CT slice into one that is derived from it.
+"""Copy elements from an acquired CT slice into one that is derived from it, by lists of what may pass.
 
-It goes by lists of what may pass: an element that is on none of them (contrast medium, dose, padding value, private
-elements, the scanner's protocol) cannot slip through.
+An element that is on none of them (contrast medium, dose, padding value, private elements, the scanner's protocol)
+cannot slip through.
 """
 
 from __future__ import annotations
@@ -49,15 +49,10 @@ SCANNER = ("Manufacturer", "ManufacturerModelName")
 
 
 def copy_elements(source: Dataset, target: Dataset, keywords: Iterable[str]) -> None:
-    """Copy those of the elements that the source has.
+    """Copy the public elements of these keywords that the source, as ``pydicom.dcmread`` gives it, has.
 
-    Text is copied as the bytes that it is, so that a number keeps its digits, and a name that its character set cannot
-    decode is not replaced by question marks. Sequences are copied without private elements.
-
-    Args:
-        source: as ``pydicom.dcmread`` gives it.
-        target: to copy into.
-        keywords: of public elements.
+    Text is copied as bytes, so that a number keeps its digits, and a name that its character set cannot decode is not
+    replaced by question marks. Sequences are copied without private elements.
     """
     from pydicom.tag import Tag
 
@@ -67,11 +62,7 @@ def copy_elements(source: Dataset, target: Dataset, keywords: Iterable[str]) -> 
 
 
 def keep_bytes(dataset: Dataset) -> None:
-    """Let a dataset with copied elements be written without decoding them: their bytes are as they will be.
-
-    Args:
-        dataset: complete, with its SpecificCharacterSet; to be written in Explicit VR Little Endian.
-    """
+    """Let a complete dataset be written in Explicit VR Little Endian without decoding its copied elements."""
     from pydicom.charset import convert_encodings, default_encoding
 
     declared = dataset.get("SpecificCharacterSet")

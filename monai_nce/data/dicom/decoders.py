@@ -1,7 +1,7 @@
-"""Which decoder reads which transfer syntax.
+"""Choose the one decoder for each transfer syntax.
 
-One each, named: pydicom would try one installed plugin after the other until one gives something, and what the next one
-makes of a stream that the first one found damaged is not to be trusted.
+pydicom would try one installed plugin after the other, and what the next one makes of a stream that the first one found
+damaged is not to be trusted.
 """
 
 from __future__ import annotations
@@ -35,14 +35,7 @@ PLUGINS = {
 
 
 def decoder_of(path: Path, syntax: UID) -> str:
-    """The pydicom plugin that decodes a file.
-
-    Args:
-        path: the file, for messages.
-        syntax: its transfer syntax.
-
-    Returns:
-        The plugin's name; empty where the voxels are not compressed.
+    """Name the pydicom plugin that decodes a file of this transfer syntax; empty where it is not compressed.
 
     Raises:
         InputError: if the transfer syntax is not supported, or its decoder is not installed.

@@ -1,7 +1,7 @@
-"""One DICOM file: whether it is one, what its header says, and what keeps a hostile one from doing harm.
+"""Open single DICOM files, also damaged and hostile ones.
 
-pydicom's own warnings quote values, which may be a patient's, so they are silenced; what matters is said again by the
-reader, without the value.
+pydicom's own warnings quote values, which may be a patient's, so they are silenced; the reader says what matters
+without the value.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _silence = threading.RLock()
 
 @dataclass(frozen=True)
 class DicomFile:
-    """What the header of a file told.
+    """Hold what the header of a file says.
 
     Attributes:
         path: the file.
@@ -68,10 +68,7 @@ class DicomFile:
 def quiet_pydicom(path: Path) -> Iterator[None]:
     """Silence pydicom, and say in one line where it is missing.
 
-    In one thread at a time: what is silenced is the whole process, and who comes last would not wake it up again.
-
-    Args:
-        path: what is read, for the message.
+    Silences the whole process, so one thread at a time. ``path`` is for the message.
 
     Raises:
         InputError: if pydicom is not installed.
@@ -93,10 +90,7 @@ def quiet_pydicom(path: Path) -> Iterator[None]:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM: with its prefix, or with the data set right away, as some archives have it.
-
-    Args:
-        path: the file.
+    """Return whether a file begins as DICOM: with its prefix, or with the data set right away.
 
     Raises:
         OSError: if it cannot be opened.
@@ -107,13 +101,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def scan_file(path: Path) -> DicomFile | None:
-    """Read a file's header.
-
-    Args:
-        path: a regular file.
-
-    Returns:
-        What it is; None if nothing about its content says DICOM.
+    """Read a file's header; None if nothing about its content says DICOM.
 
     Raises:
         InputError: if pydicom is not installed.
@@ -141,15 +129,12 @@ def scan_file(path: Path) -> DicomFile | None:
 
 
 def open_dicom(path: Path, specific_tags: list[str] | None = None, stop_before_pixels: bool = False) -> Dataset:
-    """``pydicom.dcmread`` for files of any origin: also those without preamble, and with a bound on memory.
+    """Run ``pydicom.dcmread`` on a file with or without preamble, with a bound on memory.
 
     Args:
         path: a DICOM file.
-        specific_tags: the elements that are wanted; all if None.
+        specific_tags: keywords of the elements that are wanted; all if None.
         stop_before_pixels: leave the voxels out.
-
-    Returns:
-        The data set.
 
     Raises:
         Exception: whatever pydicom raises on a damaged file.
@@ -172,13 +157,9 @@ def open_dicom(path: Path, specific_tags: list[str] | None = None, stop_before_p
 
 
 def looks_like_slice(path: Path, suffixes: set[str]) -> bool:
-    """Whether a file that is no DICOM was probably a slice once.
+    """Return whether a file that is no DICOM was probably a slice once, by the suffixes of those beside it.
 
     One that was emptied or overwritten must not be left out as if it were a readme.
-
-    Args:
-        path: the file.
-        suffixes: those of the DICOM files beside it.
     """
     if path.suffix.lower() in SLICE_SUFFIXES:
         return True

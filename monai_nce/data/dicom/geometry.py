@@ -1,4 +1,4 @@
-"""DICOM slices into one volume: order, spacing and affine from the positions, never from SliceThickness.
+"""Assemble DICOM slices into one volume: order, spacing and affine from the positions, never from SliceThickness.
 
 highdicom 0.28's ``get_volume_positions`` is not used for it: measured, it accepts a gantry tilt of 1° and gives the
 spacing without its shear (0.04 mm per slice lost), refuses a uniform tilt of 15°, and
@@ -41,7 +41,7 @@ CONSTANT = ("Rows", "Columns", "FrameOfReferenceUID", "TemporalPositionIdentifie
 
 @dataclass(frozen=True)
 class DicomSlice:
-    """One slice's header, and its geometry as numbers in DICOM's LPS millimetres.
+    """Hold one slice's header, and its geometry as numbers in DICOM's LPS millimetres.
 
     Attributes:
         path: the file.
@@ -69,19 +69,19 @@ class DicomSlice:
 
     @property
     def normal(self) -> np.ndarray:
-        """The direction across the slice."""
+        """Return the unit vector across the slice."""
         normal = np.cross(*self.axes)
         return np.asarray(normal / np.linalg.norm(normal))
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """Name the slice in messages."""
         return self.path.name if self.frame is None else f"{self.path.name}, frame {self.frame + 1}"
 
 
 @dataclass(frozen=True)
 class DicomSeries:
-    """A series that passed every check of its headers.
+    """Hold a series that passed every check of its headers.
 
     Attributes:
         files: one file per slice, in order of position; of a multi-frame file the same one again and again.
@@ -100,13 +100,12 @@ class DicomSeries:
 def assemble_series(folder: Path, slices: Sequence[DicomSlice]) -> DicomSeries:
     """Order slices into one volume, or say why they are none.
 
-    Args:
-        folder: where they lie, for messages.
-        slices: at least one, in any order.
+    Byte-identical copies of a slice are dropped with a warning; a gantry tilt is kept in the affine, with a warning
+    that says how many degrees it is.
 
-    Returns:
-        The ordered files and their geometry. Byte-identical copies of a slice are dropped with a warning; a gantry tilt
-        is kept in the affine, with a warning that says how many degrees it is.
+    Args:
+        folder: their folder, for messages.
+        slices: at least one, in any order.
 
     Raises:
         InputError: if the slices differ in matrix, orientation, pixel spacing or frame of reference, if two different
@@ -144,7 +143,7 @@ def _check_constant(folder: Path, slices: Sequence[DicomSlice]) -> None:
 
 
 def _ordered(folder: Path, slices: Sequence[DicomSlice]) -> list[DicomSlice]:
-    """By position along the normal, identical copies dropped, different slices at one position refused."""
+    """Sort by position along the normal, drop identical copies, refuse different slices at one position."""
     normal = slices[0].normal
     slices = sorted(slices, key=lambda item: float(item.position @ normal))
     kept = [slices[0]]
@@ -169,7 +168,7 @@ def _ordered(folder: Path, slices: Sequence[DicomSlice]) -> list[DicomSlice]:
 
 
 def _check_phases(folder: Path, slices: Sequence[DicomSlice]) -> None:
-    """Two phases whose slices fall exactly between each other's would pass for one volume of half the spacing."""
+    """Refuse two phases with slices between each other's, which would pass for one volume of half the spacing."""
     runs = [number for number, _ in itertools.groupby(_acquisition(item) for item in slices)]
     numbers = sorted(set(runs))
     if len(runs) == len(numbers):
@@ -193,7 +192,7 @@ def _acquisition(item: DicomSlice) -> str:
 
 
 def _seconds(item: DicomSlice) -> float:
-    """AcquisitionTime in seconds of the day; NaN if it is not given."""
+    """Return AcquisitionTime in seconds of the day; NaN if it is not given."""
     text = str(item.header.get("AcquisitionTime") or "")
     try:
         return 3600 * int(text[:2]) + 60 * int(text[2:4]) + float(text[4:])
@@ -202,7 +201,7 @@ def _seconds(item: DicomSlice) -> float:
 
 
 def _step(folder: Path, slices: Sequence[DicomSlice]) -> np.ndarray:
-    """The step from one slice's origin to the next in mm; refuse uneven ones."""
+    """Return the step from one slice's origin to the next in mm; refuse uneven ones."""
     normal = slices[0].normal
     if len(slices) == 1:
         if slices[0].thickness <= 0:

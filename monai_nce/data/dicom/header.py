@@ -1,4 +1,4 @@
-"""The header of a synthetic CT slice: what it says of itself, beside what it takes from the acquired slice."""
+"""Make the header of a synthetic CT slice from that of the acquired one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOSSY_SYNTAXES = ("JPEGBaseline8Bit", "JPEGExtended12Bit", "JPEGLSNearLossless")
 
 @dataclass(frozen=True)
 class Derivation:
-    """How a synthetic series was made.
+    """Say how a synthetic series was made.
 
     Attributes:
         weights_sha256: of the network's checkpoint, 64 hexadecimal digits.
@@ -44,11 +44,7 @@ class Derivation:
     window_width: float
 
     def description(self, source_names_contrast: bool) -> str:
-        """For the DerivationDescription: what was computed, beyond the window too, and that no contrast was given.
-
-        Args:
-            source_names_contrast: whether the acquired slice says that contrast medium was given for it.
-        """
+        """Write the DerivationDescription; it says so where the acquired slice itself names a contrast agent."""
         low, high = (self.window_level + side * self.window_width / 2 for side in (-1, 1))
         window = f"window of [{low:g}, {high:g}] HU"
         beyond = {
@@ -72,7 +68,7 @@ class Derivation:
 
 @dataclass(frozen=True)
 class SeriesIdentity:
-    """What all slices of one derived series share.
+    """Hold what all slices of one derived series share.
 
     Attributes:
         common: header with the elements of patient, study and series, as the first acquired slice has them.
@@ -90,11 +86,7 @@ class SeriesIdentity:
 
 
 def new_series(first: Dataset) -> SeriesIdentity:
-    """Begin a derived series.
-
-    Args:
-        first: header of the first acquired slice.
-    """
+    """Begin a derived series, given the header of the first acquired slice."""
     from pydicom import Dataset
     from pydicom.uid import generate_uid
 
@@ -120,16 +112,13 @@ def new_series(first: Dataset) -> SeriesIdentity:
 
 
 def derived_header(source: Dataset, series: SeriesIdentity, derivation: Derivation, instance_number: int) -> Dataset:
-    """The header of one synthetic slice, all but its pixels.
+    """Make the header of one synthetic slice for CT Image Storage, all but its pixels.
 
     Args:
-        source: the acquired slice, as ``pydicom.dcmread`` gives it, with its ``file_meta``.
+        source: the acquired slice with its ``file_meta``; its geometry is copied element by element.
         series: as :func:`new_series` gives it.
         derivation: how the synthetic slice was made.
         instance_number: its number in the series.
-
-    Returns:
-        A header for CT Image Storage with a new SOPInstanceUID. Geometry is the source's, element by element.
     """
     from pydicom import Dataset, uid
 
@@ -193,7 +182,7 @@ def _code(name: str) -> list[Dataset]:
 
 
 def _source_image(source: Dataset) -> list[Dataset]:
-    """The reference to the acquired slice; empty where that says nowhere what it is called."""
+    """Refer to the acquired slice; empty where it has no UID."""
     from pydicom import Dataset
     from pydicom.uid import CTImageStorage
 
@@ -211,7 +200,7 @@ def _source_image(source: Dataset) -> list[Dataset]:
 
 
 def _equipment(source: Dataset, derivation: Derivation, made_at: str) -> list[Dataset]:
-    """This program, and the scanner where it is named."""
+    """Describe this program, and the scanner where it is named."""
     from pydicom import Dataset
 
     program = Dataset()

@@ -1,4 +1,4 @@
-"""A CT volume from the DICOM files of one series.
+"""Read a CT volume from the DICOM files of one series.
 
 Nothing is guessed: slices are ordered by position, the spacing across slices comes from the positions and never from
 SliceThickness, and every slice must say itself how its values become Hounsfield units. What would give wrong geometry
@@ -32,13 +32,10 @@ DicomSource = FoundVolume | str | PathLike[str] | Sequence[str | PathLike[str]]
 
 
 def one_series(source: DicomSource) -> FoundVolume:
-    """The one CT series that is meant.
+    """Find the one CT series that is meant; series of other modalities beside it are passed over.
 
     Args:
         source: a folder, which is walked whole, a DICOM file, the files of a series, or one that was found.
-
-    Returns:
-        The series. Series of other modalities beside it are passed over.
 
     Raises:
         InputError: if there is no CT series or more than one.

@@ -1,4 +1,4 @@
-"""The transform that ends an inference in DICOM, and the check that it will be able to."""
+"""Save a volume as a derived DICOM series, as the last transform of an inference, and check early that it can be."""
 
 from __future__ import annotations
 
@@ -30,11 +30,7 @@ GEOMETRY_TOLERANCE_MM = 1e-2
 
 
 def series_folder(output: str | PathLike[str]) -> Path:
-    """The folder of the derived series that goes with a result's NIfTI file: its name without the suffix.
-
-    Args:
-        output: path of the NIfTI file, whether it gets written or not.
-    """
+    """Return the folder of the derived series that goes with a result's NIfTI file: its name without the suffix."""
     output = Path(output)
     return output.with_name(output.name.removesuffix(".gz").removesuffix(".nii"))
 
@@ -78,8 +74,8 @@ class SaveDicomSeriesd(MapTransform):
         mode: "carry" or "clamp": what was done beyond the window, see :class:`monai_nce.transforms.CarryHU`.
         window_level: centre of the network's window in HU.
         window_width: its width in HU.
-        source_key: where the path of the acquired series stands, or the list of its files.
-        output_key: where the path of the NIfTI file stands; the series' folder has its name without the suffix.
+        source_key: key of the acquired series' path, or of the list of its files.
+        output_key: key of the NIfTI file's path; the series' folder has its name without the suffix.
         allow_missing_keys: leave out keys that the data lacks.
     """
 

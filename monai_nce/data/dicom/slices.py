@@ -1,4 +1,4 @@
-"""From a DICOM header to slices: what each must say by itself, in single-frame files and enhanced multi-frame ones.
+"""Check DICOM headers and take slices out of them, single-frame and enhanced multi-frame.
 
 Frames go through the same checks as files. highdicom's ``get_volume`` reads them too, but drops a tilt of 1° as it does
 for series, so it serves as the reference in the tests instead.
@@ -36,14 +36,7 @@ REQUIRED = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "
 
 
 def slices_of(path: Path, header: Dataset) -> list[DicomSlice]:
-    """Check what one file must say, and take its slices out of it.
-
-    Args:
-        path: the file.
-        header: its header.
-
-    Returns:
-        One slice, or those of an enhanced multi-frame CT in the order of its frames.
+    """Check a file's header and take its slices out of it: one, or those of an enhanced multi-frame CT in order.
 
     Raises:
         InputError: if the image is none of CT, is synthetic, or does not say where its voxels lie and how they become
@@ -65,10 +58,6 @@ def slices_of(path: Path, header: Dataset) -> list[DicomSlice]:
 def check_one_patient(folder: Path, headers: Sequence[tuple[Path, Dataset]]) -> None:
     """Refuse a series that holds several patients or studies.
 
-    Args:
-        folder: where it lies, for the message.
-        headers: its files and their headers.
-
     Raises:
         InputError: naming two files and the element in which they differ, without its values.
     """
@@ -83,13 +72,13 @@ def check_one_patient(folder: Path, headers: Sequence[tuple[Path, Dataset]]) -> 
 
 
 class _Frame:
-    """Looks elements of a frame up where an enhanced multi-frame image keeps them."""
+    """Look elements of a frame up in the functional groups of an enhanced multi-frame image."""
 
     def __init__(self, own: Dataset, shared: Dataset | None) -> None:
         self.places = [place for place in (own, shared) if place is not None]
 
     def get(self, keyword: str) -> Any:
-        """The element's value; None if it is not there."""
+        """Return the element's value; None if it is not there."""
         for place in self.places:
             for item in place.get(GROUPS[keyword]) or ():
                 if item.get(keyword) is not None:
@@ -117,7 +106,7 @@ def _check_image(path: Path, header: Dataset) -> None:
 
 
 def _slice(path: Path, header: Dataset, place: Any, frame: int | None) -> DicomSlice:
-    """One slice; ``place`` is where its own elements are: the header or the frame's functional groups."""
+    """Make one slice; ``place`` has its own elements: the header or the frame's functional groups."""
     for keyword in REQUIRED:
         if place.get(keyword) in (None, ""):
             raise InputError(f"{path}: has no {keyword}")
@@ -144,11 +133,11 @@ def _slice(path: Path, header: Dataset, place: Any, frame: int | None) -> DicomS
 
 
 def _plain(value: Any) -> str:
-    """A value without what writers differ in: case, empty components of a name, spaces."""
+    """Drop what writers differ in: case, empty components of a name, spaces."""
     return " ".join(str(value or "").replace("^", " ").casefold().split())
 
 
 def _word(value: Any) -> str:
-    """A code string for a message; anything else could be a text that somebody put there."""
+    """Show a code string in a message; anything else could be a patient's data."""
     text = str(value)
     return text if len(text) <= 6 and text.replace("_", "").isalnum() and text.isascii() else "something else"

@@ -1,4 +1,4 @@
-"""A synthetic CT volume as a derived DICOM series: CT Image Storage, one file per acquired slice."""
+"""Write a synthetic CT volume as a derived DICOM series: CT Image Storage, one file per acquired slice."""
 
 from __future__ import annotations
 
@@ -29,9 +29,6 @@ OWN_NAME = re.compile(r"synthetic_\d{4,}\.dcm")
 
 def check_series_folder(folder: str | PathLike[str]) -> None:
     """Refuse to replace a folder that holds anything but an earlier derived series.
-
-    Args:
-        folder: where a derived series is to go.
 
     Raises:
         InputError: if it is a file, a link, or a folder with other files in it.
@@ -68,7 +65,7 @@ def write_derived_series(
     hu = as_int16_hu(volume)
     if hu.shape[2] != len(sources):
         raise ValueError(f"expected one file per slice but got {len(sources)} files for {hu.shape[2]} slices")
-    # What is copied is the source's affair, and pydicom's warnings would quote it.
+    # pydicom's warnings would quote the source's values
     with quiet_pydicom(sources[0]):
         headers = [_read(path) for path in sources]
         numbers = _instance_numbers(headers)
@@ -94,7 +91,7 @@ def _read(path: Path) -> Dataset:
 
 
 def _instance_numbers(headers: Sequence[Dataset]) -> list[int]:
-    """The acquired slices' own numbers, so that viewers page the same way; 1, 2, … where they are no numbering."""
+    """Return the acquired slices' own numbers, so that viewers page the same way; 1, 2, … where they cannot be."""
     try:
         numbers = [int(header.InstanceNumber) for header in headers]
     except (AttributeError, TypeError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""CT volumes from NIfTI files, read to the end and refused where a plain reader would guess.
+"""Read volumes from NIfTI files to the end, and refuse what a plain reader would guess.
 
 The affine is nibabel's own: the sform where its code is set, else the qform. A file with neither has no orientation
 and is refused.
@@ -37,18 +37,12 @@ UNREADABLE: tuple[type[Exception], ...] = (
 
 
 def is_nifti_name(path: Path) -> bool:
-    """Whether a file's name says NIfTI."""
+    """Return whether a file's name says NIfTI."""
     return path.name.lower().endswith(NIFTI_SUFFIXES)
 
 
 def check_nifti(path: Path) -> nib.Nifti1Image:
-    """Check what the header alone can tell.
-
-    Args:
-        path: a ``.nii`` or ``.nii.gz`` file.
-
-    Returns:
-        The image; its voxels are not read yet.
+    """Check the header of a ``.nii`` or ``.nii.gz`` file; the image's voxels are not read yet.
 
     Raises:
         InputError: if the file is missing, empty or not NIfTI, or if its header does not describe one volume of real
@@ -92,10 +86,7 @@ def check_nifti(path: Path) -> nib.Nifti1Image:
 
 
 def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read a volume and its affine.
-
-    Args:
-        path: a ``.nii`` or ``.nii.gz`` file.
+    """Read a ``.nii`` or ``.nii.gz`` file.
 
     Returns:
         The volume as stored, scaled by its slope and intercept, float32 of shape (H, W, D), and the 4×4 affine from
@@ -150,7 +141,7 @@ def _expected_bytes(image: nib.Nifti1Image) -> int:
 
 
 def _decompressed(path: Path, image: nib.Nifti1Image) -> nib.Nifti1Image:
-    """The image from memory: only reading past the last byte makes gzip compare the checksum."""
+    """Load the image through memory: only reading past the last byte makes gzip compare the checksum."""
     expected = _expected_bytes(image)
     with igzip.open(path) as file:
         content = file.read(expected + MAX_TRAILING + 1)

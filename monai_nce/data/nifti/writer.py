@@ -27,10 +27,7 @@ QFORM_TOLERANCE_MM = 0.01  # a quaternion that misplaces a corner of the volume 
 
 
 def as_int16_hu(volume: ArrayLike) -> np.ndarray:
-    """Whole HU, rounded to nearest and clipped to [-32768, 32767].
-
-    Args:
-        volume: array, tensor or MetaTensor of shape (H, W, D) in HU.
+    """Round HU of shape (H, W, D) to whole numbers and clip them to [-32768, 32767].
 
     Raises:
         ValueError: if the volume is not (H, W, D) or holds NaN or infinities.

@@ -1,1 +1,1 @@
-"""Scans as people have them: found below a path, examined, read in Hounsfield units (HU)."""
+"""Find scans on disk, read them, and list the input of an inference."""

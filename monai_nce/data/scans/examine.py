@@ -1,4 +1,4 @@
-"""Read a volume that was found, and say whether it is accepted and why not: one decision for all who ask."""
+"""Read a volume that was found, and decide whether it is accepted and why not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Examined", "examine"]
 
 @dataclass(frozen=True)
 class Examined:
-    """What became of reading a volume.
+    """Hold a volume that was read, or the reason why it is refused.
 
     Attributes:
         found: what was read.
@@ -41,20 +41,12 @@ class Examined:
 
     @property
     def accepted(self) -> bool:
-        """Whether every voxel was decoded and lies where the affine says."""
+        """Return whether every voxel was decoded and lies where the affine says."""
         return not self.reason
 
 
 def examine(found: FoundVolume) -> Examined:
-    """Read a volume to its last voxel.
-
-    Args:
-        found: one of :func:`~monai_nce.data.scans.found.find_images`.
-
-    Returns:
-        The volume, or the reason why it is refused. It never raises for what is in the files, so that one of them
-        cannot end a listing.
-    """
+    """Read a volume to its last voxel; never raise for what is in its files, since one must not end a listing."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         volume, affine, reason = _read(found)

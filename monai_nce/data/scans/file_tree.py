@@ -1,4 +1,4 @@
-"""The regular files below a path, whatever else somebody put there."""
+"""List the regular files below a path."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["ReaderWarning", "files_by_folder"]
 
 
 class ReaderWarning(UserWarning):
-    """What a reader let pass, or left out, and a person should know: one line without patient data."""
+    """Warn of what a reader let pass or left out: one line without patient data."""
 
 
 def files_by_folder(path: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """Walk a tree once.
+    """Walk a tree once, folder by folder.
 
     Hidden files and folders are passed over. Links are followed to regular files inside the tree and nowhere else, so
     that neither a loop nor a link out of the tree does harm; pipes, sockets and devices are never opened. What was

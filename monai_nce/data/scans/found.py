@@ -1,4 +1,4 @@
-"""What volumes lie below a path: the one way to discover them, for preparation, inference and inspection."""
+"""Find the volumes below a path, for preparation, inference and inspection."""
 
 from __future__ import annotations
 
@@ -28,11 +28,10 @@ MIN_SECRET = 3  # letters from which on a part of a name is struck out of a desc
 
 @dataclass(frozen=True)
 class FoundVolume:
-    """A NIfTI file, or the files of one DICOM series; nothing of it is accepted yet.
+    """Hold a NIfTI file, or the files of one DICOM series; nothing of it is accepted yet.
 
     What its representation leaves out may be a patient's data: to group and pair by, never to be printed or written.
-    The description is the exception: one line without control characters, and without the patient's name, identifier
-    and birth date where it held them.
+    From the description name, identifier and birth date are struck out.
 
     Attributes:
         kind: ``"dicom"`` or ``"nifti"``.
@@ -103,14 +102,7 @@ def find_images(path: str | PathLike[str]) -> list[FoundVolume]:
 
 
 def group_dicom(files: Iterable[Path]) -> list[FoundVolume]:
-    """Group named DICOM files as :func:`find_images` does.
-
-    Args:
-        files: DICOM files; one that is none counts as damaged.
-
-    Returns:
-        The volumes.
-    """
+    """Group named DICOM files as :func:`find_images` does; one that is none counts as damaged."""
     grouping = _Grouping(strict=True)
     folders: dict[Path, list[Path]] = defaultdict(list)
     for file in files:
@@ -121,7 +113,7 @@ def group_dicom(files: Iterable[Path]) -> list[FoundVolume]:
 
 
 class _Grouping:
-    """Files on their way into series; of each series' headers only the first is kept."""
+    """Group files into series; of each series' headers only the first is kept."""
 
     def __init__(self, strict: bool = False) -> None:
         self.strict = strict
@@ -162,7 +154,7 @@ class _Grouping:
                 self.others += 1
 
     def warn(self, path: Path) -> None:
-        """Say what was left out."""
+        """Warn of what was left out."""
         if self.others:
             text = f"{path}: {self.others} of {self.seen} files are no images; left out"
             warnings.warn(text, ReaderWarning, stacklevel=3)
@@ -171,7 +163,7 @@ class _Grouping:
             warnings.warn(text, ReaderWarning, stacklevel=3)
 
     def volumes(self, named: Path | None = None) -> list[FoundVolume]:
-        """One volume per series; ``named`` is the file that was asked for, if it was one."""
+        """List one volume per series; ``named`` is the file that was asked for, if it was one."""
         found = []
         for path, uid, here in self.damaged:
             # a UID that was cut itself is no series' own
@@ -206,7 +198,7 @@ def _describe(path: Path, files: tuple[Path, ...], header: Any) -> FoundVolume:
 
 
 def _mark_alone(volumes: list[FoundVolume]) -> list[FoundVolume]:
-    """Tell which volumes share their path, or a folder below it, with another one."""
+    """Mark the volumes that do not share their path, or a folder below it, with another one."""
     at: dict[Path, int] = defaultdict(int)
     for volume in volumes:
         for folder in {parent for file in volume.files for parent in (file, *file.parents)}:
@@ -225,7 +217,7 @@ def _secrets(header: Any) -> tuple[str, ...]:
 
 
 def _clean(value: Any, secrets: Sequence[str]) -> str:
-    """One short line of printable characters, without what tells who the patient is."""
+    """Return one short line of printable characters, without what tells who the patient is."""
     text = " ".join("".join(c if c.isprintable() else " " for c in str(value or "")).split())
     for secret in secrets:
         text = re.sub(re.escape(secret), "***", text, flags=re.IGNORECASE)

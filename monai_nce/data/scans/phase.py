@@ -1,7 +1,7 @@
-"""Whether a CT was taken with contrast medium: by its tags, by what it is called, and by what it looks like.
+"""Guess whether a CT was taken with contrast medium: by its tags, its descriptions and the image.
 
-It is a hint. Each source may say nothing, and scanners write the tags of one protocol into all of its series, so that
-tags and name can contradict each other: then the image decides, and where it is not clear the answer is "unknown".
+Scanners write the tags of one protocol into all of its series, so tags and name can contradict each other: then the
+image decides, and where it is not clear the answer is "unknown".
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ NECT_BELOW, CECT_ABOVE = 0.025, 0.035
 
 
 def phase_hint(found: FoundVolume, volume: np.ndarray | None = None, affine: np.ndarray | None = None) -> str:
-    """Whether a volume shows contrast medium.
+    """Guess whether a volume shows contrast medium.
 
     Args:
         found: its tags and descriptions.
@@ -86,12 +86,9 @@ def phase_hint(found: FoundVolume, volume: np.ndarray | None = None, affine: np.
 
 
 def first_named(found: FoundVolume, tags: str, name_of: Callable[[str], str]) -> str:
-    """What the first of a volume's descriptions says that says something: of the series, the protocol, the study.
+    """Return what the description of the series says, else that of the protocol, else that of the study.
 
-    Args:
-        found: the volume.
-        tags: what its tags say. A study holds several series, so that its name counts only where they say nothing.
-        name_of: what a text says, ``"unknown"`` if nothing.
+    ``name_of`` reads one. A study holds several series, so its name counts only where the ``tags`` say nothing.
     """
     protocol, study = (*found.texts, "", "")[:2]
     name = name_of(found.description)
@@ -101,26 +98,18 @@ def first_named(found: FoundVolume, tags: str, name_of: Callable[[str], str]) ->
 
 
 def phase_from_contrast(contrast: Sequence[tuple[str, str]]) -> str:
-    """What the ContrastBolus elements say.
+    """Read the ContrastBolus elements, given as keyword and value.
 
-    Args:
-        contrast: those that are not empty, as keyword and value.
-
-    Returns:
-        ``"cect"`` if they name an agent or an amount, ``"nect"`` if they say that there was none, else ``"unknown"``.
+    ``"cect"`` if they name an agent or an amount, ``"nect"`` if they say that there was none, else ``"unknown"``.
     """
     said = {_contrast_element(keyword, value) for keyword, value in contrast} - {UNKNOWN}
     return said.pop() if len(said) == 1 else UNKNOWN
 
 
 def phase_from_text(text: str) -> str:
-    """What a description says, in English, German or French.
+    """Read a description in English, German or French, such as ``"Abdomen portal 3.0"`` or ``"Leber nativ"``.
 
-    Args:
-        text: such as ``"Abdomen portal 3.0"``, ``"sans injection"`` or ``"Leber nativ"``.
-
-    Returns:
-        ``"nect"``, ``"cect"``, or ``"unknown"`` where it says nothing, or both.
+    ``"nect"``, ``"cect"``, or ``"unknown"`` where it says nothing, or both.
     """
     words = re.sub(ASIDE, " ", _plain(text))
     if re.search(BOTH, words):
@@ -133,7 +122,7 @@ def phase_from_text(text: str) -> str:
 
 
 def phase_from_image(volume: np.ndarray, affine: np.ndarray) -> str:
-    """What the image shows: how much of it is bright and smooth, compared with soft tissue.
+    """Look how much of the image is bright and smooth, compared with soft tissue.
 
     Args:
         volume: (H, W, D) in HU.
@@ -170,7 +159,7 @@ def phase_from_image(volume: np.ndarray, affine: np.ndarray) -> str:
 
 
 def _mean_of_neighbours(volume: np.ndarray, axes: Sequence[int]) -> np.ndarray:
-    """Mean of each voxel and its neighbours along the axes; where there is none, the voxel itself stands for it."""
+    """Average each voxel and its neighbours along the axes; beyond the edge the voxel itself counts."""
     for axis in axes:
         along = np.moveaxis(volume, axis, 0)
         mean = along.copy(order="K")
@@ -198,7 +187,7 @@ def _contrast_element(keyword: str, value: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Lower case, without accents, words apart by single spaces."""
+    """Return lower case without accents, words apart by single spaces."""
     text = plain_letters(text)
     text = re.sub(r"\bw/o\b", " without ", text)
     text = re.sub(r"\bw/", " with ", text)
@@ -209,13 +198,13 @@ def _plain(text: str) -> str:
 
 
 def plain_letters(text: str) -> str:
-    """A text in lower case, without accents."""
+    """Return a text in lower case, without accents."""
     letters = unicodedata.normalize("NFKD", text.casefold())
     return "".join(letter for letter in letters if not unicodedata.combining(letter))
 
 
 def plain_words(text: str) -> str:
-    """The words and numbers of a text in lower case, apart by single spaces."""
+    """Return the words and numbers of a lower-case text, apart by single spaces."""
     return " ".join(re.sub(r"[^a-z0-9]+", " ", text).split())
 
 

@@ -181,13 +181,10 @@ def find_volumes(path: str | PathLike[str], modality: str = CT) -> list[FoundVol
 
 
 def one_volume(source: DicomSource) -> FoundVolume:
-    """The volume that is meant, with its tags.
+    """Find the volume that is meant, with its tags; it is not checked.
 
     Args:
         source: as for :func:`read_ct`.
-
-    Returns:
-        It, not checked.
 
     Raises:
         InputError: if it is not clear which one is meant.
@@ -197,7 +194,7 @@ def one_volume(source: DicomSource) -> FoundVolume:
 
 
 def _nifti_path(source: DicomSource) -> Path | None:
-    """The NIfTI file that ``source`` is, or None if it is DICOM."""
+    """Return the NIfTI file that ``source`` is, or None if it is DICOM."""
     if isinstance(source, FoundVolume):
         return source.path if source.kind == "nifti" else None
     if isinstance(source, (str, PathLike)):
