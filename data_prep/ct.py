@@ -123,12 +123,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     found.add_argument("--min_slices", type=at_least(3), metavar="N", help="that are left of a pair (default: 16)")
     found.add_argument("--num_workers", type=at_least(1), metavar="N", help="processes, a patient each (default: 1)")
-    resume: dict[str, Any] = {
-        "nargs": "?",
-        "const": "True",
-        "choices": ["True"],
-        "metavar": "True",
-    }  # as the bundle has it, or alone
+    # alone, or as the bundle has it
+    resume: dict[str, Any] = {"nargs": "?", "const": "True", "choices": ["True"], "metavar": "True"}
     found.add_argument("--resume", **resume, help="go on where a run with the same input was stopped")
     named = parser.add_argument_group("volumes that you name", argument_default=argparse.SUPPRESS)
     named.add_argument("--nect", type=Path, nargs="+", metavar="PATH", help="non-contrast volumes")
