@@ -1,4 +1,4 @@
-"""Write the phantom as a data set on disk, to try everything without patient data."""
+"""Write the phantom as a data set on disk, so that everything can be tried without patient data."""
 
 from __future__ import annotations
 
@@ -36,9 +36,8 @@ def write_phantom_dataset(
     Args:
         out_dir: folder of the data set, which is returned.
         patients: how many; of 24, 15 go to training, 3 to validation and 6 to test.
-        size: pixels along both in-plane axes.
-        slices: slices per volume.
-        seed: seed of the anatomies and of the split.
+        size, slices: of each volume, see :func:`make_phantom_patient`.
+        seed: of the anatomies and of the split.
         progress: show a bar.
         overwrite: replace a data set that is already there.
 
@@ -61,25 +60,18 @@ def write_phantom_dataset(
     with dataset:
         for index in tqdm(range(patients), desc="phantom", unit="patient", disable=not progress):
             made = make_phantom_patient(index, size=size, slices=slices, seed=seed)
-            dataset.add(
-                split_of[index],
-                made.patient,
-                made.affine,
-                source=made.nect,
-                target=made.cect,
-                aligned_source=made.nect_aligned,
-                labels=made.labels,
-            )
+            images = {"source": made.nect, "target": made.cect, "aligned_source": made.nect_aligned}
+            dataset.add(split_of[index], made.patient, made.affine, **images, labels=made.labels)
     return Path(out_dir)
 
 
 def ensure_phantom_dataset(
     dataset_dir: str | PathLike[str], patients: int = 24, size: int = 128, slices: int = 32, seed: int = 0
 ) -> Path:
-    """Return the phantom data set in ``dataset_dir``, made on the first call.
+    """Make the phantom data set of :func:`write_phantom_dataset` on the first call, and return its folder.
 
-    Under ``torch.distributed`` rank 0 makes it, and the others wait for the file: an exchange would time out. Arguments
-    are those of :func:`write_phantom_dataset`.
+    Under ``torch.distributed`` rank 0 makes it, and the others wait until it is there: not in an exchange, which would
+    give up after some minutes. Should rank 0 fail, who has started the processes ends them.
 
     Raises:
         InputError: if another data set lies there, or a phantom of other parameters.
@@ -100,11 +92,5 @@ def ensure_phantom_dataset(
 
 
 def _provenance(patients: int, size: int, slices: int, seed: int) -> dict[str, Any]:
-    return {
-        "generator": "monai_nce.phantom.patient",
-        "generator_version": GENERATOR_VERSION,
-        "patients": patients,
-        "size": size,
-        "slices": slices,
-        "seed": seed,
-    }
+    made_with = {"patients": patients, "size": size, "slices": slices, "seed": seed}
+    return {"generator": "monai_nce.phantom.patient", "generator_version": GENERATOR_VERSION, **made_with}

@@ -1,4 +1,4 @@
-"""Move the abdomen phantom between two breath-holds, in mm.
+"""Move the phantom between two breath-holds, in mm.
 
 Sources: Davies et al., Br. J. Radiol. 1994, and Rohlfing et al., Med. Phys. 2004: liver and kidneys move mostly along
 the body's axis, by about a centimetre, and some millimetres to anterior. The shares by region are choices.
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from monai_nce.phantom.shapes import Array, Waves
+from monai_nce.phantom.shapes import Array, Point, Waves
 
 
 class Motion:
-    """Displace a point of the acquired scan to where its tissue lies in the contrast-enhanced one."""
+    """Displace points of the acquired scan to where their tissue lies in the contrast-enhanced one."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         depth = rng.choice([-1.0, 1.0]) * rng.uniform(0.5, 1.5)
@@ -21,7 +21,7 @@ class Motion:
         self.shift = rng.normal(size=3) * [0.8, 0.5, 1.0]
         self.deformation = Waves(rng, (1.5, 1.5, 2.0), (60, 130), 8)
 
-    def __call__(self, x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
+    def __call__(self, x: Array, y: Array, z: Array) -> Point:
         """Return the displacement in mm along x, y and z at points in mm."""
         spine = 1 - np.exp(-np.square(np.square(x / 42)) - np.square(np.square((y + 60) / 48)))  # 0 at the vertebra
         wall = 1 / (1 + np.exp((np.sqrt((x / 120) ** 2 + (y / 88) ** 2) - 1) * 14))

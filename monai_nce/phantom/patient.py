@@ -1,9 +1,10 @@
-"""Make a synthetic abdomen: paired non-contrast and contrast-enhanced CT whose aligned truth is known.
+"""Make synthetic abdomens: paired non-contrast and contrast-enhanced CT whose aligned truth is known.
 
-Its anatomy is geometric and its HU are rounded literature values (``monai_nce.phantom.tissue`` names the sources), so a
-score on it is never a clinical result. A patient is a function of coordinates in mm, the same at any grid size. Between
-the acquired non-contrast scan and the contrast-enhanced one lie another breath-hold, a smooth deformation, and the
-bowel's own motion. Units are HU and mm; arrays are RAS+ as in nibabel.
+Anatomy is geometric and HU are rounded literature values (``monai_nce.phantom.tissue`` names the sources), so a score
+on the phantom is never a clinical result. A patient is a function of continuous coordinates in mm and is the same at
+any grid size. Between the acquired non-contrast scan and the contrast-enhanced one lie a breath-hold at another depth,
+a smooth deformation, and the bowel's own motion. Arrays are RAS+ as in nibabel: index grows to the patient's right, to
+anterior and to superior.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def make_phantom_patient(index: int, size: int = 128, slices: int = 32, seed: in
     anatomy_rng, motion_rng, noise_rng = (np.random.default_rng(stream) for stream in streams)
     pixel = FIELD_OF_VIEW / size
     affine = _affine(size, slices)
-    x, y, z = _coordinates(affine, (size, size, slices))
+    in_plane, along = (affine[i, i] * np.arange(n) + affine[i, 3] for i, n in ((0, size), (2, slices)))
+    x, y, z = np.meshgrid(*(axis.astype(np.float32) for axis in (in_plane, in_plane, along)), indexing="ij")
     anatomy = Anatomy(anatomy_rng)
     hu, enhancement, labels = anatomy.render(x, y, z, pixel)
     dx, dy, dz = Motion(motion_rng)(x, y, z)
@@ -90,15 +92,11 @@ def _affine(size: int, slices: int) -> Array:
     return affine
 
 
-def _coordinates(affine: Array, shape: tuple[int, int, int]) -> tuple[Array, Array, Array]:
-    """Return the coordinates in mm of every voxel's centre."""
-    axes = [(affine[i, i] * np.arange(shape[i]) + affine[i, 3]).astype(np.float32) for i in range(3)]
-    x, y, z = np.meshgrid(*axes, indexing="ij")
-    return x, y, z
-
-
 def _scan(hu: Array, sigma: float, pixel: float, rng: np.random.Generator) -> Array:
-    """Add one acquisition's noise: band-limited in plane, as a filtered back-projection leaves it."""
+    """Add the noise of one acquisition to HU, as int16.
+
+    The noise is band-limited in plane, as a filtered back-projection leaves it, and independent between slices.
+    """
     white = rng.standard_normal(hu.shape, dtype=np.float32)
     fine, coarse = (ndimage.gaussian_filter(white, (w / pixel, w / pixel, 0)) for w in (1.2, 6.0))
     noise = fine - coarse

@@ -1,4 +1,4 @@
-"""List the abdomen phantom's tissues: label values, HU without contrast and enhancement in the portal-venous phase.
+"""Define the phantom's tissues: label values, HU without contrast and enhancement in the portal-venous phase.
 
 Units: HU at about 120 kVp. The numbers are rounded choices inside the ranges that these publications report; they are
 not measurements of one cohort, and rows marked "choice" rest on common radiological experience alone.
@@ -20,49 +20,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LABELS: dict[str, int] = {
-    "background": 0,
-    "skin": 1,
-    "subcutaneous_fat": 2,
-    "visceral_fat": 3,
-    "muscle": 4,
-    "liver": 5,
-    "portal_vein": 6,
-    "hepatic_veins": 7,
-    "spleen": 8,
-    "kidney_cortex": 9,
-    "kidney_medulla": 10,
-    "pancreas": 11,
-    "aorta": 12,
-    "ivc": 13,
-    "bowel": 14,
-    "bowel_gas": 15,
-    "vertebra": 16,
-    "liver_lesion": 17,
-    "kidney_lesion": 18,
-    "disc": 19,
-    "spinal_canal": 20,
-    "rib": 21,
-}
+_NAMES = (  # in the order of their label values, from 0
+    "background skin subcutaneous_fat visceral_fat muscle liver portal_vein hepatic_veins spleen kidney_cortex "
+    "kidney_medulla pancreas aorta ivc bowel bowel_gas vertebra liver_lesion kidney_lesion disc spinal_canal rib"
+)
+LABELS: dict[str, int] = {name: value for value, name in enumerate(_NAMES.split())}
 
 
 @dataclass(frozen=True)
 class Tissue:
-    """Hold the HU of one tissue.
+    """Describe one tissue in HU."""
 
-    Args:
-        label: key of ``LABELS`` under which the tissue is counted.
-        nect: mean HU without contrast.
-        spread: standard deviation of that mean between patients, in HU.
-        enhancement: mean rise in HU in the portal-venous phase.
-        texture: amplitude in HU of the tissue's own smooth texture, the same with and without contrast.
-    """
-
-    label: str
-    nect: float
-    spread: float
-    enhancement: float
-    texture: float
+    label: str  # key of ``LABELS`` under which the tissue is counted
+    nect: float  # mean HU without contrast
+    spread: float  # standard deviation of that mean between patients, in HU
+    enhancement: float  # mean rise in HU in the portal-venous phase
+    texture: float  # amplitude in HU of the tissue's own smooth texture, the same with and without contrast
 
 
 TISSUES: dict[str, Tissue] = {
@@ -95,17 +68,11 @@ ORGAN_UPTAKE_SD = 0.05  # each organ's own factor around the patient's
 
 @dataclass(frozen=True)
 class TissueValues:
-    """Hold one patient's tissues.
+    """Hold one patient's HU by tissue."""
 
-    Args:
-        nect: HU without contrast by tissue.
-        enhancement: rise in HU by tissue, the uptake included.
-        uptake: the patient's factor, within ``UPTAKE_RANGE``.
-    """
-
-    nect: dict[str, float]
-    enhancement: dict[str, float]
-    uptake: float
+    nect: dict[str, float]  # HU without contrast
+    enhancement: dict[str, float]  # rise in HU, the uptake included
+    uptake: float  # the patient's factor, within ``UPTAKE_RANGE``
 
 
 def sample_tissue_values(rng: np.random.Generator) -> TissueValues:

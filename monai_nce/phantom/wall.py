@@ -1,4 +1,4 @@
-"""Paint the abdomen phantom's skin, fat, muscle ring, ribs and spine, in mm."""
+"""Draw and paint the phantom's wall and skeleton: skin, fat, the muscle ring, ribs and the spine, in mm."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def cavity_distance(x: Array, y: Array) -> Array:
 
 
 class BodyWall:
-    """Draw one patient's wall and skeleton; ``fat`` is the thickness of the subcutaneous fat in mm."""
+    """Draw one patient's wall and skeleton, under ``fat`` mm of subcutaneous fat."""
 
     def __init__(self, rng: np.random.Generator, fat: float) -> None:
         self.fat = fat
@@ -24,9 +24,9 @@ class BodyWall:
         self.rib_phase = rng.uniform(0, 1)
 
     def paint_wall(self, canvas: Canvas, body: Frame, frame: Frame) -> Array:
-        """Paint skin, fat, muscle ring and ribs, and return the distance in mm to the abdominal cavity.
+        """Paint skin, fat, muscle ring and ribs; return the distance in mm to the abdominal cavity on the whole grid.
 
-        ``body`` is scaled to the reference body, ``frame`` the same after the warp that bends the organs.
+        ``body`` is scaled to the reference body, ``frame`` then bent by the warp of the organs.
         """
         x, y, z = body.x, body.y, body.z
         angle = np.arctan2(y, x)
@@ -57,31 +57,22 @@ class BodyWall:
 
     def paint_spine(self, canvas: Canvas, body: Frame) -> None:
         """Paint vertebrae, discs, spinal canal and the long muscles of the back."""
-        box = body.box(np.array([-72, -110, -1e3]), np.array([72, -15, 1e3]))
-        if box is None:
-            return
+        box = body.box((-72, -110, -1e3), (72, -15, 1e3))
         x, y, z = body.at(box)
         for side in (-1, 1):
-            back = ellipsoid((x, y, np.zeros_like(z)), np.array([36 * side, -80, 0]), np.array([32, 17, 1e4]))
+            back = ellipsoid((x, y, np.zeros_like(z)), (36 * side, -80, 0), (32, 17, 1e4))
             canvas.paint("muscle", back, box)
         level = (z + np.float32(self.disc_phase)) % VERTEBRA_PITCH - VERTEBRA_PITCH / 2  # 0 at mid-body
         waist = 1.5 * (level / 12) ** 2
         column = superellipse(x, y + 40, (23, 17), 2.3) - np.minimum(waist, 2.5)
-        hollow = ellipsoid((x, y, np.zeros_like(z)), np.array([0, -58, 0]), np.array([13, 5, 1e3]))
+        hollow = ellipsoid((x, y, np.zeros_like(z)), (0, -58, 0), (13, 5, 1e3))
         column = smooth_intersection(column, -hollow, 4)
-        endplate = np.abs(level) - 12.5
-        bone = np.maximum(column, endplate)
+        vertebra = np.maximum(column, np.abs(level) - 12.5)
         arch = np.maximum(superellipse(x, y + 65, (18, 14), 2.2), np.abs(level - 2) - 10)
+        left, right = (tube((x, y, level), (12 * side, -64, 3), (43 * side, -70, 3), (6.0, 4.0)) for side in (-1, 1))
+        spinous = tube((x, y, level), (0, -76, -1), (0, -95, -6), (4.5, 4.0))
         canvas.paint("disc", column, box)
-        canvas.paint("cortical_bone", bone, box)
-        canvas.paint("spongy_bone", bone + 2.2, box)
-        canvas.paint("cortical_bone", arch, box)
-        canvas.paint("spongy_bone", arch + 2.5, box)
-        for side in (-1, 1):
-            process = tube((x, y, level), np.array([12 * side, -64, 3]), np.array([43 * side, -70, 3]), (6.0, 4.0))
-            canvas.paint("cortical_bone", process, box)
-            canvas.paint("spongy_bone", process + 2.2, box)
-        spinous = tube((x, y, level), np.array([0, -76, -1]), np.array([0, -95, -6]), (4.5, 4.0))
-        canvas.paint("cortical_bone", spinous, box)
-        canvas.paint("spongy_bone", spinous + 2.2, box)
+        for bone, shell in ((vertebra, 2.2), (arch, 2.5), (left, 2.2), (right, 2.2), (spinous, 2.2)):
+            canvas.paint("cortical_bone", bone, box)
+            canvas.paint("spongy_bone", bone + shell, box)
         canvas.paint("spinal_canal", superellipse(x, y + 64, (11, 8.5), 2.0), box)
