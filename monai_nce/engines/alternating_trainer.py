@@ -41,27 +41,16 @@ class AlternatingTrainer(Trainer):
         kwargs["handlers"] = kwargs.pop("train_handlers", None)
         self.precision = Precision("fp32", device) if precision is None else precision
         super().__init__(
-            device=device,
-            max_epochs=max_epochs,
-            data_loader=train_data_loader,
-            amp=self.precision.scales,
-            **kwargs,
+            device=device, max_epochs=max_epochs, data_loader=train_data_loader, amp=self.precision.scales, **kwargs
         )
 
     def _images(self, batchdata: Mapping[str, torch.Tensor], *keys: str) -> list[torch.Tensor]:
         return on_device(batchdata, keys, self.state.device, self.non_blocking, **self.to_kwargs)
 
-    def _run(self, network: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        """Run a network in the training's precision and return fp32: losses are never computed in less."""
+    def _run(self, function: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:
+        """Run a network, or a loss that may hold one, in the training's precision; return fp32 in any case."""
         with self.precision.autocast():
-            return network(x).float()
-
-    def _loss(
-        self, loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], pred: torch.Tensor, target: torch.Tensor
-    ) -> torch.Tensor:
-        """Compute a loss that may hold a network, which runs in the training's precision."""
-        with self.precision.autocast():
-            return loss(pred, target)
+            return function(*inputs).float()
 
     def _step(self, loss: torch.Tensor, *optimizers: Optimizer) -> None:
         for optimizer in optimizers:

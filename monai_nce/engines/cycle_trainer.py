@@ -93,16 +93,10 @@ class CycleTrainer(AlternatingTrainer):
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         of_generators = self._train_generators(source, target, synthetic_source, synthetic_target)
         of_target, target_accuracy = self._train_discriminator(
-            self.target_discriminator,
-            self.target_discriminator_optimizer,
-            target,
-            self.target_buffer(synthetic_target),
+            self.target_discriminator, self.target_discriminator_optimizer, target, self.target_buffer(synthetic_target)
         )
         of_source, source_accuracy = self._train_discriminator(
-            self.source_discriminator,
-            self.source_discriminator_optimizer,
-            source,
-            self.source_buffer(synthetic_source),
+            self.source_discriminator, self.source_discriminator_optimizer, source, self.source_buffer(synthetic_source)
         )
         engine.state.output |= mean_over_ranks(
             {
@@ -115,28 +109,18 @@ class CycleTrainer(AlternatingTrainer):
         return engine.state.output
 
     def _train_generators(
-        self,
-        source: torch.Tensor,
-        target: torch.Tensor,
-        synthetic_source: torch.Tensor,
-        synthetic_target: torch.Tensor,
+        self, source: torch.Tensor, target: torch.Tensor, synthetic_source: torch.Tensor, synthetic_target: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         """Minimise both adversarial and both cycle losses. Returns their sum and its parts."""
         with self._held_still(self.target_discriminator, self.source_discriminator) as (of_target, of_source):
-            adversarial = self.adversarial_loss(
-                self._run(of_target, synthetic_target), target_is_real=True, for_discriminator=False
-            ) + self.adversarial_loss(
-                self._run(of_source, synthetic_source), target_is_real=True, for_discriminator=False
-            )
-            cycle = self._loss(self.cycle_loss, self._run(self.auxiliary, synthetic_target), source)
-            cycle = cycle + self._loss(self.cycle_loss, self._run(self.network, synthetic_source), target)
+            as_real = {"target_is_real": True, "for_discriminator": False}
+            adversarial = self.adversarial_loss(self._run(of_target, synthetic_target), **as_real)
+            adversarial = adversarial + self.adversarial_loss(self._run(of_source, synthetic_source), **as_real)
+            cycle = self._run(self.cycle_loss, self._run(self.auxiliary, synthetic_target), source)
+            cycle = cycle + self._run(self.cycle_loss, self._run(self.network, synthetic_source), target)
             loss = adversarial + cycle
             self._step(loss, self.optimizer, self.auxiliary_optimizer)
-        return {
-            Keys.LOSS: loss.detach(),
-            "adversarial_loss": adversarial.detach(),
-            "cycle_loss": cycle.detach(),
-        }
+        return {Keys.LOSS: loss.detach(), "adversarial_loss": adversarial.detach(), "cycle_loss": cycle.detach()}
 
     def _train_discriminator(
         self, discriminator: nn.Module, optimizer: Optimizer, real: torch.Tensor, synthetic: torch.Tensor

@@ -29,10 +29,7 @@ class ImageBuffer:
         self.random = torch.Generator().manual_seed(seed + rank())
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """
-        Shape:
-            - images and output: ``(B, C, H, W)``, without gradient
-        """
+        """Exchange images ``(B, C, H, W)``; the output has no gradient."""
         images = images.detach()
         if self.size == 0:
             return images
@@ -51,11 +48,7 @@ class ImageBuffer:
         return {"processes": all_gather(([image.cpu() for image in self.images], self.random.get_state()))}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take this process's part of a state.
-
-        Args:
-            state_dict: of :meth:`state_dict`, with as many processes.
-        """
+        """Take this process's part of a state of as many processes."""
         images, random = state_dict["processes"][rank()]
         if len(images) > self.size:
             raise ValueError(f"expected at most {self.size} stored images but got {len(images)}")

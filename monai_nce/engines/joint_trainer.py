@@ -52,14 +52,10 @@ class JointTrainer(ThreeClassAdversarialTrainer):
         with self._held_still(self.discriminator) as (discriminator,):
             adversarial = self.adversarial_loss.generator_loss(self._run(discriminator, synthetic))
             reconstructed = self._run(self.network, synthetic)
-            reconstruction = self._loss(self.loss_function, reconstructed, real_input)
+            reconstruction = self._run(self.loss_function, reconstructed, real_input)
             loss = adversarial + reconstruction
             self._step(loss, self.generator_optimizer, self.optimizer)
-        self.state.output |= {
-            Keys.IMAGE: synthetic.detach(),
-            Keys.LABEL: real_input,
-            Keys.PRED: reconstructed.detach(),
-        }
+        self.state.output |= {Keys.IMAGE: synthetic.detach(), Keys.LABEL: real_input, Keys.PRED: reconstructed.detach()}
         return {
             Keys.LOSS: loss.detach(),
             "adversarial_loss": adversarial.detach(),

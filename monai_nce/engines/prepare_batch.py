@@ -20,14 +20,9 @@ def on_device(
     non_blocking: bool = False,
     **kwargs: Any,
 ) -> list[torch.Tensor]:
-    """Move images of a batch to the device, channels last like the networks' weights (:func:`parallel`).
+    """Move images ``(B, C, H, W)`` of a batch to the device, channels last like the networks' weights.
 
     With images of another layout every concatenation in the generator would be converted once more.
-
-    Args:
-        batchdata: of the data loader, images ``(B, C, H, W)``.
-        keys: of the images that are wanted.
-        device, non_blocking, kwargs: for ``torch.Tensor.to``.
     """
     layout = {"memory_format": torch.channels_last, **kwargs}
     return [batchdata[key].to(device=device, non_blocking=non_blocking, **layout) for key in keys]

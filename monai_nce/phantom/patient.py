@@ -1,10 +1,9 @@
 """Make synthetic abdomens: paired non-contrast and contrast-enhanced CT whose aligned truth is known.
 
 Anatomy is geometric and HU are rounded literature values (``monai_nce.phantom.tissue`` names the sources), so a score
-on the phantom is never a clinical result. A patient is a function of continuous coordinates in mm and is the same at
-any grid size. Between the acquired non-contrast scan and the contrast-enhanced one lie a breath-hold at another depth,
-a smooth deformation, and the bowel's own motion. Arrays are RAS+ as in nibabel: index grows to the patient's right, to
-anterior and to superior.
+on the phantom is never a clinical result. A patient is a function of coordinates in mm, the same at any grid size.
+Between the acquired non-contrast scan and the contrast-enhanced one lie another breath-hold, a smooth deformation and
+the bowel's own motion. Units are HU and mm; arrays are RAS+ as in nibabel.
 """
 
 from __future__ import annotations
@@ -15,8 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from monai_nce.phantom.anatomy import Anatomy
-from monai_nce.phantom.motion import Motion
-from monai_nce.phantom.shapes import Array
+from monai_nce.phantom.shapes import Array, Point, Waves
 from monai_nce.phantom.tissue import LABELS
 
 __all__ = ["LABELS", "PhantomPatient", "make_phantom_patient"]
@@ -48,6 +46,37 @@ class PhantomPatient:
     affine: np.ndarray
 
 
+class Motion:
+    """Displace points of the acquired scan to where their tissue lies in the contrast-enhanced one.
+
+    Davies et al., Br. J. Radiol. 1994, and Rohlfing et al., Med. Phys. 2004: with breath, liver and kidneys move mostly
+    along the body's axis, by about a centimetre, and some millimetres to anterior. Shares by region are choices.
+    """
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        depth = rng.choice([-1.0, 1.0]) * rng.uniform(0.5, 1.5)
+        self.down = 10 * depth  # organs sink when breathing in, and the wall moves to anterior
+        self.forward = 3.3 * depth * rng.uniform(0.7, 1.3)
+        self.shift = rng.normal(size=3) * [0.8, 0.5, 1.0]
+        self.deformation = Waves(rng, (1.5, 1.5, 2.0), (60, 130), 8)
+
+    def __call__(self, x: Array, y: Array, z: Array) -> Point:
+        """Return the displacement in mm along x, y and z at points in mm."""
+        spine = 1 - np.exp(-np.square(np.square(x / 42)) - np.square(np.square((y + 60) / 48)))  # 0 at the vertebra
+        wall = 1 / (1 + np.exp((np.sqrt((x / 120) ** 2 + (y / 88) ** 2) - 1) * 14))
+        lower = 1 / (1 + np.exp(-(z + 60) / 30))
+        front = np.clip((y + 70) / 130, 0, 1)
+        organs = spine * (0.15 + 0.85 * wall) * (0.4 + 0.6 * lower)
+        dx, dy, dz = self.deformation(x, y, z)
+        # The spine lies on the table; it keeps a fifth of the deformation.
+        calm = 0.2 + 0.8 * spine
+        return (
+            calm * dx + np.float32(self.shift[0]),
+            calm * dy + np.float32(self.shift[1]) - np.float32(self.forward) * front,
+            calm * dz + np.float32(self.shift[2]) + np.float32(self.down) * organs,
+        )
+
+
 def make_phantom_patient(index: int, size: int = 128, slices: int = 32, seed: int = 0) -> PhantomPatient:
     """Make one patient, the same however many others are made.
 
@@ -67,7 +96,9 @@ def make_phantom_patient(index: int, size: int = 128, slices: int = 32, seed: in
     streams = np.random.SeedSequence([seed, index]).spawn(3)
     anatomy_rng, motion_rng, noise_rng = (np.random.default_rng(stream) for stream in streams)
     pixel = FIELD_OF_VIEW / size
-    affine = _affine(size, slices)
+    spacing = np.array([pixel, pixel, min(SLICE_SPACING, RANGE / slices)])
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = -spacing * (np.array([size, size, slices]) - 1) / 2
     in_plane, along = (affine[i, i] * np.arange(n) + affine[i, 3] for i, n in ((0, size), (2, slices)))
     x, y, z = np.meshgrid(*(axis.astype(np.float32) for axis in (in_plane, in_plane, along)), indexing="ij")
     anatomy = Anatomy(anatomy_rng)
@@ -85,18 +116,8 @@ def make_phantom_patient(index: int, size: int = 128, slices: int = 32, seed: in
     )
 
 
-def _affine(size: int, slices: int) -> Array:
-    spacing = np.array([FIELD_OF_VIEW / size, FIELD_OF_VIEW / size, min(SLICE_SPACING, RANGE / slices)])
-    affine = np.diag([*spacing, 1.0])
-    affine[:3, 3] = -spacing * (np.array([size, size, slices]) - 1) / 2
-    return affine
-
-
 def _scan(hu: Array, sigma: float, pixel: float, rng: np.random.Generator) -> Array:
-    """Add the noise of one acquisition to HU, as int16.
-
-    The noise is band-limited in plane, as a filtered back-projection leaves it, and independent between slices.
-    """
+    """Add one acquisition's noise: band-limited in plane as filtered back-projection leaves it, new in each slice."""
     white = rng.standard_normal(hu.shape, dtype=np.float32)
     fine, coarse = (ndimage.gaussian_filter(white, (w / pixel, w / pixel, 0)) for w in (1.2, 6.0))
     noise = fine - coarse

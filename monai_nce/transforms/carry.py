@@ -48,11 +48,9 @@ class CarryHU:
         Shape:
             - each argument and the output: ``(1, H, W, D)``
         """
-        if not pred_hu.shape == windowed_hu.shape == input_hu.shape:
-            raise ValueError(
-                "expected one shape but got "
-                f"{tuple(pred_hu.shape)}, {tuple(windowed_hu.shape)} and {tuple(input_hu.shape)}"
-            )
+        shapes = [tuple(volume.shape) for volume in (pred_hu, windowed_hu, input_hu)]
+        if len(set(shapes)) > 1:
+            raise ValueError(f"expected one shape but got {shapes[0]}, {shapes[1]} and {shapes[2]}")
         pred_hu, windowed_hu = _laid_out_like(input_hu, pred_hu), _laid_out_like(input_hu, windowed_hu)
         # the scan may have come with its axes in any order
         affine = getattr(input_hu, "affine", None)
@@ -72,7 +70,7 @@ def _laid_out_like(scan: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
 
 
 class CarryHUd(MapTransform):
-    """Dictionary version of :class:`CarryHU`, for after ``Invertd`` took prediction and input back to the scan's grid.
+    """Apply :class:`CarryHU` to a dictionary, after ``Invertd`` took prediction and input back to the scan's grid.
 
     Args:
         keys: predictions in windowed HU.

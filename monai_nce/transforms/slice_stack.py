@@ -57,8 +57,8 @@ def slice_stacks(volume: torch.Tensor, slices: int = 3, centres: Sequence[int] |
     if volume.ndim != 4 or volume.shape[0] != 1:
         raise ValueError(f"expected a volume of shape (1, H, W, D) but got {tuple(volume.shape)}")
     depth = volume.shape[3]
-    index = _index(range(depth) if centres is None else centres, depth, slices, volume.device)
-    return volume[0].permute(2, 0, 1)[index]
+    positions = [stack_positions(centre, depth, slices) for centre in (range(depth) if centres is None else centres)]
+    return volume[0].permute(2, 0, 1)[torch.tensor(positions, device=volume.device)]
 
 
 class StackMean:
@@ -76,14 +76,7 @@ class StackMean:
         self._count: torch.Tensor | None = None
 
     def add(self, stacks: torch.Tensor, centres: Sequence[int]) -> None:
-        """
-        Args:
-            stacks: predictions.
-            centres: of each, as :func:`slice_stacks` took them.
-
-        Shape:
-            - stacks: ``(number of centres, slices, H, W)``
-        """
+        """Add predictions ``(number of centres, slices, H, W)`` for ``centres`` as :func:`slice_stacks` took them."""
         if self._total is None or self._count is None:
             self._total = stacks.new_zeros((self.depth, *stacks.shape[2:]))
             self._count = torch.zeros(self.depth)
@@ -93,13 +86,8 @@ class StackMean:
             self._count[position] += 1
 
     def volume(self) -> torch.Tensor:
-        """The mean, ``(1, H, W, D)``; each slice must have been predicted."""
+        """Return the mean, ``(1, H, W, D)``; each slice must have been predicted."""
         if self._total is None or self._count is None:
             raise ValueError("expected at least one stack but got none")
         count = self._count.to(self._total)
         return (self._total / count[:, None, None]).permute(1, 2, 0)[None]
-
-
-def _index(centres: Sequence[int], depth: int, slices: int, device: torch.device) -> torch.Tensor:
-    """Positions of the slices of each stack, ``(number of centres, slices)``."""
-    return torch.tensor([stack_positions(centre, depth, slices) for centre in centres], device=device)

@@ -59,7 +59,7 @@ class WindowHU(InvertibleTransform):
 
 
 class WindowHUd(MapTransform, InvertibleTransform):
-    """Dictionary version of :class:`WindowHU`.
+    """Apply :class:`WindowHU` to a dictionary.
 
     Args:
         keys: images in HU.

@@ -9,8 +9,7 @@ import pytest
 from scipy import ndimage
 
 from monai_nce.phantom.anatomy import Anatomy
-from monai_nce.phantom.motion import Motion
-from monai_nce.phantom.patient import LABELS, PhantomPatient, make_phantom_patient
+from monai_nce.phantom.patient import LABELS, Motion, PhantomPatient, make_phantom_patient
 from monai_nce.phantom.tissue import ORGAN_UPTAKE_SD, TISSUES, UPTAKE_RANGE
 
 PATIENTS = range(4)
