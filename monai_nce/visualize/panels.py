@@ -29,13 +29,9 @@ BLACK = 0.02  # of the window, above its lower end: what is not seen
 def radiological(axial: np.ndarray) -> np.ndarray:
     """Turn an axial slice as it is looked at: the patient's right on the left, anterior on top.
 
-    Args:
-        axial: ``(H, W)``, axes towards the patient's right and anterior (the first two of RAS).
-
-    Returns:
-        ``(W, H)``, rows from top to bottom.
+    From ``(H, W)``, axes towards the patient's right and anterior (the first two of RAS), to ``(W, H)``, rows from top
+    to bottom.
     """
-    # RAS counts towards the patient's right, the picture from the patient's right to the left
     return np.asarray(axial)[::-1, ::-1].T
 
 
@@ -43,12 +39,7 @@ def radiological(axial: np.ndarray) -> np.ndarray:
 class Display:
     """Say what a figure shows: names of the domains, window, unit and data.
 
-    Attributes:
-        source_name, target_name: of the domains.
-        window_level, window_width: from black to white, in ``unit``; a third of the width gets the last colour of
-            differences.
-        unit: of the images; empty where they have none.
-        data_name: for the note at the bottom.
+    ``unit`` is empty where images have none; a third of the window's width gets the last colour of differences.
     """
 
     source_name: str = "NECT"
@@ -86,8 +77,7 @@ class FigureRow:
 
     Attributes:
         title: such as the patient and the slice.
-        source: image of the source domain, as acquired.
-        target: the real target, or None where there is none.
+        source, target: as acquired; None where there is no real target.
         made: what each method made, by the name of its column.
         aligned_source: the source that lies exactly on the target, or None where it is not known.
         pixel_size: height to width of a pixel in mm, along the array's two axes.
@@ -129,16 +119,10 @@ def _extent(seen: np.ndarray) -> slice:
 
 
 def method_names(rows: Sequence[FigureRow]) -> list[str]:
-    """List the methods in the first row's order.
-
-    Raises:
-        ValueError: without rows, without methods, or when rows have different ones.
-    """
-    if not rows:
-        raise ValueError("expected at least one row but got none")
+    """List the methods in the first row's order; raise ValueError without rows or methods, or when they differ."""
+    if not rows or not rows[0].made:
+        raise ValueError(f"expected at least one {'method' if rows else 'row'} but got none")
     names = list(rows[0].made)
-    if not names:
-        raise ValueError("expected at least one method but got none")
     for row in rows[1:]:
         if set(row.made) != set(names):
             raise ValueError(f"expected the methods {names} in every row but got {list(row.made)}")
@@ -153,8 +137,7 @@ class Page:
 
     Args:
         columns: titles.
-        rows: from top to bottom.
-        display: window and unit.
+        rows, display: the images from top to bottom, and how they are shown.
         note: at the bottom; window, data and "research use only" are added to it.
         lines: of panels in each row.
         right: margin for a colour bar, in inches.
@@ -180,7 +163,10 @@ class Page:
 
         self.rows, self.display, self.lines = rows, display, lines
         self.boxes = [row.box(display) for row in rows]
-        heights = [self._height(row, box) for row, box in zip(rows, self.boxes, strict=True)]
+        heights = []
+        for row, box in zip(rows, self.boxes, strict=True):
+            along, up = ((part.stop - part.start) * mm for part, mm in zip(box, row.pixel_size, strict=True))
+            heights.append(up / along * self.PANEL)
         tracks = [track for height in heights for track in (*[height] * lines, self.ROW_GAP)][:-1]
         width = self.LEFT + len(columns) * (self.PANEL + self.GAP) - self.GAP + right
         # a character of the note is about 0.066 inches wide
@@ -209,10 +195,6 @@ class Page:
             self._text(0.23, page * (first.y1 + last.y0) / 2, title, 8, "white", rotation=90, va="center")
         self._text(width / 2, 0.14, "\n".join(notes), 8, "0.75", va="bottom")
 
-    def _height(self, row: FigureRow, box: tuple[slice, slice]) -> float:
-        along, up = ((part.stop - part.start) * mm for part, mm in zip(box, row.pixel_size, strict=True))
-        return up / along * self.PANEL
-
     def _text(self, x: float, y: float, text: str, size: float, colour: str, **how: Any) -> None:
         width, height = self.figure.get_size_inches()
         self.figure.text(x / width, y / height, text, fontsize=size, color=colour, ha="center", **how)
@@ -232,13 +214,9 @@ class Page:
         line: int = 0,
         corner: str = "",
     ) -> None:
-        """Draw an image in the window's greys, or a difference in colours; ``R`` marks the patient's right.
+        """Draw an image ``(H, W)`` in the window's greys, or a difference in colours from lowest to highest.
 
-        Args:
-            row, column, line: where.
-            image: ``(H, W)`` of the row's images.
-            colours: of a difference, from the lowest value to the highest; None for an image.
-            corner: written into the panel, so that it is still there when the panel is cut out.
+        ``R`` marks the patient's right; ``corner`` is written into the panel, to be there when the panel is cut out.
         """
         axes = self.figure.add_subplot(self._cell(row, line, column))
         display, (height, width) = self.display, self.rows[row].pixel_size
@@ -256,13 +234,9 @@ class Page:
             axes.text(0.99, 0.02, corner, transform=axes.transAxes, color="gold", fontsize=7, ha="right")
 
     def bar(self, colours: Sequence[str], column: int, line: int = 0, label: str = "", x: float = 1.03) -> Colorbar:
-        """Add a colour bar of differences to the last row.
+        """Add a colour bar of differences beside a panel of the last row, ``x`` widths of the panel from its left.
 
-        Args:
-            colours: as in :meth:`panel`.
-            column, line: of the panel beside which it stands.
-            label: the images' unit if empty.
-            x: where it begins, in widths of the panel.
+        It is labelled with the images' unit if ``label`` is empty.
         """
         from matplotlib.cm import ScalarMappable
         from matplotlib.colors import Normalize
@@ -283,9 +257,8 @@ class Page:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the page as a PNG, in one step."""
-        picture = self.png()
         with atomic_path(path) as partial:
-            partial.write_bytes(picture)
+            partial.write_bytes(self.png())
 
 
 def _colour_map(colours: Sequence[str]) -> Any:

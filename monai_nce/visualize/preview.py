@@ -1,26 +1,31 @@
-"""Draw source, synthetic, real target and their difference side by side."""
+"""Draw source, synthetic, real target and their difference side by side, beside each synthetic volume."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
+from monai.config import KeysCollection
 from monai.data import MetaTensor
+from monai.transforms import MapTransform, Transform
 from nibabel.affines import voxel_sizes
 from nibabel.orientations import apply_orientation, io_orientation
 
+from monai_nce.data import atomic_path
+from monai_nce.data.files.atomic import writing
+
 from .panels import DIFFERENCE_COLOURS, Display, FigureRow, Page, method_names
 
-__all__ = ["axial_slices", "draw_preview"]
+__all__ = ["DrawImagePreviewd", "SaveImagePreviewd", "axial_slices", "draw_preview"]
 
 LINE = 0.32  # inches, of the table
+PREVIEW = "preview"  # key of a picture that is being drawn
 
 
 def axial_slices(volume: MetaTensor) -> tuple[np.ndarray, tuple[float, float]]:
-    """Turn a volume's axes towards right, anterior and superior, whatever order it came in.
-
-    Args:
-        volume: ``(1, H, W, D)`` with its affine in RAS mm.
+    """Turn the axes of a volume ``(1, H, W, D)`` towards right, anterior and superior, whatever order it came in.
 
     Returns:
         ``(H, W, D)``, a view where the volume is in the CPU's memory, and the pixel size in mm along the first two
@@ -83,3 +88,69 @@ def _draw_table(page: Page, lines: Sequence[Sequence[str]]) -> None:
     for cell in table.get_celld().values():
         cell.set(facecolor="black", edgecolor="0.35")
         cell.get_text().set_color("white")
+
+
+class DrawImagePreviewd(MapTransform):
+    """Draw slices of a synthetic volume beside the scan it was made from, and what changed, in a thread of its own.
+
+    Three slices at a quarter, half and three quarters of the volume. They are drawn while the volume is saved, and
+    :class:`SaveImagePreviewd` puts the picture beside it.
+
+    Args:
+        keys: the synthetic volume ``(1, H, W, D)``, a MetaTensor in ``unit``.
+        source_key: the scan, likewise.
+        source_name, target_name, window_level, window_width, unit: as in :class:`Display`.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        source_key: str,
+        source_name: str = "NECT",
+        target_name: str = "CECT",
+        window_level: float = 50.0,
+        window_width: float = 300.0,
+        unit: str = "HU",
+    ) -> None:
+        super().__init__(keys)
+        self.source_key = source_key
+        self.display = Display(source_name, target_name, window_level, window_width, unit)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            (source, pixel), (synthetic, _) = axial_slices(d[self.source_key]), axial_slices(d[key])
+            depth, name = source.shape[2], f"synthetic {self.display.target_name}"
+            rows = [
+                FigureRow(f"slice {z + 1} of {depth}", source[..., z], made={name: synthetic[..., z]}, pixel_size=pixel)
+                for z in sorted({depth // 4, depth // 2, depth * 3 // 4}, reverse=True)  # from the head down
+            ]
+            thread = ThreadPoolExecutor(1, thread_name_prefix="drawing")
+            d[PREVIEW] = thread.submit(self._draw, rows)
+            thread.shutdown(wait=False)
+        return d
+
+    def _draw(self, rows: Sequence[FigureRow]) -> bytes:
+        return draw_preview(rows, self.display, "SYNTHETIC.").png()
+
+
+class SaveImagePreviewd(Transform):
+    """Write the picture of a :class:`DrawImagePreviewd` beside the volume, once that is there.
+
+    Args:
+        output_key: where the path of the volume's file stands; the PNG gets the same name.
+
+    Raises:
+        InputError: when called and the disk is full or not writable.
+    """
+
+    def __init__(self, output_key: str = "output") -> None:
+        self.output_key = output_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        picture = d.pop(PREVIEW).result()
+        path = str(d[self.output_key]).removesuffix(".gz").removesuffix(".nii") + ".png"
+        with writing(path), atomic_path(path) as partial:
+            partial.write_bytes(picture)
+        return d

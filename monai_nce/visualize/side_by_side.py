@@ -13,11 +13,7 @@ __all__ = ["side_by_side"]
 
 
 def side_by_side(output: Mapping[str, torch.Tensor], keys: Sequence[str] = ("image", "pred", "label")) -> torch.Tensor:
-    """Join the middle slices of volumes, in the radiological orientation.
-
-    Args:
-        output: of an evaluator, for one item.
-        keys: volumes ``(1, H, W, D)`` in [-1, 1], from left to right.
+    """Join the middle slices of volumes ``(1, H, W, D)`` in [-1, 1], in the radiological orientation.
 
     Returns:
         ``(1, W, len(keys) * H)`` in [0, 1].
