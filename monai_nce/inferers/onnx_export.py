@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from tqdm.auto import tqdm
 
 from monai_nce.data.files.atomic import atomic_path, locked
 from monai_nce.errors import InputError
@@ -35,10 +36,9 @@ def network_key(network: nn.Module) -> str:
 
 
 def export_path(network: nn.Module, checkpoint: Path | None = None) -> Path:
-    """Return where a network's ONNX file lies or is to be written.
+    """Return where a network's ONNX file lies or is to be written: beside the checkpoint, or in the user's cache.
 
-    It lies beside the checkpoint, as ``model.0123456789abcdef.onnx`` for ``model.pt``, or in the user's cache folder
-    where the checkpoint's cannot be written to.
+    For ``model.pt`` it is called ``model.0123456789abcdef.onnx``.
     """
     folders = [Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "monai-nce"]
     if checkpoint is not None:
@@ -55,8 +55,7 @@ def export_network(network: nn.Module, stacks: torch.Tensor, path: Path, again: 
     The file replaces those made from other weights of a checkpoint of the same name.
 
     Args:
-        network: to export, in fp32; left as it is.
-        stacks: an input it can take, ``(B, C, H, W)``.
+        network: to export, in fp32; left as it is. It can take ``stacks``, ``(B, C, H, W)``.
         path: of :func:`export_path`.
         again: write the file even if it is there: it was found damaged.
 
@@ -67,7 +66,8 @@ def export_network(network: nn.Module, stacks: torch.Tensor, path: Path, again: 
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.parent):  # of several processes that need the file one makes it
             if again or not path.is_file():
-                print(f"exporting the network to {path}, which is done once", flush=True)
+                with tqdm.external_write_mode():  # above any progress bar
+                    print(f"exporting the network to {path}, which is done once", flush=True)
                 with atomic_path(path) as partial:
                     _export(network, stacks, partial)
                 others = f"{glob.escape(path.name.rsplit('.', 2)[0])}.{'[0-9a-f]' * 16}.onnx"

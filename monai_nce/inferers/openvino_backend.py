@@ -15,22 +15,18 @@ MOST_SIZES = 4  # each keeps the weights as OpenVINO lays them out
 
 
 class OpenVinoBackend:
-    """Run an exported network with OpenVINO.
+    """Run an exported network with OpenVINO; stacks and output are ``(B, C, H, W)``, float32.
 
     It is compiled for each in-plane size that comes, as OpenVINO is faster with all sizes known and rounds less.
 
     Args:
         path: of the ONNX file.
-        stacks: an input, ``(1, C, H, W)``, of the size that it is compiled for at once.
+        stacks: an input of the size that it is compiled for at once.
         batch_size: stacks of a pass. Fewer are filled up, more are split.
         precision: ``fp32`` or ``bf16``.
-
-    Shape:
-        - stacks and output: ``(B, C, H, W)``, float32
     """
 
-    threads = 1  # it has its own
-    sharing = 1
+    threads = sharing = 1  # it has threads of its own
 
     def __init__(self, path: Path, stacks: torch.Tensor, batch_size: int = 1, precision: str = "fp32") -> None:
         import openvino

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import nn
 from torch.nn import functional
+from tqdm.auto import tqdm
 
 from monai_nce.errors import InputError
 from monai_nce.precision import DTYPES, best_precision
@@ -37,7 +38,6 @@ class Backend(Protocol):
 
     def __call__(self, stacks: torch.Tensor) -> torch.Tensor:
         """Return synthetic stacks, float32, for stacks ``(B, C, H, W)``; both on the network's device."""
-        ...
 
 
 class Difference(NamedTuple):
@@ -107,8 +107,7 @@ class Runtime:
         Args:
             network: a :class:`torch.nn.Module`; under DistributedDataParallel the network inside is taken.
             stacks: real input to check with, ``(B, C, H, W)``, on the network's device.
-            batch_size: stacks of a pass, what some backends are fastest with; others work too.
-            total: stacks of the volume.
+            batch_size, total: stacks of a pass, what some backends are fastest with, and of the volume.
 
         Raises:
             InputError: when the backend asked for cannot run, or computes something else than the network. ``auto``
@@ -125,7 +124,10 @@ class Runtime:
 
     def _make(self, network: nn.Module, stacks: torch.Tensor, batch_size: int, total: int) -> Backend:
         choices = self._choices(network, stacks, total)
-        expected = _in_eval_mode(network, stacks)
+        training = network.training
+        with torch.inference_mode():
+            expected = network.eval()(stacks).float()
+        network.train(training)
         while True:
             (backend, precision), *choices = choices
             try:
@@ -139,7 +141,8 @@ class Runtime:
                     raise
                 warnings.warn(f"{error}; {' in '.join(choices[0])} takes over", stacklevel=4)
             else:
-                print(f"forward passes by {backend} in {precision}", flush=True)
+                with tqdm.external_write_mode():  # above any progress bar
+                    print(f"forward passes by {backend} in {precision}", flush=True)
                 return ready
 
     def _choices(self, network: nn.Module, stacks: torch.Tensor, total: int) -> list[tuple[str, str]]:
@@ -211,11 +214,3 @@ class Runtime:
 
 def _openvino_installed() -> bool:
     return all(importlib.util.find_spec(name) for name in ("openvino", "onnx", "onnxscript"))
-
-
-def _in_eval_mode(network: nn.Module, stacks: torch.Tensor) -> torch.Tensor:
-    training = network.training
-    with torch.inference_mode():
-        expected = network.eval()(stacks).float()
-    network.train(training)
-    return expected

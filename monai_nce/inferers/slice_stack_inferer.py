@@ -37,7 +37,7 @@ class SliceStackInferer(Inferer):
         size_divisor: what in-plane sizes must be divisible by; None asks the network for its ``size_factor``, and
             takes 1 if it has none.
         padding_value: intensity of the padding; -1 is air in a windowed CT.
-        progress: show a bar per volume.
+        progress: show a bar per volume, on a terminal.
         runtime: what computes the forward passes; None calls the network as it is.
 
     Raises:
@@ -80,7 +80,7 @@ class SliceStackInferer(Inferer):
     ) -> torch.Tensor:
         """
         Args:
-            inputs: volumes, intensities in [-1, 1].
+            inputs: volumes in [-1, 1].
             network: takes ``(N, slices, H, W)`` and gives the same shape; ``args`` and ``kwargs`` are passed on. With a
                 ``runtime`` a :class:`torch.nn.Module` that takes nothing else.
 
@@ -96,9 +96,7 @@ class SliceStackInferer(Inferer):
 
         volumes = [self._one(volume, divisor, network, partial(network, *args, **kwargs)) for volume in plain]
         output = volumes[0][None] if len(volumes) == 1 else torch.stack(volumes)  # without a copy, slices stay whole
-        if isinstance(inputs, MetaTensor):
-            return MetaTensor(output).copy_meta_from(inputs)
-        return output
+        return MetaTensor(output).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else output
 
     def _one(
         self,
@@ -129,7 +127,8 @@ class SliceStackInferer(Inferer):
         batches = even_batches(centres, self.batch_size, sharing)
         predictions = run_batches(predict, batches, workers, threads)
         mean = StackMean(depth)
-        bar = tqdm(batches, desc="slices", unit="batch", leave=False, disable=not self.progress)
+        hide = None if self.progress else True  # None: in a file the next message would stand on the bar's line
+        bar = tqdm(batches, desc="slices", unit="batch", leave=False, disable=hide)
         for batch, prediction in zip(bar, predictions, strict=True):
             mean.add(prediction, batch)
         return mean.volume()
@@ -150,15 +149,10 @@ def even_batches(items: Sequence[T], most: int, workers: int = 1) -> list[Sequen
 def run_batches(
     work: Callable[[T], torch.Tensor], batches: Sequence[T], workers: int, threads: int = 1
 ) -> Iterator[torch.Tensor]:
-    """Yield the results of ``work`` for the batches in their order, several at work at once.
+    """Yield the results of ``work`` for the batches in their order, in ``workers`` with ``threads`` of PyTorch each.
 
     PyTorch's own threads wait for each other by spinning. Meanwhile they would take the cores from the workers, so the
     caller's thread has only one until all is done.
-
-    Args:
-        work: a backend, or a function around one.
-        batches: what it is called with.
-        workers: of the backend, each with so many ``threads`` of PyTorch.
     """
     workers = min(workers, len(batches))
     if workers <= 1:

@@ -31,9 +31,8 @@ class TorchBackend:
 
     def __init__(self, network: nn.Module, device: torch.device, precision: str = "fp32") -> None:
         self.dtype = DTYPES[precision]
-        copied = copy.deepcopy(network).to(self.dtype)
-        copied = copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network: nn.Module = copied.eval().requires_grad_(False)
+        copied = copy.deepcopy(network).to(self.dtype).eval().requires_grad_(False)
+        self.network: nn.Module = copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         threads = torch.get_num_threads()
         self.workers = self.sharing = cpu_workers(threads) if device.type == "cpu" else 1
         self.threads = threads // self.workers

@@ -5,11 +5,4 @@ from .domain_classifier import DomainClassifier
 from .generator import Generator
 from .spade import SPADE, SPADEResidualBlock, largest_group_count
 
-__all__ = [
-    "SPADE",
-    "Discriminator",
-    "DomainClassifier",
-    "Generator",
-    "SPADEResidualBlock",
-    "largest_group_count",
-]
+__all__ = ["SPADE", "Discriminator", "DomainClassifier", "Generator", "SPADEResidualBlock", "largest_group_count"]

@@ -49,16 +49,14 @@ class Discriminator(nn.Module):
                 f"expected an input_size of at least {factor} for {len(channels)} layers but got {tuple(input_size)}"
             )
         self.input_size = (input_size[0], input_size[1])
-        layers = []
-        for c_in, c_out in zip([slices, *channels[:-1]], channels, strict=True):
-            layers.append(
-                nn.Sequential(
-                    nn.Conv2d(c_in, c_out, kernel_size=3, padding=1, bias=False),
-                    nn.GroupNorm(largest_group_count(c_out, num_groups), c_out),
-                    nn.LeakyReLU(negative_slope, inplace=True),
-                )
+        self.layers = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(c_in, c_out, kernel_size=3, padding=1, bias=False),
+                nn.GroupNorm(largest_group_count(c_out, num_groups), c_out),
+                nn.LeakyReLU(negative_slope, inplace=True),
             )
-        self.layers = nn.ModuleList(layers)
+            for c_in, c_out in zip([slices, *channels[:-1]], channels, strict=True)
+        )
         self.head = nn.Linear(channels[-1] * (input_size[0] // factor) * (input_size[1] // factor), num_classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

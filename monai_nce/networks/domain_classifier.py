@@ -43,14 +43,10 @@ class DomainClassifier(nn.Module):
         for c_out, convs in zip(channels, _CONVS_PER_BLOCK, strict=True):
             layers: list[nn.Module] = []
             for _ in range(convs):
-                layers += [
-                    nn.Conv2d(c_in, c_out, kernel_size=3, padding=1, bias=False),
-                    nn.BatchNorm2d(c_out),
-                    nn.ReLU(inplace=True),
-                ]
+                convolution = nn.Conv2d(c_in, c_out, kernel_size=3, padding=1, bias=False)
+                layers += [convolution, nn.BatchNorm2d(c_out), nn.ReLU(inplace=True)]
                 c_in = c_out
-            layers.append(nn.MaxPool2d(2))
-            self.blocks.append(nn.Sequential(*layers))
+            self.blocks.append(nn.Sequential(*layers, nn.MaxPool2d(2)))
         head: list[nn.Module] = [nn.AdaptiveAvgPool2d(pooled_size), nn.Flatten()]
         features = channels[-1] * pooled_size**2
         for width in head_channels:

@@ -68,31 +68,20 @@ class Generator(nn.Module):
         )
         self.head = nn.Conv2d(channels[-1] + slices, slices, kernel_size=3, padding=1)
         if residual:
-            nn.init.zeros_(self.head.weight)
-            if self.head.bias is not None:
-                nn.init.zeros_(self.head.bias)
+            for parameter in self.head.parameters():
+                nn.init.zeros_(parameter)
 
     def check_size(self, height: int, width: int) -> None:
-        """Refuse an in-plane size that the network cannot take.
-
-        Raises:
-            InputError: naming the size and the next larger one that fits.
-        """
+        """Raise InputError for an in-plane size that the network cannot take, with the next larger one that fits."""
         f = self.size_factor
         if height % f != 0 or width % f != 0:
-            fit_height, fit_width = -(-height // f) * f, -(-width // f) * f
-            raise InputError(
-                f"expected in-plane sizes divisible by {f} but got {height} x {width}; "
-                f"{fit_height} x {fit_width} would fit"
-            )
+            fits = f"{-(-height // f) * f} x {-(-width // f) * f} would fit"
+            raise InputError(f"expected in-plane sizes divisible by {f} but got {height} x {width}; {fits}")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """
-        Args:
-            x: slice stack, intensities in [-1, 1].
-
         Shape:
-            - x: ``(B, slices, H, W)``, H and W divisible by ``2 ** number of blocks``
+            - x: slice stacks ``(B, slices, H, W)`` in [-1, 1], H and W divisible by ``2 ** number of blocks``
             - output: ``(B, slices, H, W)``
 
         Raises:
@@ -105,11 +94,9 @@ class Generator(nn.Module):
             guides.append(functional.avg_pool2d(guides[-1], kernel_size=2))
         y = self.stem(guides[-1])
         for level, block in enumerate(self.blocks):
-            guide = guides[len(self.blocks) - level]
-            finer = guides[len(self.blocks) - level - 1]
-            y = block(y, guide)
+            y = block(y, guides[len(self.blocks) - level])
             y = functional.interpolate(y, scale_factor=2.0, mode="bilinear", align_corners=False)
-            y = torch.cat([y, finer], dim=1)
+            y = torch.cat([y, guides[len(self.blocks) - level - 1]], dim=1)
         y = torch.tanh(self.head(y))
         if self.residual:
             # bounded without a clamp, whose gradient would end where it is needed; two ReLUs, one for each sign, would

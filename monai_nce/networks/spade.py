@@ -23,8 +23,7 @@ class SPADE(nn.Module):
     normalising them would erase their means.
 
     Args:
-        channels: channels of the features to normalise.
-        guide_channels: channels of the guide, here the input slice stack.
+        channels, guide_channels: of the features to normalise, and of the guide, here the input slice stack.
         hidden_channels: width of the layer between the guide and gamma and beta.
         num_groups: groups of the normalisation; the largest divisor of ``channels`` up to it is taken.
         negative_slope: of the leaky ReLU.
@@ -64,12 +63,8 @@ class SPADEResidualBlock(nn.Module):
     divides. The shortcut is a 1x1 convolution where the channels differ, else the identity.
 
     Args:
-        in_channels: channels of the input features.
-        out_channels: channels of the output features.
-        guide_channels: channels of the guide.
-        hidden_channels: width inside each :class:`SPADE`.
-        num_groups: groups of each :class:`SPADE`.
-        negative_slope: of the leaky ReLUs.
+        in_channels, out_channels: of the features.
+        guide_channels, hidden_channels, num_groups, negative_slope: as in :class:`SPADE`.
     """
 
     def __init__(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -284,9 +286,13 @@ def test_an_even_number_of_slices(slices):
 
 
 @pytest.mark.parametrize("progress", [True, False])
-def test_the_bar_shows_only_when_asked_for(progress, capfd):
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_bar_shows_only_when_asked_for_and_never_in_a_file(progress, terminal, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     SliceStackInferer(progress=progress, batch_size=1)(torch.zeros(1, 1, 4, 4, 3), nn.Identity())
-    assert ("slices" in capfd.readouterr().err) == progress
+    shown = capsys.readouterr().err
+    assert ("slices" in shown) == (progress and terminal)
+    assert shown.endswith("\r") or not shown, "the next message would stand on the bar's line"
 
 
 def test_a_stride_of_three_predicts_each_slice_once():

@@ -88,7 +88,8 @@ def check_inference_items(items: Sequence[dict[str, Any]], modality: str = CT) -
     Raises:
         InputError: naming the first volume that cannot be used.
     """
-    for item in tqdm(items, desc="checking the input", unit="volume", leave=False, disable=len(items) == 1):
+    hide = True if len(items) == 1 else None  # None: in a file the next message would stand on the bar's line
+    for item in tqdm(items, desc="checking the input", unit="volume", leave=False, disable=hide):
         found = one_volume(item.get("source", item["image"]))
         volume = read_tensor(found, modality)
         if len(items) == 1:
