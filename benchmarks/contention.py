@@ -57,12 +57,9 @@ def _inference(network: nn.Module, stacks: torch.Tensor, seconds: float) -> list
 def measure_contention(
     network: nn.Module, stacks: torch.Tensor, seconds: float = 10.0, busy: Sequence[int] = (0, 1, 2)
 ) -> dict[str, Any]:
-    """Measure an iteration and a forward pass beside other processes that keep a core busy each.
+    """Measure an iteration and a forward pass beside ``busy`` other processes that keep a core busy each.
 
-    Args:
-        network: a generator, which is trained on nothing of use, on batches of ``stacks``.
-        seconds: of each measurement.
-        busy: numbers of other processes; ``kept`` is the part of the first one's speed.
+    The generator is trained on nothing of use, on batches of ``stacks``; ``kept`` is the part of the first's speed.
     """
     result: dict[str, Any] = {}
     for measure in (_training, _inference):

@@ -46,14 +46,10 @@ def _passes(backend: Backend, batches: list[torch.Tensor]) -> torch.Tensor:
 def measure_forwards(
     network: nn.Module, stacks: torch.Tensor, checkpoint: Path, batch_size: int, rounds: int, batches: int = 4
 ) -> dict[str, Any]:
-    """Compare all backends of a device with eager PyTorch in speed and in HU, in turns.
+    """Compare all backends of a device with eager PyTorch in speed and in HU, in turns of so many ``batches``.
 
-    Args:
-        network: in eval mode, in the default memory format.
-        stacks: real input, on the network's device.
-        checkpoint: beside which the ONNX file is put.
-        batch_size: stacks of a pass, of which a turn has so many ``batches``.
-        rounds: turns of each.
+    The network is in eval mode and in the default memory format, on the device of ``stacks``, which are real input;
+    the ONNX file is put beside the checkpoint.
     """
     work = [stacks[torch.randint(len(stacks), (batch_size,))] for _ in range(batches)]
     candidates: dict[str, Callable[[], torch.Tensor]] = {EAGER: partial(_eager, network, work)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from pathlib import Path
 
 import torch
@@ -16,14 +17,9 @@ BF16 = ("amx_bf16", "avx512_bf16")
 
 def processor() -> str:
     """Return the processor's name: on Linux as the system knows it, where Python says little or nothing."""
-    try:
-        for line in CPUINFO.read_text(encoding="utf-8").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    except OSError:
-        pass  # not Linux
-    return platform.processor() or platform.machine()
+    known = CPUINFO.read_text(encoding="utf-8") if CPUINFO.is_file() else ""
+    name = re.search(r"^model name\s*:\s*(.+)", known, re.MULTILINE)
+    return name[1].strip() if name else platform.processor() or platform.machine()
 
 
 def host() -> dict[str, str | int | None | list[str]]:

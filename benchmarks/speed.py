@@ -118,9 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and write what was measured after each part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument(
-        "--rounds", type=int, default=7, help="turns of a volume; of forward passes three times as many"
-    )
+    parser.add_argument("--rounds", type=int, default=7, help="turns of a volume; three times as many of passes")
     parser.add_argument("--iterations", type=int, default=600, help="of the brief training")
     parser.add_argument("--folder", type=Path, default=Path("runs/speed"), help="for weights and volumes")
     parser.add_argument("--out", type=Path, help="JSON file for the figures")

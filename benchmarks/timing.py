@@ -10,14 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["busy_cores", "faster", "in_turns", "seconds_of", "spread"]
-
-
-def seconds_of(work: Callable[[], Any]) -> float:
-    """Measure how long ``work()`` takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+__all__ = ["busy_cores", "faster", "in_turns", "spread"]
 
 
 def in_turns(candidates: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
@@ -25,9 +18,10 @@ def in_turns(candidates: Mapping[str, Callable[[], Any]], rounds: int) -> dict[s
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(rounds + 1):
         for name, work in candidates.items():
-            seconds = seconds_of(work)
+            start = time.perf_counter()
+            work()
             if turn:
-                times[name].append(seconds)
+                times[name].append(time.perf_counter() - start)
     return times
 
 

@@ -33,9 +33,8 @@ def phantom_volume(path: Path, size: int, slices: int, spacing: float) -> Path:
 
 def _command(flags: dict[str, Any], status: int = 0) -> None:
     """Run the bundle's inference as people do."""
-    command = [sys.executable, "-m", "monai.bundle", "run", "inferring"]
-    given = [f"--{key}={value}" for key, value in flags.items()]
-    done = subprocess.run([*command, *given], capture_output=True, text=True)
+    command = [sys.executable, "-m", "monai.bundle", "run", "inferring", *(f"--{k}={v}" for k, v in flags.items())]
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != status:
         raise RuntimeError(done.stderr)
 
@@ -45,13 +44,8 @@ def measure_volume(
 ) -> dict[str, Any]:
     """Measure the bundle's inference on one scan, with stride 1.
 
-    Args:
-        network: with the weights of ``checkpoint`` and the bundle's default settings.
-        image: the scan.
-        checkpoint: file of the weights.
-        folder: for the results.
-        backend: name and number format, such as ``openvino bf16``.
-        rounds: turns of each.
+    The network has the weights of ``checkpoint`` and the bundle's default settings; ``backend`` is name and number
+    format, such as ``openvino bf16``.
 
     Returns:
         ``seconds`` of ``start``, the command until it refuses an input that is not there; ``cold``, the whole command;
@@ -66,15 +60,13 @@ def measure_volume(
     warm.initialize()
     device = next(network.parameters()).device
     intensity = warm.parser.get_parsed_content("dataset")[0]["image"].as_tensor()[None].to(device)
-    times = in_turns(
-        {
-            "start": partial(_command, {**flags, "input": image.with_name("missing.nii.gz")}, status=1),
-            "cold": partial(_command, {**flags, "input": image}),
-            "warm": warm.run,
-            "forwards": partial(inferer, intensity, network),
-        },
-        rounds,
-    )
+    candidates = {
+        "start": partial(_command, {**flags, "input": image.with_name("missing.nii.gz")}, status=1),
+        "cold": partial(_command, {**flags, "input": image}),
+        "warm": warm.run,
+        "forwards": partial(inferer, intensity, network),
+    }
+    times = in_turns(candidates, rounds)
     with torch.inference_mode():
         expected, got = (one(intensity, network)[0].permute(3, 0, 1, 2) for one in (plain, inferer))
 

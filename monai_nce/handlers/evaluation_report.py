@@ -48,8 +48,7 @@ class EvaluationReport:
         checkpoint: file that the weights came from; its hash goes beside the figures.
         method: name of the row.
         source_name, target_name: of the domains.
-        window_level, window_width: window that [-1, 1] stands for, in ``unit``.
-        unit: of the images; empty where they have none, as MR images.
+        window_level, window_width: what [-1, 1] stands for, in ``unit``, which is empty for MR images.
         additional_metrics: beside the standard ones; they appear in the files, on the screen and in the picture.
 
     Raises:
@@ -79,7 +78,6 @@ class EvaluationReport:
         self.compare = ImageMetrics(window_width, unit, additional_metrics)
 
     def attach(self, engine: Engine) -> None:
-        """Collect from an evaluator and write at its end."""
         if engine.state.epoch_length == 0:
             raise InputError(NOTHING)  # here, since MONAI's engines skip such a run with a warning
         engine.add_event_handler(Events.STARTED, self._start)
@@ -114,7 +112,7 @@ class EvaluationReport:
         provenance = self._dataset.get("provenance")
         return provenance if isinstance(provenance, dict) else {}
 
-    def _hu(self, intensity: torch.Tensor) -> np.ndarray:
+    def _hu(self, intensity: Any) -> np.ndarray:
         plain = torch.as_tensor(intensity).as_subclass(torch.Tensor).detach().float().clamp(-1, 1).cpu().numpy()
         return plain[0] * (self.display.window_width / 2) + self.display.window_level
 
@@ -128,8 +126,9 @@ class EvaluationReport:
                 self._organs.setdefault(name, []).append(means)
 
     def _preview_row(self, patient: str, image: Any, pred: Any, label: Any) -> FigureRow:
+        affine = label.affine if isinstance(label, MetaTensor) else torch.eye(4)
         (source, pixel), (synthetic, _), (target, _) = (
-            axial_slices(MetaTensor(torch.from_numpy(self._hu(volume))[None], affine=_affine(label)))
+            axial_slices(MetaTensor(torch.from_numpy(self._hu(volume))[None], affine=affine))
             for volume in (image, pred, label)
         )
         # the slice where most changes shows most
@@ -195,10 +194,6 @@ class EvaluationReport:
                 cells.append(f"{mean:{metric.format}}{interval}")
             lines.append([method, *cells])
         return lines
-
-
-def _affine(volume: Any) -> torch.Tensor:
-    return volume.affine if isinstance(volume, MetaTensor) else torch.eye(4)
 
 
 def _as_csv(summary: Mapping[str, Mapping[str, Any]]) -> str:

@@ -17,7 +17,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from benchmarks.synthetic_studies import UID_ROOT, body, write_series
+from benchmarks.preparation import UID_ROOT, body, write_series
 from monai_nce.data.nifti.writer import write_nifti_hu
 
 

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from benchmarks.synthetic_studies import UID_ROOT
+from benchmarks.preparation import UID_ROOT
 from data_prep.archives import PRESETS, find_patients, read_pair_list
 from data_prep.phases import PHASES
 from monai_nce.errors import InputError

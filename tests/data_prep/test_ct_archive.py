@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.synthetic_studies import UID_ROOT, write_studies
+from benchmarks.preparation import UID_ROOT, write_studies
 from data_prep import ct_archive
 from data_prep.__main__ import main
 from data_prep.messages import MAX_LINES

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.synthetic_studies import CECT_HU, NECT_HU, body, write_series
+from benchmarks.preparation import CECT_HU, NECT_HU, body, write_series
 from data_prep.archives import find_patients
 from data_prep.patient import Job, Outcome, PairSettings, prepare_patient
 
