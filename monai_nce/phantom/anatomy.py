@@ -14,7 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from monai_nce.phantom.bowel import BowelLoop, move_loops, paint_loop, sample_bowel
+from monai_nce.phantom.bowel_and_vessels import move_loops, paint_loop, sample_bowel, sample_vessels
 from monai_nce.phantom.shapes import (
     Array,
     Canvas,
@@ -30,7 +30,6 @@ from monai_nce.phantom.shapes import (
     tube,
 )
 from monai_nce.phantom.tissue import LABELS, TissueValues, sample_tissue_values
-from monai_nce.phantom.vessels import sample_vessels
 from monai_nce.phantom.wall import BodyWall, cavity_distance
 
 KIDNEYS = {"left": (-68.0, -40.0, 0.0), "right": (70.0, -42.0, -14.0)}
@@ -87,7 +86,7 @@ class Anatomy:
         self.offsets = {name: rng.normal(size=3) * [3, 3, 6] for name in organs}
         self.left_lobe = rng.uniform(0.7, 1.1)
         self.pancreas = self._sample_pancreas(rng)
-        self.bowel: list[BowelLoop] = sample_bowel(rng)
+        self.bowel = sample_bowel(rng)
         self.vessels = sample_vessels(rng)
         self.lesions = self._sample_lesions(rng)
         self.texture = Texture(rng)

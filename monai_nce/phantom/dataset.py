@@ -70,8 +70,7 @@ def ensure_phantom_dataset(
 ) -> Path:
     """Make the phantom data set of :func:`write_phantom_dataset` on the first call, and return its folder.
 
-    Under ``torch.distributed`` rank 0 makes it, and the others wait until it is there: not in an exchange, which would
-    give up after some minutes. Should rank 0 fail, who has started the processes ends them.
+    Under ``torch.distributed`` rank 0 makes it, and the others wait for the file: an exchange would time out.
 
     Raises:
         InputError: if another data set lies there, or a phantom of other parameters.

@@ -130,8 +130,7 @@ def superellipse(x: Array, y: Array, half_axes: tuple[float, float], exponent: f
     """Return the distance to a superellipse of the x-y plane about the origin (exact on the axes and for a circle)."""
     a, b = half_axes
     level = (np.abs(x / a) ** exponent + np.abs(y / b) ** exponent) ** (1 / exponent)
-    radius = np.sqrt(x * x + y * y)
-    return radius * (1 - 1 / np.maximum(level, 1e-3))
+    return np.sqrt(x * x + y * y) * (1 - 1 / np.maximum(level, 1e-3))
 
 
 def tube(point: Point, start: ArrayLike, end: ArrayLike, radii: tuple[float, float]) -> Array:

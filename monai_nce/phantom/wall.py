@@ -24,10 +24,7 @@ class BodyWall:
         self.rib_phase = rng.uniform(0, 1)
 
     def paint_wall(self, canvas: Canvas, body: Frame, frame: Frame) -> Array:
-        """Paint skin, fat, muscle ring and ribs; return the distance in mm to the abdominal cavity on the whole grid.
-
-        ``body`` is scaled to the reference body, ``frame`` then bent by the warp of the organs.
-        """
+        """Paint skin, fat, muscle and ribs of ``body``; return the distance in mm to the cavity of bent ``frame``."""
         x, y, z = body.x, body.y, body.z
         angle = np.arctan2(y, x)
         bumps = np.zeros_like(x)
