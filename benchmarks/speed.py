@@ -126,8 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given.folder.mkdir(parents=True, exist_ok=True)
     plain_fp32()
     gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
-    threads = torch.get_num_threads()
-    result: dict[str, Any] = {"hardware": host() | gpu, "torch": torch.__version__, "threads": threads}
+    result: dict[str, Any] = {"hardware": host() | gpu, "torch": torch.__version__, "threads": torch.get_num_threads()}
     for part in given.only:
         result[part] = PARTS[part](given)
         print(*_lines(part, result[part]), sep="\n", flush=True)

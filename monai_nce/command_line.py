@@ -12,6 +12,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,7 @@ RENAMED = {
 
 
 def find_bundle() -> str:
-    """Find the bundle's folder: here, in the checkout that is the current folder, on the Python path, or in its own.
-
-    Returns:
-        The first that is there; the current folder if none is.
-    """
+    """Find the bundle's folder: here, in the checkout that is the current folder, on the Python path, or in its own."""
     checkout = Path(__file__).parents[1]
     folders = (Path(), BUNDLE, *map(Path, sys.path), checkout / BUNDLE)
     return str(next((folder for folder in folders if (folder / OWN_FILE).is_file()), Path()))
@@ -58,10 +55,8 @@ def refuse_unknown_flags(arguments: Sequence[str] | None = None) -> None:
     For a bundle's run list, before anything is written.
 
     A component (a dictionary with ``_target_``) may get keywords that the configuration leaves at their defaults, and a
-    key that another value refers to may be new. Does nothing in any other program, as its keys need not be flags.
-
-    Args:
-        arguments: the command line, without the program's name; that of the process if None.
+    key that another value refers to may be new. The command line is that of the process if no ``arguments`` are given;
+    does nothing in any other program, as its keys need not be flags.
 
     Raises:
         InputError: naming the flag or file and what comes nearest, what it is called now, or what was expected.
@@ -73,7 +68,9 @@ def refuse_unknown_flags(arguments: Sequence[str] | None = None) -> None:
     flags = dict(_flags(arguments))
     if "config_file" not in flags:
         return
-    files = ensure_tuple(_listed(flags["config_file"]))
+    files = ensure_tuple(flags["config_file"])
+    with suppress(SyntaxError, ValueError):  # one file, or several written as a Python list
+        files = ensure_tuple(ast.literal_eval(files[0]))
     _check_order(files)
     config = ConfigParser.load_config_files(files)
     parser = ConfigParser(config)
@@ -113,14 +110,6 @@ def _flags(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
             name, equals, value = argument[2:].partition("=")
             alone = "True" if following.startswith("--") else following
             yield name.replace("-", "_"), value if equals else alone
-
-
-def _listed(files: str) -> Any:
-    """Read one file, or several written as a Python list."""
-    try:
-        return ast.literal_eval(files)
-    except (SyntaxError, ValueError):
-        return files
 
 
 def _check(flag: str, value: str, config: Mapping[str, Any]) -> None:

@@ -86,6 +86,8 @@ class EvaluationReport:
 
     def _start(self, engine: Engine) -> None:
         self._dataset = read_datalist_file(self.dataset_dir)
+        provenance = self._dataset.get("provenance")
+        self._provenance: dict[str, Any] = provenance if isinstance(provenance, dict) else {}
         self._values: dict[str, dict[str, dict[str, list[float]]]] = {
             method: {name: {} for name in self.compare.metrics} for method in (IDENTITY, self.method)
         }
@@ -108,10 +110,6 @@ class EvaluationReport:
             if len(self._rows) < PREVIEW_ROWS:
                 self._rows.append(self._preview_row(patient, image, pred, label))
 
-    def _provenance(self) -> dict[str, Any]:
-        provenance = self._dataset.get("provenance")
-        return provenance if isinstance(provenance, dict) else {}
-
     def _hu(self, intensity: Any) -> np.ndarray:
         plain = torch.as_tensor(intensity).as_subclass(torch.Tensor).detach().float().clamp(-1, 1).cpu().numpy()
         return plain[0] * (self.display.window_width / 2) + self.display.window_level
@@ -119,11 +117,11 @@ class EvaluationReport:
     def _collect_organs(self, organs: Any, image: Any, pred: Any, label: Any) -> None:
         where = np.asarray(organs.cpu() if isinstance(organs, torch.Tensor) else organs)[0]
         volumes = [self._hu(volume) for volume in (image, pred, label)]
-        for name, value in self._provenance().get("labels", {}).items():
+        for name, value in self._provenance.get("labels", {}).items():
             inside = where == value
             if inside.any():
-                means = np.array([volume[inside].mean(dtype=float) for volume in volumes])
-                self._organs.setdefault(name, []).append(means)
+                means = [volume[inside].mean(dtype=float) for volume in volumes]
+                self._organs.setdefault(name, []).append(np.array(means))
 
     def _preview_row(self, patient: str, image: Any, pred: Any, label: Any) -> FigureRow:
         affine = label.affine if isinstance(label, MetaTensor) else torch.eye(4)
@@ -151,7 +149,7 @@ class EvaluationReport:
         about = {
             "method": self.method,
             "data": self._dataset.get("name"),
-            "data_made_from": {key: value for key, value in self._provenance().items() if key != "labels"},
+            "data_made_from": {key: value for key, value in self._provenance.items() if key != "labels"},
             "aligned": self._aligned,
             "patients": len(summary[IDENTITY]["mse"]["per_patient"]),
             "checkpoint": self.checkpoint.name,
@@ -177,7 +175,7 @@ class EvaluationReport:
         # last: where it is new, the others are
         write_json(self.output_dir / "metrics.json", report)
         print(f"{about['data']}, {about['patients']} patients, {self.checkpoint}. {NOTE}")
-        widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         for line in table:
             print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
         print(f"metrics.json, metrics.csv and preview.png are in {self.output_dir}", flush=True)

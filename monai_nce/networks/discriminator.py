@@ -45,9 +45,8 @@ class Discriminator(nn.Module):
         super().__init__()
         factor = 2 ** len(channels)
         if min(input_size) < factor:
-            raise InputError(
-                f"expected an input_size of at least {factor} for {len(channels)} layers but got {tuple(input_size)}"
-            )
+            least = f"at least {factor} for {len(channels)} layers"
+            raise InputError(f"expected an input_size of {least} but got {tuple(input_size)}")
         self.input_size = (input_size[0], input_size[1])
         self.layers = nn.ModuleList(
             nn.Sequential(
@@ -68,10 +67,9 @@ class Discriminator(nn.Module):
         Raises:
             InputError: for images of another size.
         """
-        if x.shape[2] != self.input_size[0] or x.shape[3] != self.input_size[1]:
-            raise InputError(
-                f"discriminator: expected images of input_size {self.input_size} but got ({x.shape[2]}, {x.shape[3]})"
-            )
+        size = (x.shape[2], x.shape[3])
+        if size != self.input_size:
+            raise InputError(f"discriminator: expected images of input_size {self.input_size} but got {size}")
         for layer in self.layers:
             x = functional.interpolate(layer(x), scale_factor=0.5, mode="bilinear", align_corners=False)
         return self.head(x.flatten(1))

@@ -18,8 +18,7 @@ class DomainClassifier(nn.Module):
     Written here because torchvision has no build without CUDA for every platform. The defaults are VGG16's own widths.
 
     Args:
-        slices: slices of the stack.
-        channels: channels of the five blocks.
+        slices, channels: of the stack, and of the five blocks.
         head_channels: widths of the hidden fully connected layers; ``()`` leaves one linear layer.
         pooled_size: side of the map that the head sees.
         num_classes: domains.

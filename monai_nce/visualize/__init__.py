@@ -3,8 +3,7 @@
 from .comparison_figure import draw_comparison
 from .contrast_change import draw_registration, draw_synthetic_source
 from .panels import Display, FigureRow, radiological
-from .preview import DrawImagePreviewd, SaveImagePreviewd, axial_slices, draw_preview
-from .side_by_side import side_by_side
+from .preview import DrawImagePreviewd, SaveImagePreviewd, axial_slices, draw_preview, side_by_side
 
 __all__ = [
     "Display",

@@ -132,8 +132,8 @@ def method_names(rows: Sequence[FigureRow]) -> list[str]:
 class Page:
     """Show rows of panels under titled columns, with a note at the bottom.
 
-    A row has one or more lines of panels; all panels are of one width, those of a row as high as its images ask, cut
-    to what there is to see. Matplotlib is imported when a page is made, since it takes half a second.
+    All panels are of one width, those of a row as high as its images ask, cut to what there is to see. Matplotlib is
+    imported when a page is made, since it takes half a second.
 
     Args:
         columns: titles.

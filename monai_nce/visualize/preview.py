@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
@@ -16,9 +17,9 @@ from nibabel.orientations import apply_orientation, io_orientation
 from monai_nce.data import atomic_path
 from monai_nce.data.files.atomic import writing
 
-from .panels import DIFFERENCE_COLOURS, Display, FigureRow, Page, method_names
+from .panels import DIFFERENCE_COLOURS, Display, FigureRow, Page, method_names, radiological
 
-__all__ = ["DrawImagePreviewd", "SaveImagePreviewd", "axial_slices", "draw_preview"]
+__all__ = ["DrawImagePreviewd", "SaveImagePreviewd", "axial_slices", "draw_preview", "side_by_side"]
 
 LINE = 0.32  # inches, of the table
 PREVIEW = "preview"  # key of a picture that is being drawn
@@ -36,6 +37,18 @@ def axial_slices(volume: MetaTensor) -> tuple[np.ndarray, tuple[float, float]]:
     upright = apply_orientation(volume.detach().cpu().as_tensor()[0].numpy(), turn)
     height, width, _ = voxel_sizes(affine)[np.argsort(turn[:, 0])]
     return upright, (float(height), float(width))
+
+
+def side_by_side(output: Mapping[str, torch.Tensor], keys: Sequence[str] = ("image", "pred", "label")) -> torch.Tensor:
+    """Join the middle slices of volumes ``(1, H, W, D)`` in [-1, 1], in the radiological orientation.
+
+    Returns:
+        ``(1, W, len(keys) * H)`` in [0, 1].
+    """
+    middles = [output[key][0, ..., output[key].shape[-1] // 2] for key in keys]
+    slices = [radiological(torch.as_tensor(middle).detach().float().cpu().numpy()) for middle in middles]
+    picture = (np.concatenate(slices, axis=1).clip(-1, 1) + 1) / 2
+    return torch.from_numpy(np.ascontiguousarray(picture))[None]
 
 
 def draw_preview(
