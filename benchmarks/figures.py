@@ -11,45 +11,42 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
+from monai.transforms import LoadImage
 from tqdm import tqdm
 
-from benchmarks.cell import CONFIGS, RESULT, parse_folder_name
-from benchmarks.plan import METHODS, is_mri
+from benchmarks.cell import CONFIGS, RESULT
+from benchmarks.plan import METHODS, is_mri, parse_folder_name
 from data_prep.registration import METHODS as REGISTRATIONS
+from monai_nce import visualize
 from monai_nce.data import evaluation_pairs, read_datalist, read_datalist_file
 from monai_nce.errors import InputError
 from monai_nce.handlers import load_weights
 from monai_nce.inferers import SliceStackInferer
 from monai_nce.transforms import WindowHU
-from monai_nce.visualize import (
-    Display,
-    FigureRow,
-    axial_slices,
-    draw_comparison,
-    draw_registration,
-    draw_synthetic_source,
-)
+from monai_nce.visualize import Display, FigureRow, axial_slices
 
 __all__ = ["draw_figures", "main"]
 
 PATIENTS = 3
 COMPARED = ("single", "cycle", "joint", "separate", "oracle")  # the paper's columns, and the ceiling
+Cells = Mapping[str, "TrainedCell"]  # by method
+Shown = Iterator[tuple[Mapping[str, str], dict[str, np.ndarray]]]  # a patient's images, and what each method made
+load = LoadImage(reader="NibabelReader", ensure_channel_first=True)
 
 
 @dataclass(frozen=True)
 class TrainedCell:
-    """A finished cell of the table, with what ``cell.json`` says about how it was made."""
+    """Read a finished cell of the table; ``spec`` is what ``cell.json`` says about how it was made."""
 
     method: str
     distortion: float | None
@@ -74,7 +71,7 @@ class TrainedCell:
         inferer = SliceStackInferer(slices=self.config["slices"])
 
         def synthesize(path: str) -> np.ndarray:
-            volume = _load(path)
+            volume = load(path)
             with torch.no_grad():
                 intensity = inferer(window(volume.as_tensor())[None], network)[0]
             return axial_slices(MetaTensor(window.inverse(intensity), affine=volume.affine))[0]
@@ -90,22 +87,17 @@ def _finished(table_dir: Path) -> dict[str, TrainedCell]:
             cells.append(TrainedCell(*named, json.loads(file.read_text(encoding="utf-8"))["spec"]))
     if not cells:
         raise InputError(f"{table_dir}: holds no finished cell of python -m benchmarks.table1")
+    # the last one of a method stays
+    found = {cell.method: cell for cell in sorted(cells, key=lambda cell: (cell.distortion or 0, -cell.seed))}
     largest = max(cell.distortion or 0 for cell in cells)
-    first = sorted((c for c in cells if (c.distortion or 0) == largest), key=lambda c: c.seed, reverse=True)
-    found = {cell.method: cell for cell in first}
-    return {method: found[method] for method in METHODS if method in found}
-
-
-def _load(path: str) -> MetaTensor:
-    image = nib.Nifti1Image.from_filename(path)
-    return MetaTensor(torch.from_numpy(np.asarray(image.dataobj, dtype=np.float32))[None], affine=image.affine)
+    return {name: found[name] for name in METHODS if name in found and (found[name].distortion or 0) == largest}
 
 
 def _row(item: Mapping[str, str], made: Mapping[str, np.ndarray], display: Display) -> FigureRow:
     """Show the slice in which the source, aligned where that is known, and the target differ most."""
-    target, pixel_size = axial_slices(_load(item["target"]))
-    source = axial_slices(_load(item["source"]))[0]
-    aligned = axial_slices(_load(item["aligned_source"]))[0] if "aligned_source" in item else None
+    images = {role: axial_slices(load(item[role])) for role in ("source", "target", "aligned_source") if role in item}
+    target, pixel_size = images["target"]
+    source, aligned = images["source"][0], images.get("aligned_source", (None,))[0]
     change = display.difference(target, source if aligned is None else aligned)
     z = int(np.abs(change).mean(axis=(0, 1)).argmax())
     title = f"{item['patient']}, slice {z + 1} of {target.shape[2]}"
@@ -114,54 +106,40 @@ def _row(item: Mapping[str, str], made: Mapping[str, np.ndarray], display: Displ
     return FigureRow(title, source[..., z], target[..., z], shown, truth, pixel_size)
 
 
-def _registered(cells: Mapping[str, TrainedCell], dataset_dir: str, display: Display) -> list[FigureRow]:
+def _registered(cells: Cells, dataset_dir: str, display: Display) -> Shown:
     """Show registration on training patients, since test patients are never registered."""
     moved = {
         method: {item["patient"]: item["source"] for item in read_datalist(cell.spec["dataset_dir"], "training")}
         for method, cell in cells.items()
         if method in REGISTRATIONS
     }
-    rows = []
     for item in _paired(dataset_dir, "training")[: PATIENTS - 1] if moved else ():
-        made = {method: axial_slices(_load(of[item["patient"]]))[0] for method, of in moved.items()}
-        rows.append(_row(item, made, display))
-    return rows
+        yield item, {method: axial_slices(load(of[item["patient"]]))[0] for method, of in moved.items()}
 
 
-def _synthetic_source(cells: Mapping[str, TrainedCell], dataset_dir: str, display: Display) -> list[FigureRow]:
+def _synthetic_source(cells: Cells, dataset_dir: str, display: Display) -> Shown:
     """Show what the auxiliary network of the separate training makes of test patients."""
-    if "separate" not in cells:
-        return []
-    synthesize, name = cells["separate"].synthesizer("auxiliary"), f"synthetic {display.source_name}"
-    return [_row(item, {name: synthesize(item["target"])}, display) for item in _paired(dataset_dir, "test")[:PATIENTS]]
+    if "separate" in cells:
+        synthesize = cells["separate"].synthesizer("auxiliary")
+        for item in _paired(dataset_dir, "test")[:PATIENTS]:
+            yield item, {f"synthetic {display.source_name}": synthesize(item["target"])}
 
 
-def _compared(cells: Mapping[str, TrainedCell], dataset_dir: str, display: Display) -> list[FigureRow]:
+def _compared(cells: Cells, dataset_dir: str, display: Display) -> Shown:
     """Show the paper's methods on the same slices of test patients; every method where there is none of them."""
     shown = {method: cell for method, cell in cells.items() if method in COMPARED} or cells
     synthesizers = {method: cell.synthesizer() for method, cell in shown.items()}
-    rows = []
     for pair in evaluation_pairs(read_datalist(dataset_dir, "test"))[:PATIENTS]:
-        made = {method: synthesize(pair["image"]) for method, synthesize in synthesizers.items()}
         item = {"patient": pair["patient"], "source": pair["image"], "target": pair["label"]}
-        rows.append(_row(item, made, display))
-    return rows
+        yield item, {method: synthesize(pair["image"]) for method, synthesize in synthesizers.items()}
 
 
-def _paired(dataset_dir: str, part: str) -> list[dict[str, Any]]:
-    return [item for item in read_datalist(dataset_dir, part) if "source" in item and "target" in item]
+def _paired(dataset_dir: str, split: str) -> list[dict[str, str]]:
+    return [item for item in read_datalist(dataset_dir, split) if "source" in item and "target" in item]
 
 
-def draw_figures(table_dir: Path, progress: bool = True) -> list[Path]:
-    """Draw each figure for which the cells are there; return the PNG files, in ``table_dir/figures``.
-
-    Args:
-        table_dir: output folder of the table.
-        progress: show a bar.
-
-    Raises:
-        InputError: if the folder holds no finished cell.
-    """
+def draw_figures(table_dir: Path) -> list[Path]:
+    """Draw each figure for which there are finished cells, of which one is needed; return the PNG files."""
     cells = _finished(table_dir)
     base = next((cell for name, cell in cells.items() if name not in REGISTRATIONS), next(iter(cells.values())))
     dataset_dir, mri = base.spec["dataset_dir"], is_mri(base.spec["configs"])
@@ -171,13 +149,13 @@ def draw_figures(table_dir: Path, progress: bool = True) -> list[Path]:
         data_name=data_name + (f", k = {base.distortion:g}" if base.distortion else ""),
     )
     figures = {
-        "fig2_registration.png": (draw_registration, _registered),
-        "fig5_synthetic_source.png": (draw_synthetic_source, _synthetic_source),
-        f"fig{8 if mri else 6}_comparison.png": (draw_comparison, _compared),
+        "fig2_registration.png": (visualize.draw_registration, _registered),
+        "fig5_synthetic_source.png": (visualize.draw_synthetic_source, _synthetic_source),
+        f"fig{8 if mri else 6}_comparison.png": (visualize.draw_comparison, _compared),
     }
     drawn = []
-    for name, (draw, rows_of) in tqdm(figures.items(), desc="figures", unit="figure", disable=not progress):
-        if rows := rows_of(cells, dataset_dir, display):
+    for name, (draw, shown_by) in tqdm(figures.items(), desc="figures", unit="figure"):
+        if rows := [_row(item, made, display) for item, made in shown_by(cells, dataset_dir, display)]:
             drawn.append(table_dir / "figures" / name)
             draw(rows, display).save(drawn[-1])
     return drawn

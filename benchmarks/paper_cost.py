@@ -22,38 +22,21 @@ from benchmarks.training import make_trainers
 from monai_nce.data import write_json
 from monai_nce.phantom import write_phantom_dataset
 
-__all__ = ["STAGES", "main", "operations"]
+__all__ = ["main", "operations"]
 
-# which trainers each method runs, one after the other
-STAGES = {
-    "separate": ("classifier", "stage1", "stage2"),
-    "joint": ("classifier", "stage2"),
-    "single": ("stage1",),
-    "cycle": ("classifier", "stage2"),
-    "regression": ("classifier", "stage2"),
-}
+COUNTED = ("separate", "joint", "single", "cycle", "regression")
 # training stacks (one per slice): 19,180 pairs of CT (4.3.1); of IXI 80 % of 566 subjects, 64 slices each (4.4.1)
 STACKS = {"paper": 19180, "paper_ixi": round(0.8 * 566) * 64}
 BATCH = 4
 
 
 def operations(method: str, preset: str, dataset_dir: Path, **overrides: Any) -> dict[str, dict[str, float]]:
-    """Count the operations of a method's stages.
-
-    Args:
-        method: one of ``STAGES``.
-        preset: ``paper`` or ``paper_ixi``.
-        dataset_dir: any data set of the preset's in-plane size, with at least a batch of stacks.
-        overrides: values of the configuration's keys.
-
-    Returns:
-        For each stage ``tflop_per_iteration``, ``iterations`` (all epochs) and ``pflop``, the product.
-    """
+    """Count each stage's operations, on a data set of the preset's size: of an iteration, and of all epochs."""
     counted = {}
     configs = (*METHODS.get(method, [method]), *dict.fromkeys(["paper", preset]))
-    given = {"num_workers": 0, **{f"{stage}#handlers": [] for stage in STAGES[method]}, **overrides}
+    given = {"num_workers": 0, **{f"{stage}#handlers": [] for stage in ("classifier", "stage1", "stage2")}, **overrides}
     with tempfile.TemporaryDirectory() as output_dir:
-        for stage, trainer in make_trainers(dataset_dir, output_dir, STAGES[method], configs, **given).items():
+        for stage, trainer in make_trainers(dataset_dir, output_dir, *configs, **given).items():
             iterations = trainer.state.max_epochs * (STACKS[preset] // BATCH)
             trainer.state.epoch_length, trainer.state.max_epochs = 1, 1
             with FlopCounterMode(display=False) as counter:
@@ -65,10 +48,8 @@ def operations(method: str, preset: str, dataset_dir: Path, **overrides: Any) ->
 
 
 def main() -> None:
-    """Count, print and, with ``--out``, write."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.paper_cost", description="Cost of the paper's training."
-    )
+    """Print what the paper's training costs and, with ``--out``, write it."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.paper_cost", description=main.__doc__)
     parser.add_argument("--tflops", type=float, default=5.0, help="assumed speed of the GPU (default: 5)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="JSON to write")
     options = parser.parse_args()
@@ -76,7 +57,7 @@ def main() -> None:
     for preset, size in (("paper", 256), ("paper_ixi", 128)):
         with tempfile.TemporaryDirectory() as folder:
             data = write_phantom_dataset(Path(folder) / "set", patients=2, size=size, slices=4, progress=False)
-            result[preset] = {method: {"stages": operations(method, preset, data)} for method in STAGES}
+            result[preset] = {method: {"stages": operations(method, preset, data)} for method in COUNTED}
         for method, row in result[preset].items():
             row["pflop"] = sum(stage["pflop"] for stage in row["stages"].values())
             row["hours"] = row["pflop"] * 1e3 / options.tflops / 3600

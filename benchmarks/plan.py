@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cell import CONFIGS, RESULT, folder_name
+from benchmarks.cell import CONFIGS, Cell, DataSet
 from data_prep.registration import METHODS as REGISTRATIONS
 from monai_nce.data import read_datalist, read_datalist_file
 from monai_nce.errors import InputError
 
-__all__ = ["DEFAULT_METHODS", "DISTORTIONS", "METHODS", "MRI", "Cell", "DataSet", "default_methods", "is_mri", "plan"]
+__all__ = ["METHODS", "default_methods", "folder_name", "is_mri", "parse_folder_name", "plan"]
 
 # method: the configuration files that are laid over train.json; in the order of the table's rows
 METHODS: dict[str, list[str]] = {
@@ -33,67 +33,30 @@ DISTORTIONS = [0.01, 0.02, 0.05]  # section 4.4.1
 MRI = ("ixi", "ixi-like")  # each made once per distortion
 
 # preset: what data sets are made of, and the configuration files that are laid over last
-PRESETS = ("small", "paper")
-SEED = {"seed": 0}  # of the data sets
 PHANTOM = {
-    "small": {"patients": 24, "size": 128, "slices": 32, **SEED},
-    "paper": {"patients": 96, "size": 256, "slices": 64, **SEED},
+    "small": {"patients": 24, "size": 128, "slices": 32},
+    "paper": {"patients": 96, "size": 256, "slices": 64},
 }
 IXI_LIKE = {
-    "small": {"subjects": 48, "size": 128, "slices": 24, **SEED},
-    "paper": {"subjects": 96, "size": 128, "slices": 64, **SEED},
+    "small": {"subjects": 48, "size": 128, "slices": 24},
+    "paper": {"subjects": 96, "size": 128, "slices": 64},
 }
 CT_CONFIGS: dict[str, list[str]] = {"small": [], "paper": ["paper"]}
 MRI_CONFIGS = {"small": ["ixi"], "paper": ["paper", "paper_ixi"]}
+FOLDER = re.compile(r"([a-z0-9]+)(?:_k([0-9.e-]+))?_s([0-9]+)")
 
 
-@dataclass(frozen=True)
-class DataSet:
-    """A data set of the table, and how :func:`benchmarks.cell.prepare` makes it; without ``kind`` it is there."""
-
-    path: Path
-    kind: str | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    base: DataSet | None = None  # that this one is made from
+def folder_name(method: str, distortion: float | None, seed: int) -> str:
+    """Name a cell's folder, such as ``joint_k0.05_s0``."""
+    return "_".join([method, *([] if distortion is None else [f"k{distortion:g}"]), f"s{seed}"])
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A method, trained and evaluated once; ``configs`` begins with ``train``, ``overrides`` are of their keys."""
-
-    method: str
-    distortion: float | None
-    seed: int
-    data: DataSet
-    configs: list[str]
-    overrides: dict[str, Any]
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """Such as ``joint, k = 0.05, seed 0``."""
-        k = [] if self.distortion is None else [f"k = {self.distortion:g}"]
-        return ", ".join([self.method, *k, f"seed {self.seed}"])
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """Arguments of :func:`benchmarks.cell.train_and_evaluate`."""
-        folders = {"dataset_dir": str(self.data.path), "out_dir": str(self.path)}
-        return {"configs": self.configs, "overrides": self.overrides, **folders, "seed": self.seed}
-
-    def result(self) -> dict[str, Any] | None:
-        """Read what the finished cell gave; None if it is not finished.
-
-        Raises:
-            InputError: if the folder holds the result of other settings.
-        """
-        file = self.path / RESULT
-        if not file.exists():
-            return None
-        found = json.loads(file.read_text(encoding="utf-8"))
-        if found["spec"] != self.spec:
-            raise InputError(f"{self.path}: holds a result of other settings; remove it or choose another --out-dir")
-        return found
+def parse_folder_name(name: str) -> tuple[str, float | None, int] | None:
+    """Read method, distortion and seed from the name of a cell's folder; None if it is no cell's."""
+    if (found := FOLDER.fullmatch(name)) is None:
+        return None
+    method, k, seed = found.groups()
+    return method, None if k is None else float(k), int(seed)
 
 
 def is_mri(configs: Sequence[str]) -> bool:
@@ -106,11 +69,9 @@ def default_methods(data: str) -> list[str]:
     if data in DEFAULT_METHODS:
         return DEFAULT_METHODS[data]
     items = read_datalist(data, "training")
-    lacking: set[str] = set()
-    if any(not {"source", "target"} <= item.keys() for item in items):
-        lacking |= {"unregistered", *REGISTRATIONS}
-    if not any({"aligned_source", "target"} <= item.keys() for item in items):
-        lacking.add("oracle")
+    paired = all({"source", "target"} <= item.keys() for item in items)
+    aligned = any({"aligned_source", "target"} <= item.keys() for item in items)
+    lacking = ("unregistered", *REGISTRATIONS) * (not paired) + ("oracle",) * (not aligned)
     return [method for method in METHODS if method not in lacking]
 
 
@@ -126,25 +87,15 @@ def plan(
 ) -> list[Cell]:
     """List the cells of a table, the longest first, without identity, which every evaluation gives.
 
-    Args:
-        data: ``phantom``, ``ixi``, ``ixi-like`` or the folder of a data set.
-        methods: rows, of ``METHODS``; None for all that make sense.
-        distortions: k of the data sets; for ``ixi`` and ``ixi-like``.
-        seeds: of the trainings.
-        preset: ``small`` or ``paper``.
-        out_dir: where cells and data sets go.
-        ixi: T2 and PD as downloaded, for ``ixi``.
-        overrides: keys of the bundle's configuration to set in every cell.
-
-    Raises:
-        InputError: for methods, data, distortions or presets that cannot be.
+    ``data`` is ``phantom``, ``ixi`` (made from the T2 and PD scans that the argument ``ixi`` names), ``ixi-like`` or a
+    data set's folder. None as ``methods`` stands for all that make sense. ``overrides`` are of the bundle's keys.
     """
     methods = default_methods(data) if methods is None else methods
     for method in methods:
         if method not in METHODS:
             raise InputError(f"method: expected some of {', '.join(METHODS)} but got {method!r}")
-    if preset not in PRESETS:
-        raise InputError(f"preset: expected one of {', '.join(PRESETS)} but got {preset!r}")
+    if preset not in PHANTOM:
+        raise InputError(f"preset: expected one of {', '.join(PHANTOM)} but got {preset!r}")
     for distortion in distortions:
         if not 0 <= distortion < 1:
             raise InputError(f"distortion: expected 0 or more, and less than 1, but got {distortion:g}")
@@ -177,13 +128,13 @@ def _bases(
     if data == "ixi":
         if ixi is None:
             raise InputError("--data ixi: name the T2 and PD scans as downloaded, by --t2 and --pd")
-        made_from = {"t2": str(ixi[0]), "pd": str(ixi[1]), **SEED}
+        made_from = {"t2": str(ixi[0]), "pd": str(ixi[1])}
     return [(k, DataSet(data_dir / f"{data}_k{k:g}", data, {**made_from, "distortion": k})) for k in distortions]
 
 
 def _registered(base: DataSet, method: str, data_dir: Path, configs: Sequence[str]) -> DataSet:
     """Describe what a method of registration makes of a data set, in the window of the networks."""
-    settings = {"dataset_dir": str(base.path), "method": method, **SEED}
+    settings: dict[str, Any] = {"dataset_dir": str(base.path), "method": method}
     if is_mri(configs):  # else the window is CT's, which the methods have unless told otherwise
         config = json.loads((CONFIGS / f"{configs[-1]}.json").read_text(encoding="utf-8"))
         settings |= {key: float(config[key]) for key in ("window_level", "window_width")}

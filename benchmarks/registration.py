@@ -27,23 +27,13 @@ from monai_nce.data import read_datalist, write_json
 from monai_nce.phantom import ensure_phantom_dataset
 from monai_nce.transforms.window import WindowHU
 
+__all__ = ["main", "measure"]
+
 UNREGISTERED = "unregistered"
 
 
-def measure(
-    dataset_dir: str | os.PathLike[str], methods: Sequence[str] = METHODS, *, seed: int = 0, progress: bool = True
-) -> dict[str, Any]:
-    """Register the training pairs of a data set by each method, in the paper's CT window.
-
-    Args:
-        dataset_dir: data set whose training items have an aligned source.
-        methods: which of ``affine``, ``bspline``, ``voxelmorph``.
-        seed: seed of the methods.
-        progress: show bars.
-
-    Returns:
-        Per method, and for ``unregistered``: ``mse_per_patient`` and their mean, CPU seconds, ``settings``.
-    """
+def measure(dataset_dir: str | os.PathLike[str], methods: Sequence[str] = METHODS, *, seed: int = 0) -> dict[str, Any]:
+    """Register training pairs in the paper's CT window; return errors, CPU seconds and ``settings`` by method."""
     items = read_datalist(dataset_dir, "training", ("source", "target", "aligned_source"))
     window = WindowHU()
     truths = [window(_load(item["aligned_source"])[0]) for item in items]
@@ -56,11 +46,11 @@ def measure(
 
     rows = {UNREGISTERED: row([source for _, source, _ in pairs])}
     for name in methods:
-        method = make_registration(name, seed=seed, progress=progress)
+        method = make_registration(name, seed=seed)
         start = time.process_time()
         method.fit(pairs)
         learnt = time.process_time()
-        moved = [method.register(*pair) for pair in tqdm(pairs, desc=name, unit="patient", disable=not progress)]
+        moved = [method.register(*pair) for pair in tqdm(pairs, desc=name, unit="patient")]
         rows[name] = {
             "seconds_per_patient": round((time.process_time() - learnt) / len(pairs), 2),
             "seconds_to_learn": round(learnt - start, 1) if method.learns else 0.0,

@@ -17,13 +17,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.brief_training import phantom_stacks, trained_briefly
 from benchmarks.cell import CONFIGS
 from benchmarks.contention import measure_contention
 from benchmarks.forwards import measure_forwards
 from benchmarks.hardware import host
-from benchmarks.loading import measure_loader
-from benchmarks.training import measure_training
+from benchmarks.training import measure_loader, measure_training, phantom_stacks, trained_briefly
 from benchmarks.volumes import measure_volume, phantom_volume
 from monai_nce.data import write_json
 from monai_nce.handlers import TrainedFor

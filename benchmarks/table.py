@@ -15,12 +15,7 @@ from monai_nce.metrics import METRICS, summarize
 __all__ = ["PAPER_CT", "PAPER_IXI", "table_rows", "write_table"]
 
 # Table 1 of Seo et al., WACV 2021: MSE, times 100 for IXI, and MS-SSIM
-PAPER_CT = {
-    "single": (0.108, 0.533),
-    "cycle": (0.112, 0.528),
-    "joint": (0.097, 0.557),
-    "separate": (0.099, 0.559),
-}
+PAPER_CT = {"single": (0.108, 0.533), "cycle": (0.112, 0.528), "joint": (0.097, 0.557), "separate": (0.099, 0.559)}
 PAPER_IXI = {
     0.01: {"single": (0.356, 0.928), "cycle": (0.317, 0.937), "joint": (0.298, 0.950), "separate": (0.271, 0.949)},
     0.02: {"single": (0.484, 0.914), "cycle": (0.351, 0.929), "joint": (0.312, 0.945), "separate": (0.313, 0.946)},
@@ -30,16 +25,13 @@ FLOOR, CEILING = "identity", "oracle"
 
 
 def table_rows(results: Sequence[Mapping[str, Any]], mri: bool) -> list[dict[str, Any]]:
-    """Make one row per method and distortion, over its seeds.
+    """Make one row per method and distortion, over its seeds, in the table's order.
 
-    Args:
-        results: finished cells with ``method``, ``distortion``, ``seed``, ``seconds`` and ``metrics``.
-        mri: compare with the paper's MRI columns, not with its CT column.
+    ``results`` are those of :class:`~benchmarks.cell.Cell`; ``mri`` chooses the paper's MRI columns for comparison.
 
-    Returns:
-        Rows in the table's order. ``mean`` is over seeds and slices; ``low`` and ``high`` are the 95 % bootstrap
-        interval over patients, each with the mean of its seeds. ``gap_closed`` is the share of the way in MSE from
-        identity, the floor, to the oracle, the ceiling, None where there is no oracle.
+    In a row ``mean`` is over seeds and slices; ``low`` and ``high`` are the 95 % bootstrap interval over patients, each
+    with the mean of its seeds. ``gap_closed`` is the share of the way in MSE from identity, the floor, to the oracle,
+    the ceiling, None where there is no oracle.
     """
     rows: list[dict[str, Any]] = []
     for k in sorted({result["distortion"] for result in results}, key=lambda k: k or 0):
@@ -71,23 +63,15 @@ def _row(method: str, k: float | None, group: Sequence[Mapping[str, Any]], mri: 
 
 
 def _over_seeds(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    patients = values[0]["per_patient"]
-    interval = summarize(
-        {patient: [float(np.mean([v["per_patient"][patient] for v in values]))] for patient in patients}
-    )
+    """Average over seeds, with the bootstrap interval over patients."""
+    per_patient = [value["per_patient"] for value in values]
+    interval = summarize({patient: [float(np.mean([of[patient] for of in per_patient]))] for patient in per_patient[0]})
     per_seed = [value["mean"] for value in values]
     return {"mean": float(np.mean(per_seed)), "low": interval["low"], "high": interval["high"], "per_seed": per_seed}
 
 
 def write_table(out_dir: Path, about: Mapping[str, Any], results: Sequence[Mapping[str, Any]], mri: bool) -> None:
-    """Write both files, each in one step.
-
-    Args:
-        out_dir: folder for them.
-        about: ``data``, ``preset``, ``hardware``, ``command`` and ``note``.
-        results: as :func:`table_rows` takes them.
-        mri: as :func:`table_rows` takes it.
-    """
+    """Write both files, each in one step; ``about`` has ``data``, ``preset``, ``hardware``, ``command``, ``note``."""
     rows = table_rows(results, mri)
     facts = {**results[0]["metrics"]["about"], **about}
     with atomic_path(out_dir / "table1.md") as partial:
@@ -138,15 +122,12 @@ def _markdown(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], mri: 
 
 
 def _cell(row: Mapping[str, Any], name: str, rows: Sequence[Mapping[str, Any]], scale: int) -> str:
-    """A mean with its interval, the best two of the methods trained without aligned pairs marked."""
+    """Show a mean with its interval, the best two of the methods trained without aligned pairs marked."""
+    digits = 4 if scale == 1 else 3
     mean, low, high = (
-        "" if row[name][part] is None else f"{scale * row[name][part]:.{4 if scale == 1 else 3}f}"
-        for part in ("mean", "low", "high")
+        "" if row[name][part] is None else f"{scale * row[name][part]:.{digits}f}" for part in ("mean", "low", "high")
     )
-    text = f"{mean} [{low}, {high}]" if low else mean
     rivals = [r for r in rows if r["distortion"] == row["distortion"] and r["method"] not in (FLOOR, CEILING)]
-    best = [
-        r["method"] for r in sorted(rivals, key=lambda r: r[name]["mean"], reverse=not METRICS[name].lower_is_better)
-    ]
-    marks = dict(zip(best, ("**{}**", "<u>{}</u>"), strict=False)) if len(best) > 1 else {}
-    return marks.get(row["method"], "{}").format(text)
+    best = sorted(rivals, key=lambda r: r[name]["mean"], reverse=not METRICS[name].lower_is_better)
+    marks = zip([r["method"] for r in best], ("**{}**", "<u>{}</u>"), strict=False) if len(best) > 1 else ()
+    return dict(marks).get(row["method"], "{}").format(f"{mean} [{low}, {high}]" if low else mean)

@@ -20,10 +20,10 @@ from typing import Any
 
 import torch
 
+from benchmarks.cell import Runner
 from benchmarks.figures import draw_figures
 from benchmarks.hardware import describe_hardware
 from benchmarks.plan import DEFAULT_METHODS, DISTORTIONS, METHODS, MRI, is_mri, plan
-from benchmarks.runner import Runner
 from benchmarks.table import write_table
 from data_prep.arguments import at_least
 from monai_nce.errors import InputError
@@ -32,11 +32,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train, evaluate and write the table. Returns 1 if a cell failed, 2 for wrong input, which is said in one line.
-
-    Args:
-        arguments: the command line, without the program's name; that of the process if None.
-    """
+    """Train, evaluate and write the table. Returns 1 if a cell failed, 2 for wrong input, which is said in one line."""
     try:
         return _run(_parse(arguments))
     except InputError as error:
@@ -70,12 +66,7 @@ def _run(options: argparse.Namespace) -> int:
     }
 
     def write() -> None:
-        results = [
-            {"method": cell.method, "distortion": cell.distortion, "seed": cell.seed, **result}
-            for cell in cells
-            if (result := cell.result()) is not None
-        ]
-        if results:
+        if results := [result for cell in cells if (result := cell.result()) is not None]:
             write_table(out_dir, about, results, mri=is_mri(cells[0].configs))
 
     todo = [cell for cell in cells if cell.result() is None]

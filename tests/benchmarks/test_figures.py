@@ -15,9 +15,11 @@ import torch
 from monai.bundle import ConfigParser
 
 from benchmarks import figures
+from benchmarks.cell import DataSet
 from benchmarks.figures import draw_figures, main
-from benchmarks.plan import DataSet, plan
+from benchmarks.plan import plan
 from data_prep.register import register_dataset
+from monai_nce import visualize
 from monai_nce.data import read_datalist
 from monai_nce.phantom import write_phantom_dataset
 from monai_nce.visualize import Display, FigureRow
@@ -57,7 +59,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> dict:
         return SimpleNamespace(save=lambda path: None)
 
     for name in ("draw_registration", "draw_synthetic_source", "draw_comparison"):
-        monkeypatch.setattr(figures, name, partial(draw, name))
+        monkeypatch.setattr(visualize, name, partial(draw, name))
     return kept
 
 
@@ -66,7 +68,7 @@ def volume(path: str) -> np.ndarray:
 
 
 def test_methods_are_compared_on_the_aligned_source_of_test_patients(trained, drawn):
-    draw_figures(trained, progress=False)
+    draw_figures(trained)
     rows, display = drawn["draw_comparison"]
     item = read_datalist(trained / "set", "test")[0]
     assert rows[0].title.startswith(item["patient"]) and list(rows[0].made) == ["separate", "oracle"]
@@ -82,14 +84,14 @@ def test_methods_are_compared_on_the_aligned_source_of_test_patients(trained, dr
 
 
 def test_the_auxiliary_network_is_given_the_target(trained, drawn):
-    draw_figures(trained, progress=False)
+    draw_figures(trained)
     (row, *_), _ = drawn["draw_synthetic_source"]
     np.testing.assert_allclose(row.made["synthetic NECT"], row.target.clip(-100, 200), atol=0.01)
     assert not np.array_equal(row.source, row.aligned_source)
 
 
 def test_registration_is_shown_on_training_patients(trained, drawn):
-    draw_figures(trained, progress=False)
+    draw_figures(trained)
     (row, *_), _ = drawn["draw_registration"]
     item = read_datalist(trained / "set", "training")[0]
     moved = {i["patient"]: i for i in read_datalist(trained / "registered", "training")}[item["patient"]]
@@ -100,7 +102,7 @@ def test_registration_is_shown_on_training_patients(trained, drawn):
 
 def test_pictures_are_written(trained, tmp_path):
     shutil.copytree(trained, tmp_path / "table")
-    names = [path.name for path in draw_figures(tmp_path / "table", progress=False)]
+    names = [path.name for path in draw_figures(tmp_path / "table")]
     assert names == ["fig2_registration.png", "fig5_synthetic_source.png", "fig6_comparison.png"]
     for name in names:
         assert (tmp_path / "table" / "figures" / name).read_bytes().startswith(b"\x89PNG")
@@ -113,7 +115,7 @@ def test_the_largest_distortion_and_the_first_seed_are_shown(trained, tmp_path, 
     for name, place in {**places, "separate_k0.5_s0_old": nowhere}.items():
         (tmp_path / "cells" / name).mkdir(parents=True)
         (tmp_path / "cells" / name / "cell.json").write_text(json.dumps({"spec": {**spec, "out_dir": place}}))
-    draw_figures(tmp_path, progress=False)
+    draw_figures(tmp_path)
     _, display = drawn["draw_comparison"]
     assert display.data_name.endswith(", k = 0.05")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.plan import METHODS, default_methods, is_mri, plan
+from benchmarks.plan import METHODS, default_methods, folder_name, is_mri, parse_folder_name, plan
 from monai_nce.errors import InputError
 from monai_nce.phantom import write_phantom_dataset
 
@@ -26,6 +26,24 @@ def changed(dataset: Path, folder: Path, without: str = "", **keys: Any) -> str:
     content["training"] = [{key: item[key] for key in item if key != without} for item in content["training"]]
     (folder / "datalist.json").write_text(json.dumps(content))
     return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        (("joint", None, 0), "joint_s0"),
+        (("single", 0.05, 12), "single_k0.05_s12"),
+        (("cycle", 0.0, 1), "cycle_k0_s1"),
+        (("oracle", 1e-05, 0), "oracle_k1e-05_s0"),
+    ],
+)
+def test_a_cells_folder_says_what_it_is(place, name):
+    assert folder_name(*place) == name and parse_folder_name(name) == place
+
+
+@pytest.mark.parametrize("name", ["joint_s0_old", "joint", "joint_k_s0", "joint_k0.05", "copy of joint_s0"])
+def test_other_folders_are_no_cells(name):
+    assert parse_folder_name(name) is None
 
 
 def test_phantom_has_every_method_once(tmp_path):

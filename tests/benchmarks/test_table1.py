@@ -118,7 +118,7 @@ def test_a_failing_cell_is_named_and_the_others_finish(dataset, tmp_path):
     running = start(dataset, out_dir, "--methods", "separate", "oracle", "--resume")
     output, error = running.communicate(timeout=600)
     assert running.returncode == 1
-    assert "oracle, seed 0" in error
+    assert "oracle_s0: " in error
     assert [row["method"] for row in json.loads((out_dir / "table1.json").read_text())["rows"]] == [
         "identity",
         "separate",
