@@ -61,8 +61,7 @@ def shard(items: Iterable[T]) -> list[T]:
 def start_cpu_group(timeout: timedelta) -> None:
     """Start a gloo process group where ``torchrun`` started several processes and there is none yet.
 
-    Args:
-        timeout: longest wait for the slowest process; one that ends early is noticed at once.
+    The ``timeout`` is for the slowest process; one that ends early is noticed at once.
     """
     if world_size() > 1 and not dist.is_initialized():
         dist.init_process_group("gloo", timeout=timeout)
@@ -112,8 +111,7 @@ def on_main_process(work: Callable[[], T]) -> T:
 def broadcast_buffers(network: nn.Module) -> None:
     """Give every process rank 0's buffers of a network without a wrapper. A collective call.
 
-    DistributedDataParallel does so before each pass, but each rank's running means of the last batch stay its own: what
-    rank 0 saves is otherwise not what the others go on with.
+    DistributedDataParallel does so before each pass alone, so the last batch's running means differ between ranks.
     """
     if world_size() > 1:
         for buffer in network.buffers():
@@ -121,10 +119,7 @@ def broadcast_buffers(network: nn.Module) -> None:
 
 
 def mean_over_ranks(values: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Average scalars by name over all processes in one exchange, and detach them. A collective call.
-
-    They are then those of the whole batch, and decisions that rest on them agree. Over NCCL no GPU is waited for.
-    """
+    """Detach scalars and average them by name over all processes, without waiting for a GPU. A collective call."""
     detached = {name: value.detach() for name, value in values.items()}
     if (count := world_size()) == 1:
         return detached

@@ -11,8 +11,7 @@ __all__ = ["InputError", "find_input_error", "is_bundle_program", "one_line_erro
 class InputError(ValueError):
     """Report a file, folder, checkpoint or setting that cannot be used.
 
-    Its message is one line that names the thing and what is wrong with it; command lines print that line and exit
-    non-zero instead of showing a traceback. It never contains patient data.
+    Its message is one line without patient data, which command lines print in place of a traceback.
     """
 
     def __init__(self, message: str) -> None:
@@ -33,9 +32,9 @@ def is_bundle_program() -> bool:
 
 
 def one_line_errors() -> None:
-    """Make ``python -m monai.bundle`` end with one line on stderr, and status 1, on an :class:`InputError`.
+    """Make ``python -m monai.bundle`` end with one line on stderr on an :class:`InputError` or Ctrl-C.
 
-    So does Ctrl-C, with status 130. For the first entry of a bundle's run list; does nothing in any other program.
+    The first entry of a bundle's run list; does nothing in any other program.
     """
     if is_bundle_program():
         sys.excepthook = _show

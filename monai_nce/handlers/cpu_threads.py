@@ -18,14 +18,9 @@ BUSY = ("user", "nice", "system", "irq", "softirq", "steal")  # of psutil's time
 class CPUThreads:
     """Give up CPU threads while other processes are busy, and take them back afterwards.
 
-    PyTorch's threads wait for each other by spinning (GNU OpenMP). Where another process keeps a core busy, each of the
-    hundreds of waits of an iteration lasts until the scheduler lets the thread on that core go on: on two cores an
-    iteration of the default generator took nine times as long beside one busy process, and up to 58 times beside two.
-    With a thread fewer it loses that core and nothing else. Passive waiting would cost half as much again when all is
-    quiet. The number is put back when the run ends.
-
-    The sums of another number of threads round otherwise, so results that must be equal byte for byte need a fixed
-    number: set ``OMP_NUM_THREADS``, and this handler does nothing.
+    PyTorch's threads wait for each other by spinning (GNU OpenMP): on two cores an iteration took nine times as long
+    beside one busy process. With a thread fewer it loses that core and nothing else. With ``OMP_NUM_THREADS``, which
+    results that must be equal byte for byte need, this handler does nothing.
 
     Args:
         interval: seconds between two looks at the load.
@@ -37,7 +32,6 @@ class CPUThreads:
         self._last = (0.0, 0.0, 0.0)
 
     def attach(self, engine: Engine) -> None:
-        """Args: engine: a trainer."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_STARTED, self._adapt)
         engine.add_event_handler(Events.COMPLETED, self._restore)
@@ -64,12 +58,7 @@ class CPUThreads:
 
 
 def threads_beside(others: float, cores: int, most: int) -> int:
-    """Threads that find a core each.
-
-    Args:
-        others: cores that other processes keep busy, on average.
-        cores: that this process may use.
-        most: threads when nothing else runs.
+    """Return how many of ``most`` threads find a core where ``others`` of the ``cores`` are busy on average.
 
     >>> [threads_beside(others, cores=2, most=2) for others in (0.0, 0.3, 0.7, 2.0)]
     [2, 2, 1, 1]
@@ -78,7 +67,7 @@ def threads_beside(others: float, cores: int, most: int) -> int:
 
 
 def _seconds() -> tuple[float, float, float]:
-    """Now, and the seconds that this process's cores were busy and that this process was, since some time ago."""
+    """Return the time, and the seconds that this process's cores and this process have been busy."""
     times = psutil.cpu_times(percpu=True)
     busy = sum(getattr(times[core], kind, 0.0) for core in _cores() for kind in BUSY)
     return time.monotonic(), busy, time.process_time()

@@ -1,4 +1,4 @@
-"""Fetch the scalars of an engine's output from its device once in a while, for all handlers that show or check them."""
+"""Fetch the scalars of an engine's output from its device once in a while, for the handlers that need them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ class ScalarEvents(EventEnum):
 
 
 class FetchScalars:
-    """Average the scalars of an engine's output where they are, and fetch the means every few iterations.
+    """Average the scalars of an engine's output on its device, and fetch the means every few iterations.
 
-    An epoch's last iteration fetches too. A NaN or Inf in any iteration shows in the means. Handlers of
-    ``ScalarEvents.FETCHED`` read them.
+    An epoch's last iteration fetches too; a NaN or Inf in any shows. Handlers of ``ScalarEvents.FETCHED`` read them.
 
     Args:
         every: iterations between two fetches; None is 1 on a CPU, where it costs nothing, and 20 on a GPU.

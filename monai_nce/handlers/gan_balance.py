@@ -12,37 +12,26 @@ from monai_nce.handlers.fetch_scalars import FetchScalars, ScalarEvents
 
 __all__ = ["GANBalance"]
 
+ACCURACY = "discriminator_accuracy"  # in the engine's output
+WON = 0.95  # nearly all answers are right
 MARGIN = 0.02  # above chance: an accuracy within it is no better than guessing
+ITERATIONS = 300  # of the running mean; no warning comes earlier
 
 
 class GANBalance:
     """Warn, in one line each, when the discriminator has won or collapsed.
 
-    It has won when nearly all its answers are right: the generator then learns next to nothing from it. It has
-    collapsed when it is no better than chance, as when it always gives the same answer. Rank 0 alone warns.
+    It has won when nearly all its answers are right, and collapsed when it is no better than chance.
 
     Args:
         name: name of the stage, for the message.
-        key: accuracy in the engine's output.
         chance: accuracy of guessing; 1/3 for three classes. With 1/2, for two, there is no warning of a collapse: at
             the optimum of a GAN no discriminator can tell the two apart.
-        won: running mean above which the discriminator has won.
-        iterations: length of the running mean; no warning comes earlier.
     """
 
-    def __init__(
-        self,
-        name: str,
-        key: str = "discriminator_accuracy",
-        chance: float = 1 / 3,
-        won: float = 0.95,
-        iterations: int = 300,
-    ) -> None:
+    def __init__(self, name: str, chance: float = 1 / 3) -> None:
         self.name = name
-        self.key = key
         self.collapsed = chance + MARGIN if chance < 0.5 else 0.0
-        self.won = won
-        self.iterations = iterations
         self._mean = 0.0
         self._seen = 0
         self._said: set[str] = set()
@@ -57,11 +46,11 @@ class GANBalance:
             return
         self._seen += scalars.count
         # a plain mean at first, then one that forgets
-        self._mean += (scalars.means[self.key] - self._mean) * scalars.count / min(self._seen, self.iterations)
+        self._mean += (scalars.means[ACCURACY] - self._mean) * scalars.count / min(self._seen, ITERATIONS)
         mean = self._mean
-        if self._seen < self.iterations:
+        if self._seen < ITERATIONS:
             return
-        if mean > self.won:
+        if mean > WON:
             self._say(
                 "won",
                 f"the discriminator has won: {mean:.0%} of its answers are right, and the generator learns little from "

@@ -15,18 +15,14 @@ __all__ = ["NaNGuard"]
 
 
 class NaNGuard:
-    """Stop a training on NaN or Inf in a loss of its output, at the iteration where :class:`FetchScalars` sees it.
+    """Raise an InputError on NaN or Inf in a loss of a trainer's output, once :class:`FetchScalars` sees it.
 
-    The last checkpoints and weights stay as they are. All processes of a training stop at once, as their losses are
-    means over all of them (:func:`monai_nce.distributed.mean_over_ranks`). Ignite's ``TerminateOnNan`` ends the run as
-    if it were done, so weights would be saved and the next stage would begin.
+    All processes stop at once, as their losses are means over all of them. After Ignite's ``TerminateOnNan`` weights
+    would be saved and the next stage would begin.
 
     Args:
         name: name of the stage, for the message.
         keys: of the engine's output; None takes every key that ends in "loss".
-
-    Raises:
-        InputError: while training.
     """
 
     def __init__(self, name: str, keys: Sequence[str] | None = None) -> None:

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from monai_nce.handlers.checkpoint.stage import StageCheckpoint, Stateful
 from monai_nce.handlers.checkpoint.training_folder import TrainingFolder
 from monai_nce.handlers.cpu_threads import CPUThreads
-from monai_nce.handlers.gan_balance import GANBalance
+from monai_nce.handlers.gan_balance import ACCURACY, GANBalance
 from monai_nce.handlers.log_scalars import LogScalars
 from monai_nce.handlers.nan_guard import NaNGuard
 from monai_nce.handlers.stage_log import StageLog
@@ -22,8 +22,6 @@ from monai_nce.handlers.weights.saver import WeightsSaver
 from monai_nce.visualize import side_by_side
 
 __all__ = ["stage_handlers", "validation_handlers"]
-
-ACCURACY = "discriminator_accuracy"
 
 
 def stage_handlers(
@@ -41,8 +39,7 @@ def stage_handlers(
 ) -> list[Any]:
     """Build a stage's checkpoints, progress bar, schedules, validations, savers, curves and guards, in this order.
 
-    A checkpoint holds the networks of the ``savers`` with their best scores, and the ``lr_schedulers`` with their
-    optimisers.
+    A checkpoint holds the networks and best scores of the ``savers``, and the ``lr_schedulers`` with their optimisers.
 
     Args:
         name: of the stage: in messages, and of its checkpoints' folder in ``training``.
@@ -50,11 +47,9 @@ def stage_handlers(
         training: the folder that holds the checkpoints of all stages.
         log: the stage's TensorBoard writer.
         savers: of every network that the stage trains; they write when the stage ends.
-        lr_schedulers: one for each optimiser of the stage; they step after every epoch. A rate that is to stay has
-            ``torch.optim.lr_scheduler.ConstantLR`` with a factor of 1.
+        lr_schedulers: one for each optimiser, stepped after every epoch; ``ConstantLR`` with factor 1 keeps a rate.
         validators: evaluators, run in this order after every ``val_interval``-th epoch.
-        keys: scalars of the trainer's output to show and to log. With ``discriminator_accuracy`` among them a warning
-            says when the discriminator has won or collapsed.
+        keys: scalars of the trainer's output to show and to log; ``discriminator_accuracy`` adds :class:`GANBalance`.
         objects: what else has a state that a checkpoint must hold, by name.
         chance: that accuracy where the discriminator guesses.
         val_interval: epochs between two validations.
@@ -86,12 +81,7 @@ def stage_handlers(
 
 
 def validation_handlers(log: StageLog, saver: WeightsSaver) -> list[Any]:
-    """Build the handlers of a stage's evaluator: its scores and images for TensorBoard, and the best weights.
-
-    Args:
-        log: the stage's TensorBoard writer.
-        saver: of the network that is evaluated, with a ``best``.
-    """
+    """Build a stage's evaluator's handlers: scores and images for ``log``, and the best weights of ``saver``."""
     return [
         TensorBoardStatsHandler(summary_writer=log, iteration_log=False),
         TensorBoardImageHandler(

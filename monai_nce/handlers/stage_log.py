@@ -8,21 +8,14 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
+from monai_nce.data.files.atomic import writing
 from monai_nce.distributed import is_main_process
-from monai_nce.errors import InputError
 
 __all__ = ["StageLog"]
 
 
 class StageLog:
-    """Write as ``SummaryWriter`` does, on rank 0 alone; the file begins when something is written.
-
-    Args:
-        log_dir: folder of the event files.
-
-    Raises:
-        InputError: by any method, when it cannot write, such as on a full disk.
-    """
+    """Write as ``SummaryWriter`` does, on rank 0 alone, or raise an InputError; the file begins with the first call."""
 
     def __init__(self, log_dir: str) -> None:
         self.log_dir = log_dir
@@ -48,23 +41,16 @@ class StageLog:
     def _write(self, method: str, *args: Any, **kwargs: Any) -> None:
         if not is_main_process():
             return
-        try:
+        with writing(self.log_dir, "; make room and go on with --resume True"):
             if self._writer is None:
                 _let_the_writer_end_quietly()
                 self._writer = SummaryWriter(self.log_dir, purge_step=self._purge_step)
             getattr(self._writer, method)(*args, **kwargs)
-        except OSError as error:
-            raise InputError(
-                f"{self.log_dir}: cannot be written: {error.strerror or error}; make room and go on with --resume True"
-            ) from error
 
 
 @functools.cache
 def _let_the_writer_end_quietly() -> None:
-    """Silence the traceback of TensorBoard's thread, whose error the next call of the writer raises.
-
-    Its thread has no hook of its own, so the process's is wrapped, once.
-    """
+    """Silence the traceback of TensorBoard's thread in the process's hook: the writer's next call raises its error."""
     show = threading.excepthook
 
     def hook(args: threading.ExceptHookArgs) -> None:

@@ -17,20 +17,15 @@ SMOOTHING = 0.05  # of the running means: losses of single batches of four jump 
 
 
 class StageProgress:
-    """Draw a bar over all iterations of a stage.
-
-    Ignite's ``ProgressBar`` starts again with each epoch, so its estimate is never that of the stage. Rank 0 alone
-    draws. Where stderr is a file, a line is written at most every 15 seconds.
+    """Draw a bar over all iterations of a stage; Ignite's ``ProgressBar`` starts again with each epoch.
 
     Args:
         name: what the stage does, such as "stage 1/2 CECT -> NECT".
         keys: scalars of the engine's output to show, as running means.
-        unit: name of an iteration.
     """
 
-    def __init__(self, name: str, keys: Sequence[str] = ("loss",), unit: str = "it") -> None:
+    def __init__(self, name: str, keys: Sequence[str] = ("loss",)) -> None:
         self.name = name
-        self.unit = unit
         self.keys = tuple(keys)
         self._bar: tqdm | None = None
         self._means: dict[str, float] = {}
@@ -53,7 +48,6 @@ class StageProgress:
             total=(state.max_epochs or 0) * (state.epoch_length or 0) or None,
             initial=state.iteration,
             desc=self.name,
-            unit=self.unit,
             dynamic_ncols=True,
             mininterval=0.5 if sys.stderr.isatty() else 15.0,
             disable=not is_main_process(),

@@ -22,13 +22,7 @@ HEADER_BYTES = 348
 
 
 def read_datalist_file(dataset_dir: str | PathLike[str]) -> dict[str, Any]:
-    """Read ``datalist.json`` itself, with its description and provenance.
-
-    Its three splits are lists of objects.
-
-    Raises:
-        InputError: if the folder or the file is missing, or the file is not a data list.
-    """
+    """Read ``datalist.json`` itself, with its description and provenance, or raise an InputError."""
     folder = Path(dataset_dir)
     path = folder / DATALIST
     if not folder.is_dir():
@@ -62,9 +56,8 @@ def read_datalist(
         One dictionary per item: ``patient``, ``split``, and for each role that it has the absolute path.
 
     Raises:
-        InputError: if the data set cannot be used: file or folder missing, structure not as expected, split unknown
-            or empty, a patient listed twice, a path outside the folder, volumes of an item that differ in shape or
-            position, images that are not plain int16 HU in ``.nii``, or a required role missing.
+        InputError: if a file, role or patient is missing, a patient comes twice, a path leads outside the folder, an
+            item's volumes differ in shape or position, or images are not plain int16 HU in ``.nii``.
     """
     if split is not None and split not in SPLITS:
         raise InputError(f"split: expected one of {', '.join(SPLITS)} but got {split!r}")

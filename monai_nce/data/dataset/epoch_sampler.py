@@ -14,12 +14,11 @@ __all__ = ["EpochIndex", "EpochSampler"]
 
 
 class EpochIndex(int):
-    """Carry the epoch with an index, so that a data set in any worker process knows it."""
+    """Carry the epoch, from 1 on, with an index, so that a data set in any worker process knows it."""
 
     epoch: int
 
     def __new__(cls, index: int, epoch: int) -> EpochIndex:
-        """Make an index; epochs count from 1, as Ignite counts."""
         made = super().__new__(cls, index)
         made.epoch = epoch
         return made
@@ -31,12 +30,9 @@ class EpochIndex(int):
 class EpochSampler(DistributedSampler):
     """Shuffle a data set anew in each epoch; every process takes its share, and a stopped epoch can go on.
 
-    The order depends on ``(seed, epoch)`` alone, not on what was drawn before, so that a resumed training goes on
-    without reading what it has seen. Under ``torch.distributed``, which is looked up when it is needed, rank r of w
-    takes every w-th item from the r-th on: a global batch holds the same items whether one process takes it or several.
-    All ranks get as many items; what is left over is another lot in each epoch.
-
-    A ``DistributedSampler``, so that MONAI's engines tell it the epoch, with one process as well.
+    The order depends on ``(seed, epoch)`` alone, not on what was drawn before. Rank r of w takes every w-th item from
+    the r-th on: a global batch holds the same items whether one process takes it or several. All ranks get as many.
+    MONAI's engines tell a ``DistributedSampler`` the epoch, with one process as well.
 
     Raises:
         InputError: when its length is asked for, if there are fewer items than processes.

@@ -15,8 +15,8 @@ __all__ = ["outlast_signals"]
 def outlast_signals(worker_id: int) -> None:
     """Ignore SIGINT in a worker, and SIGTERM from any process but its parent; a ``DataLoader``'s ``worker_init_fn``.
 
-    Ctrl-C and cluster schedulers signal all processes of a training at once. The main one ends the iteration at hand
-    and saves; it needs its batch for that, and ends its workers when it is done. MONAI's ``worker_init_fn`` runs too.
+    Ctrl-C and cluster schedulers signal all processes of a training at once, but the main one still needs the batch at
+    hand, and ends its workers when it is done. MONAI's ``worker_init_fn`` runs too.
     """
     worker_init_fn(worker_id)
     gc.freeze()  # garbage of the main process: a network of OpenVINO, destroyed here, would wait for ever

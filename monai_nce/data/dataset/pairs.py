@@ -13,7 +13,7 @@ __all__ = ["evaluation_pairs", "regression_pairs"]
 def evaluation_pairs(
     items: Sequence[Mapping[str, Any]], image: str = "source", label: str = "target"
 ) -> list[dict[str, Any]]:
-    """Pair items as ``image`` and ``label``, with the aligned source in place of the acquired one where it exists.
+    """Pair items of ``read_datalist`` as ``image`` and ``label``, with the aligned source where there is one.
 
     Args:
         items: as ``read_datalist`` gives them.
@@ -21,15 +21,13 @@ def evaluation_pairs(
         label: role that its output is compared with.
 
     Returns:
-        One dictionary per patient that has both roles: ``patient``, ``image``, ``label``, whether they are
-        ``aligned``, and ``organs`` where there is a label map.
+        One dictionary per patient with both roles: ``patient``, ``image``, ``label``, ``aligned``, and ``organs`` where
+        there is a label map.
     """
     pairs = []
     for item in items:
-        paths = dict(item)
-        aligned = "aligned_source" in paths
-        if aligned:
-            paths["source"] = paths["aligned_source"]
+        aligned = "aligned_source" in item
+        paths = {**item, "source": item["aligned_source"]} if aligned else item
         if image in paths and label in paths:
             pair = {"patient": paths["patient"], "image": paths[image], "label": paths[label], "aligned": aligned}
             if "labels" in paths:
@@ -39,14 +37,7 @@ def evaluation_pairs(
 
 
 def regression_pairs(items: Sequence[Mapping[str, Any]], source: str = "source") -> list[Mapping[str, Any]]:
-    """List the items that a network can learn from pixel by pixel, without stage 1.
-
-    Args:
-        items: as ``read_datalist`` gives them.
-        source: role that the network is given: ``source``, the image as acquired, or ``aligned_source`` for the oracle.
-
-    Returns:
-        The items that have it and a target.
+    """List the items with a target and a ``source``, or ``aligned_source`` for the oracle, to learn pixel by pixel.
 
     Raises:
         InputError: if there are none.

@@ -26,13 +26,11 @@ ALIKE = 0.01  # spacings that differ by a smaller share are one
 class SliceStackDataset(Dataset):
     """Serve every slice stack of every patient, edges replicated (paper §3.3; decisions 17 and 18).
 
-    Reads a stack from the uncompressed file each time and leaves caching to the operating system, so that a data set
-    larger than memory works and workers share one copy. Headers alone are kept; nothing stays open or mapped.
+    Stacks are read from the files each time, and the operating system caches them: a data set larger than memory works.
 
     The first key leads: there is one item per slice of its volumes. Another key gives the stack at the same position of
-    the same patient where that patient has it, else a random stack of that role: nothing in Eqs. 1 to 5 uses the
-    pairing. It depends on the seed, the index and, with :class:`EpochSampler`, the epoch alone: worker processes and
-    resumed trainings draw the same.
+    the same patient where that patient has it, else a random stack of that role, which depends on seed, index and, with
+    :class:`EpochSampler`, epoch alone.
 
     Args:
         data: items with paths to unscaled int16 ``.nii`` files under their roles, as ``read_datalist`` gives them.
@@ -42,8 +40,8 @@ class SliceStackDataset(Dataset):
         seed: of the random stacks.
 
     Raises:
-        InputError: when the volumes differ in their in-plane size, when one is compressed, or when no item has one of
-            the ``keys``; and when an item is read, if its file is cut off.
+        InputError: when the volumes differ in their in-plane size, one is compressed, or no item has one of the
+            ``keys``; and when an item is read, if its file is cut off.
 
     Shape:
         - each key of an item: float32 tensor ``(slices, H, W)`` in HU
@@ -79,19 +77,18 @@ class SliceStackDataset(Dataset):
             self._index[key] = np.array(pairs, dtype=np.int32)
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that stand for the volumes' names and sizes and their order."""
+        """Return 16 hexadecimal digits that stand for the volumes' names and sizes and their order."""
         volumes = [(Path(path).name, volume.shape) for path, volume in self._volumes.items()]
-        what = repr((self.keys, self.slices, volumes))
-        return hashlib.sha256(what.encode()).hexdigest()[:16]
+        return hashlib.sha256(repr((self.keys, self.slices, volumes)).encode()).hexdigest()[:16]
 
     @property
     def in_plane_size(self) -> tuple[int, int]:
-        """Pixels along both in-plane axes, which are the same in all volumes."""
+        """Return the pixels along both in-plane axes, which are the same in all volumes."""
         return next(iter(self._volumes.values())).shape[:2]
 
     @property
     def spacing(self) -> float | None:
-        """Of the pixels in plane, in mm; None where it is not the same to 1 % in all volumes and along both axes."""
+        """Return that of the pixels in plane in mm, or None where volumes or axes differ by more than 1 %."""
         spacings = [spacing for volume in self._volumes.values() for spacing in volume.spacing]
         middle = statistics.median(spacings)
         return round(middle, 4) if all(abs(spacing / middle - 1) < ALIKE for spacing in spacings) else None
@@ -103,15 +100,14 @@ class SliceStackDataset(Dataset):
         patient, position = self._index[self.keys[0]][index]
         item: dict[str, Any] = {}
         for number, key in enumerate(self.keys):
-            if key in self.data[patient]:
-                item[key] = self._read(self.data[patient][key], position)
-            else:
-                other = self._index[key][self._draw(index, number) % len(self._index[key])]
-                item[key] = self._read(self.data[other[0]][key], other[1])
+            place = patient, position
+            if key not in self.data[patient]:
+                place = self._index[key][self._draw(index, number) % len(self._index[key])]
+            item[key] = self._read(self.data[place[0]][key], place[1])
         return item if self.transform is None else self.transform(item)
 
     def _draw(self, index: int, number: int) -> int:
-        """A random number of 64 bits for the item ``index`` in its epoch and its key of that number."""
+        """Return a random number of 64 bits for an index with its epoch, and a key of that number."""
         # modulo, since dataset[-1] is dataset[len - 1], and entropy may not be negative
         entropy = (self.seed, getattr(index, "epoch", 0), int(index) % len(self), number)
         return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])

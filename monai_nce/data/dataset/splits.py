@@ -15,18 +15,14 @@ def split_patients(
 ) -> dict[str, list[str]]:
     """Put every patient into exactly one split.
 
-    The result depends on the set of patients and the seed, not on the order in which they come. A wanted split gets
-    at least one patient as soon as there are enough: the first goes to training, the second to test, the third to
-    validation. So with one patient validation and test are empty, and with two validation is.
+    The result depends on the set of patients and the seed, not on their order. A wanted split gets at least one patient
+    as soon as there are enough: the first goes to training, the second to test, the third to validation.
 
     Args:
-        patients: the patients' ids; no id may come twice.
+        patients: the patients' ids.
         validation: share of the patients for validation, 0 for none.
         test: share of the patients for test, 0 for none.
         seed: another seed gives another split.
-
-    Returns:
-        The sorted ids under ``training``, ``validation`` and ``test``.
 
     Raises:
         ValueError: if an id comes twice, or if the shares are negative or leave nothing for training.
@@ -39,12 +35,11 @@ def split_patients(
     random.Random(seed).shuffle(ids)
     n_test = _share(len(ids), test, others=1)
     n_validation = _share(len(ids), validation, others=1 + n_test)
-    test_end = n_test + n_validation
-    parts = (ids[test_end:], ids[n_test:test_end], ids[:n_test])
+    parts = (ids[n_test + n_validation :], ids[n_test : n_test + n_validation], ids[:n_test])
     return {split: sorted(part) for split, part in zip(SPLITS, parts, strict=True)}
 
 
 def _share(total: int, share: float, others: int) -> int:
-    """``share`` of ``total``, at least one where wanted, and leaving the ``others`` their place."""
+    """Return ``share`` of ``total``, at least one where wanted, and leaving the ``others`` their place."""
     wanted = max(1, round(total * share)) if share else 0
     return max(0, min(wanted, total - others))

@@ -13,9 +13,7 @@ __all__ = ["StackLoader"]
 
 
 class StackLoader(DataLoader):
-    """A ``DataLoader`` with an :class:`EpochSampler`, whose workers outlast the signal that stops a training.
-
-    An incomplete last batch is left out, unless it is the only one.
+    """Load with an :class:`EpochSampler`; leave out an incomplete last batch, unless it is the only one.
 
     Args:
         dataset: slice stacks; its seed is that of the order.

@@ -7,8 +7,7 @@
     OUT/report.json                      only of some tools: how each patient was prepared, and who was left out
     OUT/contact_sheet.png                only of some tools, with contact_sheet_2.png and so on: what it looks like
 
-Uncompressed NIfTI keeps the first voxel axis fastest and whole slices contiguous, so that training reads a stack of
-three slices without reading the volume. All volumes of one item lie on one grid. An item
+Uncompressed, so that training reads a slice stack without the volume. All volumes of one item lie on one grid. An item
 of an unpaired data set has only a source or only a target. Where the source as acquired has no motion against the
 target, ``source`` and ``aligned_source`` name one file.
 """
@@ -21,7 +20,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -45,12 +43,7 @@ SHEETS = "contact_sheet*.png"
 
 
 class VolumeWriter:
-    """Write patients' volumes into the unfinished data set of a :class:`DatasetWriter`, of this or another process.
-
-    Args:
-        staging: the hidden folder of the data set.
-        run: notes each patient, if the data set can be resumed.
-    """
+    """Write patients' volumes into the hidden folder of a :class:`DatasetWriter`, of this or another process."""
 
     def __init__(self, staging: Path, run: JoinedRun | None = None) -> None:
         self._staging = staging
@@ -79,14 +72,12 @@ class VolumeWriter:
             affine: 4×4 matrix from voxel indices to RAS millimetres, of all the volumes.
             source: volume (H, W, D) in HU of the source domain.
             target: volume (H, W, D) in HU of the target domain.
-            aligned_source: a source without motion against the target; for evaluation, and for networks trained as
-                a ceiling. If it is the same object as ``source``, both roles name one file.
+            aligned_source: a source without motion against the target, for evaluation; may be ``source`` itself.
             labels: organ labels, 0 to 255.
             note: what a resumed run finds in :attr:`finished`: anything JSON can hold, no patient data.
 
         Raises:
-            ValueError: if a split, a patient id or a volume is not as said above, if the shapes differ, or if the
-                patient was added before.
+            ValueError: if something is not as said above, shapes differ, or the patient was added before.
         """
         given = {"source": source, "target": target, "aligned_source": aligned_source, "labels": labels}
         volumes = {role: volume for role, volume in given.items() if volume is not None}
@@ -132,8 +123,8 @@ class DatasetWriter(VolumeWriter):
         with DatasetWriter("data/phantom", name="phantom", description="…", licence="Apache-2.0") as dataset:
             dataset.add("training", "p000", affine, source=nect, target=cect)
 
-    With ``work`` a long run can be resumed: the hidden folder has a name of its own, keeps a note of each patient, and
-    stays when the run is killed, interrupted or out of disk. It goes when the input is at fault, or on closing.
+    With ``work`` the hidden folder stays when the run is killed, interrupted or out of disk, to be resumed. It goes
+    when the input is at fault, or on closing.
 
     Args:
         out_dir: folder of the data set; made if missing.
@@ -142,20 +133,17 @@ class DatasetWriter(VolumeWriter):
         licence: licence of the images.
         source_domain: what ``source`` and ``aligned_source`` show.
         target_domain: what ``target`` shows.
-        provenance: anything JSON can hold that says how the data set came about (seed, geometry, versions); no
-            patient data.
+        provenance: how the data set came about (seed, geometry, versions), as JSON can hold it; no patient data.
         overwrite: replace a data set that is already there, once the new one is complete.
         work: what is done with what, in a word that changes with either (a hash); no patient data.
         resume: go on where a run with the same ``work`` stopped, if there is one.
 
     Attributes:
-        finished: patients that were added, as far as :meth:`take_over` has seen them, with the notes they were given;
-            at the beginning those of an earlier run.
+        finished: notes by patient that :meth:`take_over` has seen; at the beginning those of an earlier run.
 
     Raises:
-        InputError: if ``out_dir`` is not a folder, or holds a data set and ``overwrite`` is not set; if it holds an
-            unfinished run and neither ``resume`` nor ``overwrite`` is set, or one of other work is to be resumed; or
-            if another process is at work there.
+        InputError: if ``out_dir`` is not a folder, holds a data set that is not to be overwritten, or an unfinished run
+            that is of other work or neither to be resumed nor overwritten, or another process is at work there.
     """
 
     def __init__(
@@ -175,7 +163,7 @@ class DatasetWriter(VolumeWriter):
         self.out_dir = Path(out_dir)
         if self.out_dir.exists() and not self.out_dir.is_dir():
             raise InputError(f"{self.out_dir}: expected a folder for the data set but it is a file")
-        for taken in (self.out_dir / DATALIST, self.out_dir / VOLUMES, self.out_dir / REPORT, *self._old_sheets()):
+        for taken in (*(self.out_dir / name for name in (DATALIST, VOLUMES, REPORT)), *self.out_dir.glob(SHEETS)):
             if taken.exists() and not overwrite:
                 raise InputError(f"{taken}: already there; choose another folder, or overwrite it (--overwrite)")
         self._header = {
@@ -197,26 +185,12 @@ class DatasetWriter(VolumeWriter):
 
     @classmethod
     def join(cls, out_dir: str | PathLike[str]) -> VolumeWriter:
-        """Add patients to the data set that another process has begun with ``work``, and finishes.
-
-        Args:
-            out_dir: folder of the data set, shared with that process.
-
-        Raises:
-            InputError: if no run is unfinished there.
-        """
+        """Join the data set that another process has begun with ``work`` in a shared folder, or raise an InputError."""
         run = JoinedRun(Path(out_dir))
         return VolumeWriter(run.folder, run)
 
     def resplit(self, splits: Mapping[str, Sequence[str]]) -> None:
-        """Put the patients that were added into other splits, where those are known only at the end.
-
-        Args:
-            splits: the patients of each split; together all that were added, each once.
-
-        Raises:
-            ValueError: if it is not so.
-        """
+        """Put all patients that were added into other splits; raise a ValueError unless each comes once."""
         items = {item["patient"]: item for part in self._items.values() for item in part}
         wanted = [patient for split in SPLITS for patient in splits.get(split, ())]
         if sorted(wanted) != sorted(items) or set(splits) - set(SPLITS):
@@ -239,11 +213,7 @@ class DatasetWriter(VolumeWriter):
         self._report = content
 
     def close(self) -> Path:
-        """Put the volumes in place, write ``report.json``, where there is one, and return ``datalist.json``.
-
-        Raises:
-            ValueError: if no patient was added.
-        """
+        """Put everything in place and return the path of ``datalist.json``; raise a ValueError without a patient."""
         datalist, volumes, report = self.out_dir / DATALIST, self.out_dir / VOLUMES, self.out_dir / REPORT
         counts = {COUNTS[split]: len(items) for split, items in self._items.items()}
         try:
@@ -255,7 +225,7 @@ class DatasetWriter(VolumeWriter):
             datalist.unlink(missing_ok=True)  # the new data set is complete on disk; from here on only renames
             if volumes.exists():
                 volumes.rename(self._staging / "replaced")
-            for old in (report, *self._old_sheets()):
+            for old in (report, *self.out_dir.glob(SHEETS)):
                 old.unlink(missing_ok=True)
             (self._staging / VOLUMES).rename(volumes)
             for name in (*self._sheets, *([REPORT] if self._report is not None else [])):
@@ -275,10 +245,7 @@ class DatasetWriter(VolumeWriter):
         remove_empty(self._made)
 
     def take_over(self) -> None:
-        """Register the patients that an earlier run, or processes that joined this one, have finished.
-
-        To be called when no other process adds any more: what is left in part is removed.
-        """
+        """Register finished patients of other processes, none of which may still add: what is left in part goes."""
         if self._run is None:
             return
         for done in self._run.finished():
@@ -289,13 +256,10 @@ class DatasetWriter(VolumeWriter):
                 self.finished[item["patient"]] = done["note"]
         self._run.keep_only(VOLUMES, self._files)
 
-    def _old_sheets(self) -> list[Path]:
-        return sorted(self.out_dir.glob(SHEETS))
-
     def _give_up(self, error: BaseException) -> None:
         """Keep what can be resumed, unless the input was at fault."""
-        finished = self._run is not None and (self._patients or self._run.finished())
-        if self._run is not None and finished and not isinstance(error, InputError):
+        resumable = self._run is not None and not isinstance(error, InputError)
+        if self._run is not None and resumable and (self._patients or self._run.finished()):
             self._run.release()
         else:
             self.discard()
@@ -303,9 +267,7 @@ class DatasetWriter(VolumeWriter):
     def __enter__(self) -> DatasetWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
             self.close()
         else:

@@ -1,8 +1,7 @@
 """Write files, JSON and folders atomically: complete, or not at all.
 
-New content goes to a hidden workspace beside its place, to disk, and then takes its place in one step. A full disk,
-a crash or an interrupt leaves what was there before and nothing else. After a SIGKILL or a power cut the workspace is
-still there, hidden, and the next writer of the same name removes it, or :func:`remove_abandoned`.
+New content goes to a hidden workspace beside its place, to disk, and then takes its place in one step. A failure leaves
+what was there before; after a SIGKILL or a power cut the next writer of the same name removes the workspace.
 """
 
 from __future__ import annotations
@@ -58,16 +57,11 @@ def remove_empty(folders: Iterable[Path]) -> None:
 
 @contextlib.contextmanager
 def atomic_path(path: str | PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary file of the same name to write to, and move it to ``path`` once it is safely on disk.
+    """Yield a temporary file of the same name to create, and move it to ``path`` once it is safely on disk.
 
-    If the body or the move fails, the temporary file is removed, a file already at ``path`` stays as it was, and
-    folders made for it are removed again.
-
-    Args:
-        path: the file to write or replace, which the body must create; missing parent folders are made.
+    Missing parent folders are made, and removed again if the body or the move fails.
     """
-    path = Path(path)
-    with _workspace(path) as temporary:
+    with _workspace(Path(path)) as temporary:
         yield temporary
         _sync(temporary)
         os.replace(temporary, path)
@@ -75,13 +69,9 @@ def atomic_path(path: str | PathLike[str]) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: str | PathLike[str]) -> Iterator[Path]:
-    """Yield an empty temporary folder of the same name to fill, and move it to ``path`` once it is safely on disk.
+    """Yield an empty temporary folder to fill, and move it to ``path``, or replace that, once it is safely on disk.
 
-    If the body or the move fails, the temporary folder is removed and one already at ``path`` stays as it was. On
-    Linux the two change places in one step, so that there is one of them at any moment.
-
-    Args:
-        path: the folder to make, or to replace as a whole; missing parent folders are made.
+    On Linux the old and the new one change places in one step, so that there is one of them at any moment.
     """
     path = Path(path)
     with _workspace(path) as temporary:
@@ -103,24 +93,19 @@ def atomic_folder(path: str | PathLike[str]) -> Iterator[Path]:
 
 
 def write_json(path: str | PathLike[str], obj: Any) -> None:
-    """Write ``obj`` as strict JSON (UTF-8, two spaces of indentation), atomically.
-
-    Raises:
-        ValueError: if ``obj`` holds NaN or an infinity, which JSON cannot express.
-        TypeError: if ``obj`` holds something else that JSON cannot express.
-    """
+    """Write strict JSON atomically; raise a ValueError on NaN or Inf, a TypeError on what else JSON cannot express."""
     text = json.dumps(obj, indent=2, allow_nan=False) + "\n"
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager
-def writing(path: str | PathLike[str]) -> Iterator[None]:
-    """Turn an OSError of the body, such as that of a full disk, into an InputError that names ``path``."""
+def writing(path: str | PathLike[str], hint: str = "") -> Iterator[None]:
+    """Turn an OSError of the body, as on a full disk, into an InputError that names ``path`` and ends in ``hint``."""
     try:
         yield
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or 'unknown error'}") from error
+        raise InputError(f"{path}: cannot be written: {error.strerror or 'unknown error'}{hint}") from error
 
 
 @contextlib.contextmanager
@@ -148,12 +133,7 @@ def _workspace(path: Path) -> Iterator[Path]:
 
 
 def remove_abandoned(folder: str | PathLike[str], name: str | None = None) -> None:
-    """Remove the workspaces of killed writers, which nobody holds locked, from a folder.
-
-    Args:
-        folder: where they wrote to.
-        name: name that they wrote to; None is any.
-    """
+    """Remove the unlocked workspaces of killed writers of ``name``, or of any, from a folder."""
     if not LOCKS:
         return
     for workspace in Path(folder).glob(f".????????-*{WORKSPACE}"):

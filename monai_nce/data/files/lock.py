@@ -14,14 +14,14 @@ LOCK = ".lock"
 def lock_folder(folder: Path, reentrant: bool = False) -> BaseFileLock:
     """Lock a folder for this process, not for those that it forks, until ``release()`` or its end, however it ends.
 
-    On a file system without locks nothing is locked.
+    The lock's file stays in the folder. Where the file system has no locks nothing is locked.
 
     Args:
-        folder: an existing folder; the lock's file stays in it.
+        folder: an existing folder.
         reentrant: let this process lock it again.
 
     Raises:
-        filelock.Timeout: if it is locked already.
+        Timeout: if it is locked already.
         OSError: if the folder cannot be written to.
     """
     lock = FileLock(folder / LOCK, is_singleton=reentrant, thread_local=False)

@@ -17,13 +17,7 @@ NAME, WORK, FINISHED = ".unfinished", "work.json", "finished"
 
 
 class JoinedRun:
-    """Take part in the run that another process has begun and holds the lock of.
-
-    Args:
-        out_dir: folder that the run writes to.
-
-    Attributes:
-        folder: the hidden folder.
+    """Take part in the run that another process has begun in ``out_dir`` and holds the lock of.
 
     Raises:
         InputError: if there is no such run, as where ``out_dir`` is not shared with that process.
@@ -35,12 +29,7 @@ class JoinedRun:
             raise InputError(f"{out_dir}: expected the unfinished run of rank 0 but found none; is the folder shared?")
 
     def note(self, name: str, content: Any) -> None:
-        """Note that something is finished.
-
-        Args:
-            name: usable as a file name.
-            content: anything JSON can hold, for :meth:`finished` to return; no patient data.
-        """
+        """Note as a file ``name`` that something is finished; ``content`` is JSON without patient data."""
         write_json(self.folder / FINISHED / f"{name}.json", content)
 
     def finished(self) -> list[Any]:
@@ -50,9 +39,7 @@ class JoinedRun:
 
 
 class UnfinishedRun(JoinedRun):
-    """Make the hidden folder, or go on in the one that a killed run left.
-
-    One process at a time has it: it is locked until :meth:`release`.
+    """Make the hidden folder, or go on in the one that a killed run left, and lock it until :meth:`release`.
 
     Args:
         out_dir: folder that the run writes to; made if missing.

@@ -1,7 +1,4 @@
-"""Keep the last few checkpoints of a stage, each beside its SHA-256.
-
-Ignite's ``Checkpoint`` has no checksums and so no way back to the last whole file.
-"""
+"""Keep the last few checkpoints of a stage, each beside its SHA-256."""
 
 from __future__ import annotations
 
@@ -13,20 +10,21 @@ from typing import Any
 
 import torch
 
-from monai_nce.data import atomic_path, remove_abandoned
+from monai_nce.data.files.atomic import atomic_path, remove_abandoned, writing
 from monai_nce.errors import InputError
 from monai_nce.handlers.weights.state_file import write_torch
 
 __all__ = ["CheckpointFolder"]
 
 CHUNK_BYTES = 1 << 20
+FULL = "; the earlier checkpoints are whole: make room and go on with --resume True"
 
 
 class CheckpointFolder:
-    """Write files ``000012-epoch3-iteration1480.pt`` for ``torch.load``, and beside each its checksum in ``.sha256``.
+    """Write files ``000012-epoch3-iteration1480.pt`` for ``torch.load``, and beside each a ``.sha256``.
 
-    A file appears complete, after its checksum, or not at all. Numbers go on over all trainings in the folder: the
-    highest is the newest. ``sha256sum -c`` reads the checksums.
+    Ignite's ``Checkpoint`` has no checksums, and so no way back to the last whole file. Here one appears complete,
+    after its checksum for ``sha256sum -c``, or not at all. Numbers go on over all trainings in the folder.
 
     Args:
         path: the folder, made when something is saved.
@@ -47,38 +45,25 @@ class CheckpointFolder:
         self._first = self._next_number()
 
     def save(self, content: Any, epoch: int, iteration: int) -> Path:
-        """Write a checkpoint after so many complete epochs and iterations, then remove those that are too many.
-
-        Raises:
-            InputError: when it cannot be written, such as on a full disk; earlier ones are still there.
-        """
+        """Write a checkpoint, then remove those that are too many; raise an InputError when it cannot be written."""
         path = self.path / f"{self._next_number():06d}-epoch{epoch}-iteration{iteration}.pt"
         checksum = _checksum_file(path)
         remove_abandoned(self.path)  # what a kill in a save has left is as large as a checkpoint
         try:
-            with atomic_path(path) as partial:
+            with writing(path, FULL), atomic_path(path) as partial:
                 digest = write_torch(content, partial)
                 # before the file itself moves to its place: there, it always has a checksum
                 with atomic_path(checksum) as partial_checksum:
                     partial_checksum.write_text(f"{digest}  {path.name}\n", encoding="ascii")
-        except BaseException as error:
+        except BaseException:
             with contextlib.suppress(OSError):
                 checksum.unlink()
-            if isinstance(error, OSError):
-                raise InputError(
-                    f"{path}: cannot be written: {error.strerror or error}; the earlier checkpoints are whole: make "
-                    "room and go on with --resume True"
-                ) from error
             raise
         self._remove_surplus()
         return path
 
     def load(self) -> tuple[Path, Any, list[Path]]:
-        """Read the newest checkpoint that is whole; return its path, its content, and the newer damaged ones.
-
-        Raises:
-            InputError: when none is whole.
-        """
+        """Read the newest whole checkpoint, or raise an InputError; return path, content and newer damaged ones."""
         damaged: list[Path] = []
         for file in reversed(self.files()):
             if is_whole(file):

@@ -15,17 +15,8 @@ from ignite.engine import Engine, Events
 from torch import nn
 from tqdm.auto import tqdm
 
+from monai_nce import distributed
 from monai_nce.data import EpochSampler
-from monai_nce.distributed import (
-    all_gather,
-    all_max,
-    broadcast,
-    broadcast_buffers,
-    is_main_process,
-    on_main_process,
-    rank,
-    world_size,
-)
 from monai_nce.errors import InputError
 from monai_nce.handlers.checkpoint.folder import CheckpointFolder
 from monai_nce.handlers.checkpoint.random_state import random_state, set_random_state
@@ -40,7 +31,7 @@ __all__ = ["StageCheckpoint"]
 
 
 class Stateful(Protocol):
-    """Have a state, as networks, optimisers, schedulers and :class:`WeightsSaver` do."""
+    """Have a state, as networks and optimisers do."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -50,32 +41,28 @@ class Stateful(Protocol):
 class StageCheckpoint:
     """Save a stage after each epoch, every few minutes in between and when it is told to stop; resume where it was.
 
-    A checkpoint holds the objects' states, epoch and iteration, the loss scaler's state and the random states of every
-    process, as they are once all other handlers are done; the data's order follows from the epoch. A resumed training
-    therefore sees the same batches and ends with the same weights as one that was never stopped. A finished stage is
-    not trained again: its networks and random states are loaded, and the next stage begins as if it had just ended.
+    A resumed training sees the same batches and ends with the same weights as one that was never stopped: a checkpoint
+    holds all states, random ones of every process too, once all other handlers are done. A finished stage is loaded
+    and not trained again.
 
-    On SIGTERM and SIGINT the iteration at hand is ended and saved, or in a validation the patient at hand, and the
-    program ends with ``SystemExit(128 + number)``: no later stage begins. A validation that was ended early is the
-    first thing that a resumed training does. With several processes the signal may reach any of them. A second one
-    ends at once.
-
-    The trainer's loader must have an :class:`monai_nce.data.EpochSampler`. Rank 0 alone writes; every process reads.
+    On SIGTERM and SIGINT the iteration at hand, or in a validation the patient, is ended, the stage saved and the
+    program ended with ``SystemExit(128 + number)``; a second signal ends at once. A resumed training first does the
+    validation that was ended early. With several processes the signal may reach any of them.
 
     Args:
         path: folder of the checkpoints, see :class:`CheckpointFolder`.
         objects: networks, optimisers and the like by name. DistributedDataParallel's wrapper is not saved.
         resume: start from the newest checkpoint that is whole, where there is one.
         name: name of the stage, for messages.
-        minutes: work between two checkpoints, at most; 0 saves after every iteration.
+        minutes: most time between two checkpoints; 0 saves after every iteration.
         keep: number of checkpoints that stay.
         log: the stage's TensorBoard writer.
-        validators: the stage's evaluators, in the order they run in.
         training: the same for all stages of a training; checkpoints of another training are not resumed.
+        validators: the stage's evaluators, in the order they run in.
 
     Raises:
-        InputError: when all checkpoints are damaged or were made for other networks, data or windows, when one cannot
-            be written, when a network holds NaN or Inf, or when another process trains into the training's folder.
+        InputError: when the loader has no :class:`monai_nce.data.EpochSampler`, all checkpoints are damaged or for
+            something else, one cannot be written, a network holds NaN or Inf, or another process trains there.
     """
 
     def __init__(
@@ -120,7 +107,7 @@ class StageCheckpoint:
         # what starts an epoch's iterator draws a number: from its own generator, since a resumed epoch starts another
         loader.generator = torch.Generator().manual_seed(loader.sampler.seed)
         self.training.take()
-        missing = self._load(engine) if self.resume and broadcast(bool(self.folder.files())) else None
+        missing = self._load(engine) if self.resume and distributed.broadcast(bool(self.folder.files())) else None
         if missing is None:
             self.folder.begin()
             self.training.begin()
@@ -128,20 +115,16 @@ class StageCheckpoint:
                 self.log.go_on(0)
         self._saved_at = time.monotonic()
         self.signals.install()
-        if missing is not None:
-            self._catch_up(engine, missing)
-
-    def _catch_up(self, engine: Engine, missing: Sequence[int]) -> None:
-        """Do the validations that the checkpoint lacks, and save what came of them."""
         if missing:
             self.validation.catch_up(missing, engine.state.epoch)
             self._save(engine)
-        self._stop_if_told(engine)
+        if missing is not None:
+            self._stop_if_told(engine)
 
     def _end_iteration(self, engine: Engine) -> None:
         if engine.state.iteration % _epoch_length(engine) == 0:
             return  # the epoch's end saves, after the validation
-        stop, due = all_max(self.signals.received, time.monotonic() - self._saved_at >= self.seconds)
+        stop, due = distributed.all_max(self.signals.received, time.monotonic() - self._saved_at >= self.seconds)
         if stop or due:
             self._save(engine)
             self._stop_if_told(engine)
@@ -155,11 +138,11 @@ class StageCheckpoint:
         self.signals.restore()
 
     def _stop_if_told(self, engine: Engine) -> None:
-        (number,) = all_max(self.signals.received)
+        (number,) = distributed.all_max(self.signals.received)
         if not number:
             return
         self.signals.restore()
-        if is_main_process():
+        if distributed.is_main_process():
             length = _epoch_length(engine)
             iteration = (engine.state.iteration - 1) % length + 1
             tqdm.write(
@@ -173,19 +156,18 @@ class StageCheckpoint:
         state, length = engine.state, _epoch_length(engine)
         for key, value in self.objects.items():
             if isinstance(value, nn.Module):
-                broadcast_buffers(value)
+                distributed.broadcast_buffers(value)
                 check_finite(value, f"{self.name}, epoch {state.epoch}, iteration {state.iteration}: {key}")
         FetchScalars.of(engine).fetch(engine)  # so that a guard sees every loss before
         missing = self.validation.missing
         # on every process: an object may gather its state from all of them
         objects = {key: value.state_dict() for key, value in self.objects.items()}
-        random = all_gather(self.validation.random if missing else random_state(state.device))
+        random = distributed.all_gather(self.validation.random if missing else random_state(state.device))
         scaler, trained_for = getattr(engine, "scaler", None), self.training.trained_for
-        epoch, iteration = state.iteration // length, state.iteration
         content = {
             "objects": objects,
-            "epoch": epoch,
-            "iteration": iteration,
+            "epoch": state.iteration // length,
+            "iteration": state.iteration,
             "made_with": _circumstances(engine),
             "trained_for": None if trained_for is None else trained_for.plain(),
             "training": self.training.name,
@@ -193,14 +175,14 @@ class StageCheckpoint:
             "random": random,
             "missing_validations": missing,
         }
-        on_main_process(lambda: self.folder.save(content, epoch, iteration))
+        distributed.on_main_process(lambda: self.folder.save(content, content["epoch"], content["iteration"]))
         self._saved_at = time.monotonic()
 
     def _load(self, engine: Engine) -> Sequence[int] | None:
         """Resume the newest checkpoint and return the validations that it lacks; None if it is another training's."""
         path, content = self._read()
         if not self.training.has(content.get("training", "")):
-            if is_main_process():
+            if distributed.is_main_process():
                 print(f"{self.name} starts anew: {self.folder.path} is an earlier training's", flush=True)
             return None
         objects, made_with, here = content["objects"], content["made_with"], _circumstances(engine)
@@ -240,7 +222,7 @@ class StageCheckpoint:
                 tqdm.write(f"warning: {file}: damaged; {found.name} is taken instead", file=sys.stderr)
             return found
 
-        found = on_main_process(newest)
+        found = distributed.on_main_process(newest)
         return found, read[0] if read else torch.load(found, map_location="cpu", weights_only=True)
 
     def _go_on(self, engine: Engine, content: Mapping[str, Any], path: Path) -> None:
@@ -251,8 +233,8 @@ class StageCheckpoint:
         loader.sampler.skip(done * loader.batch_size)
         if self.log is not None:
             self.log.go_on(state.iteration)
-        set_random_state(content["random"][rank()], state.device)
-        if is_main_process():
+        set_random_state(content["random"][distributed.rank()], state.device)
+        if distributed.is_main_process():
             where = f"epoch {state.epoch} of {state.max_epochs}"
             if done:
                 where = f"iteration {done} of {state.epoch_length} in epoch {state.epoch + 1} of {state.max_epochs}"
@@ -267,7 +249,7 @@ def _circumstances(engine: Engine) -> dict[str, Any]:
         "data": loader.dataset.fingerprint() if hasattr(loader.dataset, "fingerprint") else "",
         "stacks": len(loader.dataset),
         "batch_size": int(loader.batch_size),
-        "processes": world_size(),
+        "processes": distributed.world_size(),
         "iterations": _epoch_length(engine),
     }
 
@@ -285,5 +267,4 @@ def _epoch_length(engine: Engine) -> int:
 
 
 def _raise(engine: Engine, error: BaseException) -> None:
-    """Raise an engine's exception again, which Ignite swallows if a handler was told of it and none has raised it."""
-    raise error
+    raise error  # Ignite swallows an exception that some handler was told of and none has raised

@@ -14,10 +14,9 @@ SAME_S = 1.0  # torchrun passes on a Ctrl-C that the terminal has sent to all pr
 
 
 class StopSignals:
-    """Note SIGINT and SIGTERM instead of ending at once; a second one, more than a second later, ends at once.
+    """Note SIGINT and SIGTERM in ``received``, 0 before; a second one, more than a second later, ends at once.
 
-    ``received`` is the number of the signal, 0 before. Nothing happens outside of the main thread, where Python does
-    not allow it.
+    Nothing happens outside of the main thread, where Python does not allow it.
     """
 
     def __init__(self) -> None:

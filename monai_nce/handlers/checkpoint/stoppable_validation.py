@@ -17,8 +17,8 @@ __all__ = ["StoppableValidation"]
 class StoppableValidation:
     """Stop an epoch's validations, which may take longer than a scheduler waits before it kills.
 
-    One that is ended early has no metrics, and no handler of its ``COMPLETED`` runs: nothing is judged by a part of the
-    patients. With several processes all end it after the same number of patients.
+    No handler of ``COMPLETED`` runs after an early end: nothing is judged by a part of the patients. With several
+    processes all end after the same number of patients.
 
     Args:
         validators: evaluators, in the order they run in.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from filelock import BaseFileLock
 
+from monai_nce.data.files.atomic import writing
 from monai_nce.data.files.lock import Timeout, lock_folder
 from monai_nce.distributed import broadcast, on_main_process
 from monai_nce.errors import InputError
@@ -19,14 +20,14 @@ __all__ = ["TrainingFolder"]
 class TrainingFolder:
     """Hold the lock and the name that all stages of a training share.
 
-    A training that begins anew in the folder of an earlier one comes to its later stages last. Until then the earlier
-    one's checkpoints lie there; ``name`` keeps a resumed training from going on with them.
+    In a folder where a training begins anew, the later stages' checkpoints are an earlier one's for a while; ``name``
+    keeps a resumed training from going on with them.
 
     Args:
         path: folder that holds the stages' own folders; None is not locked.
         trained_for: what the weights will be good for; a training for something else is not resumed.
         resume: go on from the newest checkpoints.
-        minutes: of work between two checkpoints, at most.
+        minutes: most time between two checkpoints.
 
     Attributes:
         name: name of the training; None until its first stage starts, and then that of the checkpoint it resumes.
@@ -47,28 +48,23 @@ class TrainingFolder:
         self._lock: BaseFileLock | None = None
 
     def take(self) -> None:
-        """Lock the folder until this process ends, however it does. Every process must call it, at the same point.
-
-        Raises:
-            InputError: when another process trains into it, or it cannot be written to.
-        """
+        """Lock the folder until this process ends, or raise an InputError. A collective call."""
         on_main_process(self._take)
 
     def _take(self) -> None:
         if self.path is None or self._lock is not None:
             return
-        try:
+        with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = lock_folder(self.path, reentrant=True)
-        except Timeout as error:
-            raise InputError(
-                f"{self.path}: another training is at work in it; wait for its end, or choose another folder"
-            ) from error
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+            try:
+                self._lock = lock_folder(self.path, reentrant=True)
+            except Timeout as error:
+                raise InputError(
+                    f"{self.path}: another training is at work in it; wait for its end, or choose another folder"
+                ) from error
 
     def begin(self) -> None:
-        """Name the training when a stage begins without a checkpoint. Every process must call it, at the same point."""
+        """Name the training when a stage begins without a checkpoint. A collective call."""
         if self.name is None:
             self.name = broadcast(secrets.token_hex(8))
 

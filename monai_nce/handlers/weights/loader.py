@@ -16,16 +16,11 @@ __all__ = ["WeightsLoader", "load_weights"]
 
 
 def load_weights(network: nn.Module, path: str | PathLike[str], trained_for: TrainedFor | None = None) -> None:
-    """Load a state dict, all of it or nothing.
-
-    Args:
-        network: to load into; under DistributedDataParallel the network inside.
-        path: file made by ``torch.save(network.state_dict(), path)``.
-        trained_for: what the weights are needed for; None takes any.
+    """Load a state dict, all of it or nothing; under DistributedDataParallel into the network inside.
 
     Raises:
-        InputError: when the file is missing, damaged, no state dict, made for another network, trained for something
-            else, or holds NaN or Inf.
+        InputError: when the file is missing, damaged, no state dict, made for another network, not ``trained_for``
+            this, or holds NaN or Inf.
     """
     weights = read_state_dict(path)
     network = getattr(network, "module", network)
@@ -51,13 +46,7 @@ def load_weights(network: nn.Module, path: str | PathLike[str], trained_for: Tra
 
 
 class WeightsLoader:
-    """Load weights when an engine starts, as MONAI's ``CheckpointLoader`` does, but with the checks above.
-
-    Args:
-        network: to load into.
-        path: file of the state dict.
-        trained_for: what the weights are needed for; None takes any.
-    """
+    """Call :func:`load_weights` when an engine starts, as MONAI's ``CheckpointLoader`` loads without its checks."""
 
     def __init__(self, network: nn.Module, path: str | PathLike[str], trained_for: TrainedFor | None = None) -> None:
         self.network = network

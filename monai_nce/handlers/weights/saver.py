@@ -10,7 +10,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
-from monai_nce.data import atomic_path
+from monai_nce.data.files.atomic import atomic_path, writing
 from monai_nce.distributed import is_main_process
 from monai_nce.errors import InputError
 from monai_nce.handlers.weights.state_file import write_torch
@@ -18,21 +18,21 @@ from monai_nce.handlers.weights.trained_for import TrainedFor
 
 __all__ = ["WeightsSaver", "check_finite"]
 
+FULL = "; what was there is still there: make room and go on with --resume True"
+
 
 class WeightsSaver:
-    """Save a network's state dict when an engine ends, always or when it is the best so far.
+    """Save a network's state dict when an engine ends, always or when it is the best so far; rank 0 alone.
 
-    MONAI's ``CheckpointSaver`` writes in place and also after an exception; a full disk or a NaN then costs the last
-    good file. Weights with NaN or Inf are not saved. Rank 0 alone saves.
+    With MONAI's ``CheckpointSaver``, which writes in place, a full disk or a NaN costs the last good file.
 
     Args:
         network: to save; under DistributedDataParallel the network inside.
         path: file of the state dict.
         key_metric: an evaluator's metric to be the best in; None saves at each end.
         lower_is_better: whether a lower ``key_metric`` is better.
-        best: metric of an evaluator, such as ``val_mse``: ``saver.best`` then saves this network's best weights, at the
-            ends of that evaluator, beside ``path``. Where it has saved none, a file of that name is an earlier
-            training's, and is removed. Another saver can be given too.
+        best: saver of this network's best weights, or an evaluator's metric such as ``val_mse`` to make one that writes
+            beside ``path``. Where it has saved none, its file is an earlier training's and is removed.
         trained_for: written into the file, with a generator's arguments.
 
     Raises:
@@ -84,14 +84,8 @@ class WeightsSaver:
             weights[name] = value.detach().cpu().contiguous()
         if self.trained_for is not None:
             self.trained_for.write_to(weights, network)
-        try:
-            with atomic_path(self.path) as partial:
-                write_torch(weights, partial)
-        except OSError as error:
-            raise InputError(
-                f"{self.path}: cannot be written: {error.strerror or error}; what was there is still there: make room "
-                "and go on with --resume True"
-            ) from error
+        with writing(self.path, FULL), atomic_path(self.path) as partial:
+            write_torch(weights, partial)
         if self.best is not None and self.best._best == float("inf"):
             self.best.path.unlink(missing_ok=True)
 

@@ -16,14 +16,8 @@ __all__ = ["read_state_dict", "write_torch"]
 
 
 def write_torch(content: Any, path: str | PathLike[str]) -> str:
-    """Save through an open file and return its SHA-256 in hexadecimal digits.
-
-    Given a path, torch writes its name into the file, and equal content differs.
-
-    Raises:
-        OSError: when it cannot be written, such as on a full disk.
-    """
-    with open(path, "wb") as file:
+    """Save content and return the file's SHA-256 in hexadecimal digits, or raise an OSError, as on a full disk."""
+    with open(path, "wb") as file:  # given a path, torch writes its name into the file, and equal content differs
         hashing = _Hashing(file)
         try:
             torch.save(content, hashing)  # type: ignore[arg-type]
@@ -35,14 +29,9 @@ def write_torch(content: Any, path: str | PathLike[str]) -> str:
 
 
 def read_state_dict(path: str | PathLike[str], check: bool = True) -> dict[str, torch.Tensor]:
-    """Read a state dict onto the CPU with ``weights_only=True``, so that the file cannot run code.
+    """Read a state dict onto the CPU, or raise an InputError; the file cannot run code.
 
-    Args:
-        path: the file.
-        check: compare with its checksums; if False, tensors are not even read before they are used.
-
-    Raises:
-        InputError: when the file is missing, damaged or no state dict.
+    With ``check`` it is compared with its checksums; else tensors are not even read before they are used.
     """
     path = Path(path)
     if not path.is_file():

@@ -36,10 +36,9 @@ WORDS = {
 class TrainedFor:
     """Domains, window, pixels and network that a generator's weights are good for; None where that is unknown.
 
-    The auxiliary network has the shape of the target network and does the opposite; another window gives other HU; on
-    pixels of another size organs have a size that the network has never seen. None of this shows in the tensors. It is
-    kept in the state dict's ``_metadata``, beside the versions of modules: the file is a state dict like any other,
-    and one that was copied tensor by tensor says nothing.
+    None of this shows in the tensors: an auxiliary network has the shape of the target network and does the opposite.
+    It is kept in the state dict's ``_metadata``, so the file is a state dict like any other, and one that was copied
+    tensor by tensor says nothing.
 
     Args:
         source: name of the domain that the network is given.
@@ -63,22 +62,14 @@ class TrainedFor:
 
     @classmethod
     def read(cls, path: str | PathLike[str]) -> TrainedFor:
-        """Read what the file of a state dict says; no tensor is loaded, and no class is built that the file names.
-
-        Raises:
-            InputError: when the file is missing or no state dict, or what it says cannot be.
-        """
+        """Read what a state dict's file says, or raise an InputError; no tensor is loaded, and no class is built."""
         return cls._said(read_state_dict(path, check=False), path)
 
     @classmethod
     def expected(cls, path: str | PathLike[str], **unsaid: Any) -> TrainedFor:
-        """Return what a target network's weights in this file are good for, from the file as far as it says so.
+        """Return what a target network's weights in this file are good for; ``unsaid`` is for what it does not say.
 
-        Weights of an auxiliary network are expected to go the other way, so :meth:`check_weights` refuses them.
-
-        Args:
-            path: of the weights; a missing file says nothing.
-            unsaid: taken for what the file does not say.
+        An auxiliary network's are expected to go the other way, so :meth:`check_weights` refuses them.
         """
         said = cls.read(path) if Path(path).is_file() else cls()
         if said.auxiliary or (said.source, said.target) == (unsaid.get("target"), unsaid.get("source")):
@@ -121,12 +112,7 @@ class TrainedFor:
     def check_weights(
         self, weights: Mapping[str, torch.Tensor], path: str | PathLike[str], network: nn.Module | None = None
     ) -> None:
-        """Refuse weights that were trained for something else. Those that do not say what for are taken.
-
-        Args:
-            weights: read from the file.
-            path: the file, for the message.
-            network: that they are for.
+        """Refuse weights for ``network`` that say they were trained for something else.
 
         Raises:
             InputError: naming both, and the flags that go with the weights.
@@ -141,11 +127,7 @@ class TrainedFor:
             raise InputError(f"{own.words(path, said, wrong)}: choose other weights{hint}")
 
     def differences(self, said: Mapping[str, Any]) -> list[str]:
-        """Name what differs.
-
-        Args:
-            said: :meth:`plain` of then; what it lacks is taken for the same.
-        """
+        """Name what differs from ``said``, an earlier :meth:`plain`; what that lacks is taken for the same."""
         here = self.plain()
         known = [name for name in here if name != "auxiliary" and said.get(name) is not None]
         return [name for name in known if not _alike(name, said[name], here[name])]
@@ -168,11 +150,7 @@ class TrainedFor:
 
 
 def network_arguments(network: nn.Module) -> dict[str, Any] | None:
-    """Return a network's class as ``_target_`` and its constructor's arguments.
-
-    Args:
-        network: one that keeps each argument as an attribute of the same name, or None is returned.
-    """
+    """Return a network's class as ``_target_`` and its constructor's arguments, or None if not all are attributes."""
     kind = type(network)
     package = kind.__module__.rpartition(".")[0]
     public = getattr(sys.modules.get(package), kind.__qualname__, None) is kind
