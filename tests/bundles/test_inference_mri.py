@@ -9,8 +9,7 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 
-from data_prep.ixi_like import write_ixi_like_dataset
-from data_prep.ixi_like_brain import make_pair
+from data_prep.ixi_like import make_pair, write_ixi_like_dataset
 from monai_nce.data import read_datalist
 from monai_nce.errors import find_input_error
 from tests.tiny import TINY
