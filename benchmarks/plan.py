@@ -33,14 +33,8 @@ DISTORTIONS = [0.01, 0.02, 0.05]  # section 4.4.1
 MRI = ("ixi", "ixi-like")  # each made once per distortion
 
 # preset: what data sets are made of, and the configuration files that are laid over last
-PHANTOM = {
-    "small": {"patients": 24, "size": 128, "slices": 32},
-    "paper": {"patients": 96, "size": 256, "slices": 64},
-}
-IXI_LIKE = {
-    "small": {"subjects": 48, "size": 128, "slices": 24},
-    "paper": {"subjects": 96, "size": 128, "slices": 64},
-}
+PHANTOM = {"small": {"patients": 24, "size": 128, "slices": 32}, "paper": {"patients": 96, "size": 256, "slices": 64}}
+IXI_LIKE = {"small": {"subjects": 48, "size": 128, "slices": 24}, "paper": {"subjects": 96, "size": 128, "slices": 64}}
 CT_CONFIGS: dict[str, list[str]] = {"small": [], "paper": ["paper"]}
 MRI_CONFIGS = {"small": ["ixi"], "paper": ["paper", "paper_ixi"]}
 FOLDER = re.compile(r"([a-z0-9]+)(?:_k([0-9.e-]+))?_s([0-9]+)")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep import convert, ct, inspect, ixi, ixi_like, register
-from data_prep.arguments import add_count, add_output, spell
+from data_prep.arguments import add_number, add_output, spell
 from data_prep.commands import training_command
 from data_prep.messages import say
 from monai_nce.distributed import is_main_process
@@ -28,36 +28,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sub-command, that of the process if no arguments are given, and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m data_prep", description="Make a data set for monai-nce.")
     commands = parser.add_subparsers(dest="command", required=True)
-    _add_phantom(commands)
+    phantom = commands.add_parser(
+        "phantom", help="synthetic abdomens, no patient data needed", description="Make a phantom data set."
+    )
+    add_output(phantom)
+    add_number(phantom, "--patients", 24, "how many")
+    add_number(phantom, "--size", 128, "in-plane size", least=32, metavar="PX")
+    add_number(phantom, "--slices", 32, "per volume")
+    phantom.set_defaults(run=write_phantom_dataset)
     for module in (inspect, convert, ct, ixi, ixi_like, register):
         module.add_parser(commands)
     options = vars(parser.parse_args(spell(sys.argv[1:] if arguments is None else arguments)))
     if options.pop("command") not in SHARED and not is_main_process():
         return 0  # of several processes the first alone has something to do
+    message = ""
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
             done = options.pop("run")(**options)
         except (InputError, OSError) as error:
             done, message = 2 if isinstance(error, InputError) else 1, f"error: {error}"
-        else:
-            message = ""
     if message:  # only now are the error's frames gone, and with them a bar that the line would run into
         say(message)
     elif isinstance(done, Path) and is_main_process():
         print(f"next: {training_command(done)}")
     return done if isinstance(done, int) else 0
-
-
-def _add_phantom(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "phantom", help="synthetic abdomens, no patient data needed", description="Make a phantom data set."
-    )
-    add_output(parser)
-    add_count(parser, "--patients", 24, "how many")
-    add_count(parser, "--size", 128, "in-plane size", least=32, metavar="PX")
-    add_count(parser, "--slices", 32, "per volume")
-    parser.set_defaults(run=write_phantom_dataset)
 
 
 def _show_warning(message: Warning | str, *details: Any, **more: Any) -> None:

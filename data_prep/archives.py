@@ -1,18 +1,9 @@
 """Find patients and phases in a folder of CT, by an archive's table or general patterns, or in a list of pairs.
 
-=================  ==========================================================================================
-C4KC-KiTS          TCIA, CC BY 3.0, doi:10.7937/TCIA.2019.IX49E8NX
-HCC-TACE-Seg       TCIA, CC BY 4.0, doi:10.7937/TCIA.5FNA-0924
-VinDr-Multiphase   PhysioNet, credentialed access
-WAW-TACE           Zenodo
-Coltea-Lung        CC BY-SA 4.0, Ristea et al., CyTran, Neurocomputing 2023
-=================  ==========================================================================================
-
 A list is a CSV file with the columns ``patient``, ``nect``, ``cect`` and, if wanted, ``phase``. A cell of ``nect`` or
 ``cect`` is a path, relative to the file, or the SeriesInstanceUID of a series below a folder of studies.
 
-Patients are told apart by PatientID, by file names or by the column ``patient``. These stay in memory; nothing here
-prints or writes them.
+PatientIDs, files' names and the column ``patient`` stay in memory; nothing here prints or writes them.
 """
 
 from __future__ import annotations
@@ -25,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_prep.phases import ENHANCED, OTHER, name_phase, phase_of, strip_phase
-from monai_nce.data.nifti.reader import is_nifti_name
 from monai_nce.data.scans.found import FoundVolume, find_images
 from monai_nce.data.scans.phase import CECT, NECT, UNKNOWN
 from monai_nce.data.scans.reader import find_volumes
@@ -45,10 +35,10 @@ class Preset:
 
 
 PRESETS: Mapping[str, Preset] = {
-    "c4kc-kits": Preset(
+    "c4kc-kits": Preset(  # TCIA, doi:10.7937/TCIA.2019.IX49E8NX
         "description", {"noncontrast": "nect", "arterial": "arterial", "late": "late"}, "CC BY 3.0 (C4KC-KiTS)"
     ),
-    "hcc-tace-seg": Preset(
+    "hcc-tace-seg": Preset(  # TCIA, doi:10.7937/TCIA.5FNA-0924
         "description",
         # the phases of the second stand in one series, which the reader refuses where they overlap
         {r"pre liver.*": "nect", r"(recon \d+: )?liver (3|three) phase.*": "cect"},
@@ -59,13 +49,13 @@ PRESETS: Mapping[str, Preset] = {
         {r"non-?contrast": "nect", r"ar?terial": "arterial", "venous": "portal", "other": OTHER},
         "PhysioNet Credentialed Health Data License (VinDr-Multiphase)",
     ),
-    "waw-tace": Preset(
+    "waw-tace": Preset(  # Zenodo
         "name",
         {"0": "nect", "1": "arterial", "2": "portal", "3": "late"},
         "that of WAW-TACE",
         patient=r"(?P<patient>.+)_(?P<phase>[0-3])\.nii(\.gz)?",
     ),
-    "coltea-lung": Preset(
+    "coltea-lung": Preset(  # Ristea et al., CyTran, Neurocomputing 2023
         "folder",
         {r"nativ[ea]?": "nect", r"arteriala?": "arterial", r"venous|venoasa": "portal"},
         "CC BY-SA 4.0 (Coltea-Lung-CT-100W)",
@@ -98,7 +88,6 @@ def find_patients(root: Path, preset: str | None = None) -> list[list[Series]]:
 
     DICOM patients are told apart by PatientID (without one, by study), NIfTI files by what is left of their path
     without words for phases. Patients come in the order of these keys, which say who they are and are dropped here.
-
     An archive's table decides alone; without a preset, general patterns do.
 
     Raises:
@@ -121,7 +110,9 @@ def find_patients(root: Path, preset: str | None = None) -> list[list[Series]]:
 def _general(root: Path, volume: FoundVolume) -> tuple[Series, tuple[str, ...]]:
     if volume.kind == "dicom":
         return Series(volume, *phase_of(volume)), _dicom_key(volume)
-    relative = _relative(root, volume.path)
+    inside = volume.path.is_relative_to(root) and volume.path != root
+    relative = list(volume.path.relative_to(root).parts) if inside else [volume.path.name]
+    relative[-1] = re.sub(r"\.nii(\.gz)?$", "", relative[-1], flags=re.IGNORECASE)
     named = (name_phase(part.replace("_", " ")) for part in reversed(relative))
     phase = next((phase for phase in named if phase != UNKNOWN), UNKNOWN)
     rest = tuple(part for part in map(strip_phase, relative) if part)
@@ -150,10 +141,8 @@ def _by_preset(
 
 
 def _match(preset: Preset, text: str) -> str:
-    return next(
-        (phase for pattern, phase in preset.phases.items() if re.fullmatch(pattern, text.strip(), re.IGNORECASE)),
-        UNKNOWN,
-    )
+    named = (phase for pattern, phase in preset.phases.items() if re.fullmatch(pattern, text.strip(), re.IGNORECASE))
+    return next(named, UNKNOWN)
 
 
 def _labels(root: Path) -> dict[str, str]:
@@ -188,18 +177,8 @@ def _dicom_key(volume: FoundVolume) -> tuple[str, ...]:
     return "study", volume.study_uid or str(volume.files[0])
 
 
-def _relative(root: Path, path: Path) -> list[str]:
-    """Split a NIfTI file's path below ``root``, without its suffix."""
-    parts = list(path.relative_to(root).parts) if path.is_relative_to(root) and path != root else [path.name]
-    if is_nifti_name(path):
-        parts[-1] = re.sub(r"\.nii(\.gz)?$", "", parts[-1], flags=re.IGNORECASE)
-    return parts
-
-
 def read_pair_list(path: Path, studies: Path | None = None) -> list[list[ListedPair]]:
-    """Read the rows of each patient, by the patients' names, and find their volumes, by UID below ``studies``.
-
-    The file is UTF-8, with commas or semicolons.
+    """Read a UTF-8 list with commas or semicolons: the rows of each patient, their volumes looked up by path or UID.
 
     Raises:
         InputError: if the file cannot be read, or a column, a row or a cell's content is missing.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["add_count", "add_mri", "add_output", "at_least", "spell"]
+__all__ = ["add_mri", "add_number", "add_output", "at_least", "spell"]
 
 OLD_NAMES = {"--out_dir": "--output_dir", "--workers": "--num_workers"}
 
@@ -36,12 +36,12 @@ def at_least(least: int) -> Callable[[str], int]:
     return parse
 
 
-def add_count(
-    parser: argparse._ActionsContainer, name: str, default: int, text: str, *, least: int = 1, **more: Any
+def add_number(
+    parser: argparse._ActionsContainer, name: str, default: float, text: str, *, least: int = 1, **more: Any
 ) -> None:
-    """Add an option that takes a whole number."""
-    more = {"metavar": "N", "help": f"{text} (default: {default})", **more}
-    parser.add_argument(name, type=at_least(least), default=default, **more)
+    """Add an option that takes a whole number, ``least`` or more, or one of another ``type``."""
+    more = {"type": at_least(least), "metavar": "N", "help": f"{text} (default: {default:g})", **more}
+    parser.add_argument(name, default=default, **more)
 
 
 def add_output(parser: argparse.ArgumentParser, seed: str = "of the split") -> None:
@@ -50,13 +50,11 @@ def add_output(parser: argparse.ArgumentParser, seed: str = "of the split") -> N
         "--output_dir", dest="out_dir", type=Path, required=True, metavar="DIR", help="folder of the data set"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a data set that is already there")
-    add_count(parser, "--seed", 0, f"seed {seed}", least=0, metavar="S")
+    add_number(parser, "--seed", 0, f"seed {seed}", least=0, metavar="S")
 
 
 def add_mri(parser: argparse.ArgumentParser, slices: int, which: str) -> None:
     """Add the geometry of MRI and the k of the paper's simulated misalignment (section 4.4.1)."""
-    parser.add_argument(
-        "--distortion", type=float, default=0.0, metavar="K", help="k of I + kU on the training PD (default: 0)"
-    )
-    add_count(parser, "--size", 128, "in-plane size", least=32, metavar="PX")
-    add_count(parser, "--slices", slices, which)
+    add_number(parser, "--distortion", 0.0, "k of I + kU on the training PD", type=float, metavar="K")
+    add_number(parser, "--size", 128, "in-plane size", least=32, metavar="PX")
+    add_number(parser, "--slices", slices, which)

@@ -45,10 +45,10 @@ def _draw(volumes: Sequence[Mapping[str, Path]], titles: Sequence[str], note: st
         rows.append(FigureRow(title, nect, _middle(paths["target"])[0], pixel_size=pixel_size))
     page = Page(COLUMNS, rows, display, note)
     for index, row in enumerate(rows):
-        assert row.target is not None
-        page.panel(index, 0, row.source)
-        page.panel(index, 1, row.target)
-        page.panel(index, 2, display.difference(row.target, row.source), DIFFERENCE_COLOURS)
+        nect, cect = row.images.values()
+        page.panel(index, 0, nect)
+        page.panel(index, 1, cect)
+        page.panel(index, 2, display.difference(cect, nect), DIFFERENCE_COLOURS)
     page.bar(DIFFERENCE_COLOURS, column=2)
     return page
 

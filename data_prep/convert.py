@@ -1,8 +1,4 @@
-"""``python -m data_prep convert``: write one accepted volume as int16 HU in NIfTI.
-
-``inspect`` decides what is accepted. Exit code 2 if nothing was found, 3 if it is refused, 4 if several volumes fit, 5
-if the output cannot be written; with any of them no file is left.
-"""
+"""``python -m data_prep convert``: write one volume that ``inspect`` accepts as int16 HU in NIfTI, or nothing."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.archives import PRESETS
-from data_prep.arguments import add_count, add_output, at_least
+from data_prep.arguments import add_number, add_output, at_least
 from data_prep.ct_archive import prepare_archive
 from data_prep.geometry import SIZE, SPACING_MM, canonical, paper_grid, resample
 from data_prep.messages import progress_bar, say, warn_of_empty_splits
@@ -42,14 +42,11 @@ def prepare_ct(
     seed: int = 0,
     overwrite: bool = False,
 ) -> Path:
-    """Write a data set from CT volumes: all of it, or nothing. Arguments are the command's options.
+    """Write a data set from CT volumes: all of it, or nothing; return ``out_dir``.
 
-    Unpaired, every volume is a patient of its own with one role, and each role is split by itself. It is up to the
-    user that no person's scans are given as both. Paired, the i-th NECT belongs to the i-th CECT and is brought onto
-    its grid by their physical coordinates; nothing is registered.
-
-    Returns:
-        ``out_dir``.
+    Arguments are the command's options. Unpaired, every volume is a patient of its own with one role, and each role is
+    split by itself. It is up to the user that no person's scans are given as both. Paired, the i-th NECT belongs to the
+    i-th CECT and is brought onto its grid by their physical coordinates; nothing is registered.
 
     Raises:
         InputError: if a volume cannot be used, the lists of pairs differ in length, a pair does not overlap, or
@@ -58,17 +55,15 @@ def prepare_ct(
     sources, targets = ([volume for path in paths for volume in find_volumes(path)] for paths in (nect, cect))
     if paired and len(sources) != len(targets):
         raise InputError(f"expected as many NECT as CECT volumes but got {len(sources)} and {len(targets)}")
-    groups: list[dict[str, dict[str, FoundVolume]]]  # each is split by itself
     if paired:
-        pairs = enumerate(zip(sources, targets, strict=True))
-        groups = [{f"pair_{i:03d}": {"source": source, "target": target} for i, (source, target) in pairs}]
+        pairs = [{"source": source, "target": target} for source, target in zip(sources, targets, strict=True)]
+        groups = {"pair": pairs}  # each is split by itself
     else:
-        roles = (("nect", "source", sources), ("cect", "target", targets))
-        groups = [{f"{name}_{i:03d}": {role: one} for i, one in enumerate(found)} for name, role, found in roles]
-    parts = [split_patients(group, seed=seed) for group in groups]
+        groups = {"nect": [{"source": one} for one in sources], "cect": [{"target": one} for one in targets]}
+    jobs = {f"{name}_{i:03d}": volumes for name, group in groups.items() for i, volumes in enumerate(group)}
+    parts = [split_patients([job for job in jobs if job.startswith(name)], seed=seed) for name in groups]
     splits = {split: [patient for part in parts for patient in part[split]] for split in SPLITS}
     split_of = {patient: split for split, patients in splits.items() for patient in patients}
-    jobs = {patient: volumes for group in groups for patient, volumes in group.items()}
     dataset = DatasetWriter(
         out_dir,
         name="CT, paired" if paired else "CT, unpaired",
@@ -131,14 +126,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     named.add_argument("--cect", type=Path, nargs="+", metavar="PATH", help="contrast-enhanced volumes")
     named.add_argument("--paired", action="store_true", help="the i-th NECT and the i-th CECT are one patient's")
     add_output(parser)
-    add_count(parser, "--size", SIZE, "in-plane size; the paper's is 256", least=32, metavar="PX")
-    parser.add_argument(
-        "--spacing",
-        type=float,
-        default=SPACING_MM,
-        metavar="MM",
-        help=f"of the pixels; the paper's is 1.3333 (default: {SPACING_MM})",
-    )
+    add_number(parser, "--size", SIZE, "in-plane size; the paper's is 256", least=32, metavar="PX")
+    add_number(parser, "--spacing", SPACING_MM, "of the pixels; the paper's is 1.3333", type=float, metavar="MM")
     parser.set_defaults(run=_run)
 
 

@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from data_prep.archives import PRESETS, ListedPair, find_patients, read_pair_list
+from data_prep.archives import PRESETS, find_patients, read_pair_list
 from data_prep.contact_sheet import write_contact_sheets
 from data_prep.messages import MessageLog, progress_bar, warn_of_empty_splits
 from data_prep.parallel import gather, in_processes, others_end_on_error, share
@@ -26,7 +26,8 @@ from monai_nce.errors import InputError
 __all__ = ["prepare_archive"]
 
 Prepare = Callable[[Job], Outcome]
-LeftOut = tuple[list[dict[str, Any]], list[str]]  # reports on patients, and messages
+Row = dict[str, Any]  # of a report
+LeftOut = tuple[list[Row], list[str]]  # patients, and messages
 
 
 def prepare_archive(
@@ -44,13 +45,10 @@ def prepare_archive(
 ) -> Path:
     """Write a data set with one pair for each patient, a report and a contact sheet: all of it, or nothing.
 
-    Arguments are the options of ``data_prep ct``, with ``pair_list`` for ``--csv``. Where ``torchrun`` started several
-    processes, on one machine or on several that share ``out_dir`` and the input, each prepares a part of the patients;
-    rank 0 puts the data set in place once all are done. A patient without a usable pair is left out, with a line on
-    stderr and the reason in the report.
-
-    Returns:
-        ``out_dir``.
+    Arguments are the options of ``data_prep ct``, with ``pair_list`` for ``--csv``; returns ``out_dir``. Where
+    ``torchrun`` started several processes, on one machine or on several that share ``out_dir`` and the input, each
+    prepares a part of the patients; rank 0 puts the data set in place once all are done. A patient without a usable
+    pair is left out, with a line on stderr and the reason in the report.
 
     Raises:
         InputError: if the input cannot be used, no patient has a usable pair, or ``out_dir`` cannot take a data set.
@@ -63,14 +61,9 @@ def prepare_archive(
         if part is not None:
             gather(_add_patients(DatasetWriter.join(out_dir), part, prepare, workers, None, False))
         return out_dir
-    made = {
-        "tool": "data_prep ct",
-        "version": __version__,
-        "paired": True,
-        "source": "list" if pair_list else preset or "folder",
-        **settings.as_json(),
-        "seed": seed,
-    }
+    tool = {"tool": "data_prep ct", "version": __version__, "paired": True}
+    source = "list" if pair_list else preset or "folder"
+    made = {**tool, "source": source, **settings.as_json(), "seed": seed}
     with others_end_on_error():
         jobs = _jobs(studies, pair_list, preset)
         dataset = DatasetWriter(
@@ -94,7 +87,7 @@ def prepare_archive(
             left_out += more
         log.close()
         dataset.take_over()
-        rows: dict[str, dict[str, Any]] = dataset.finished
+        rows: dict[str, Row] = dataset.finished
         if not rows:
             first = min(left_out, key=lambda row: str(row["patient"]))
             raise InputError(
@@ -103,11 +96,11 @@ def prepare_archive(
             )
         splits = split_patients(rows, seed=seed)
         dataset.resplit(splits)
-        phases = Counter(row["cect"]["phase"] for row in rows.values())
-        dataset.report(_report(made, jobs, rows, splits, left_out, phases))
+        dataset.report(_report(made, jobs, rows, splits, left_out))
         titles = {patient: f"{patient}, {row['cect']['phase']}" for patient, row in rows.items()}
         write_contact_sheets(dataset.volume_paths(), titles, dataset.sheet)
     counts = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
+    phases = Counter(row["cect"]["phase"] for row in rows.values())
     named = ", ".join(f"{count} {phase}" for phase, count in phases.most_common())
     print(f"ct: {len(rows)} pairs ({counts}; {named}), {len(left_out)} left out; see {out_dir / REPORT}")
     warn_of_empty_splits(splits, SPLITS)
@@ -135,18 +128,17 @@ def _add_patients(
 
 def _jobs(studies: Path | None, pair_list: Path | None, preset: str | None) -> list[Job]:
     if pair_list:
-        patients = [_listed(rows) for rows in read_pair_list(pair_list, studies)]
+        patients = []
+        for rows in read_pair_list(pair_list, studies):
+            pairs = tuple(row.series for row in rows if row.series is not None)
+            problem = next((row.problem for row in rows if row.problem), "")
+            patients.append(Job("", tuple(chain(*pairs)), pairs, problem))
     elif studies:
         patients = [Job("", tuple(series)) for series in find_patients(studies, preset)]
     else:
         raise ValueError("expected studies or a list of pairs but got neither")
     digits = max(3, len(str(len(patients) - 1)))
     return [replace(job, patient=f"pair_{index:0{digits}d}") for index, job in enumerate(patients)]
-
-
-def _listed(rows: Sequence[ListedPair]) -> Job:
-    pairs = tuple(row.series for row in rows if row.series is not None)
-    return Job("", tuple(chain(*pairs)), pairs, next((row.problem for row in rows if row.problem), ""))
 
 
 def _fingerprint(jobs: Sequence[Job], made: dict[str, Any]) -> str:
@@ -162,19 +154,12 @@ def _fingerprint(jobs: Sequence[Job], made: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def _report(
-    made: dict[str, Any],
-    jobs: Sequence[Job],
-    rows: dict[str, dict[str, Any]],
-    splits: dict[str, list[str]],
-    left_out: list[dict[str, Any]],
-    phases: Counter[str],
-) -> dict[str, Any]:
+def _report(made: Row, jobs: list[Job], rows: dict[str, Row], splits: dict[str, list[str]], left_out: list[Row]) -> Row:
     """Compose the report, by our own numbers."""
     split_of = {patient: split for split, patients in splits.items() for patient in patients}
     counters = {
         "series_by_header": Counter(one.phase for job in jobs for one in job.series),
-        "pairs_by_phase": phases,
+        "pairs_by_phase": Counter(row["cect"]["phase"] for row in rows.values()),
         "reasons": Counter(row["reason"].split(":")[0] for row in left_out),
     }
     sums = {"patients": len(jobs), "pairs": len(rows), "left_out": len(left_out)}

@@ -45,13 +45,10 @@ def canonical(volume: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def body_centre(volume: np.ndarray) -> np.ndarray:
-    """Find the centre of the bounding box of the body, see :func:`~monai_nce.transforms.body_mask`.
+    """Find the centre of the body's bounding box, three voxel coordinates, by :func:`monai_nce.transforms.body_mask`.
 
     Args:
         volume: (H, W, D) in HU, axial slices along the last axis.
-
-    Returns:
-        Voxel coordinates, three numbers.
 
     Raises:
         InputError: if there is no body.
@@ -71,12 +68,9 @@ def paper_grid(volume: np.ndarray, affine: np.ndarray, size: int = SIZE, spacing
 
     Args:
         volume: (H, W, D) in HU, axial slices along the last axis, as from :func:`canonical`.
-        affine: its 4×4 matrix from voxel indices to RAS millimetres.
+        affine: of the volume.
         size: pixels along both in-plane axes.
         spacing: distance of pixels in mm.
-
-    Returns:
-        The grid, with the axes of the volume.
 
     Raises:
         InputError: as :func:`body_centre`.
@@ -96,12 +90,9 @@ def resample(volume: np.ndarray, affine: np.ndarray, grid: Grid) -> np.ndarray:
     along an axis that becomes coarser. An axis that keeps its spacing keeps its values.
 
     Args:
-        volume: (H, W, D) in HU, as from :func:`canonical`.
-        affine: its 4×4 matrix from voxel indices to RAS millimetres.
+        volume: (H, W, D) in HU, as from :func:`canonical`; float32 when it is returned.
+        affine: of the volume.
         grid: the grid wanted, its axes in the same order.
-
-    Returns:
-        The volume in HU on the grid, float32.
     """
     to_voxels = np.linalg.solve(affine, grid.affine)
     steps = np.diag(to_voxels)[:3]

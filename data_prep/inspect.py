@@ -1,7 +1,6 @@
 """``python -m data_prep inspect``: list the volumes below a path, and say which of them can be used and why not.
 
-A volume is accepted once every voxel has been decoded, by the reader that everything else uses. Exit code 0 if one was
-accepted, 2 if no image was found, 3 if all were refused.
+A volume is accepted once every voxel has been decoded, by the reader that everything else uses.
 """
 
 from __future__ import annotations

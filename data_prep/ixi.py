@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 from nibabel.orientations import io_orientation
 
-from data_prep.arguments import add_mri, add_output
+from data_prep.arguments import add_mri, add_number, add_output
 from data_prep.ixi_files import IXIFiles
 from data_prep.messages import warn_of_empty_splits
 from data_prep.mri_dataset import AcquiredPair, MRISettings, add_subjects
@@ -41,13 +42,11 @@ def prepare_ixi(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Path:
-    """Write a data set from IXI's T2 and PD scans: all of it, or nothing. Arguments are the command's options.
+    """Write a data set from IXI's T2 and PD scans: all of it, or nothing; return ``out_dir``.
 
-    Subjects without both scans, with too few slices, or whose scans lie on different grids are left out; the report
-    says who and why. The share for validation is taken from the 80 % for training.
-
-    Returns:
-        ``out_dir``.
+    Arguments are the command's options. Subjects without both scans, with too few slices, or whose scans lie on
+    different grids are left out; the report says who and why. The share for validation is taken from the 80 % for
+    training.
 
     Raises:
         InputError: if an archive or a scan is damaged, ``t2`` or ``pd`` holds no scan of its kind, no subject can be
@@ -56,12 +55,8 @@ def prepare_ixi(
     settings = MRISettings(size, slices, distortion, seed)
     if not 0 <= validation_fraction < 1 - TEST_FRACTION:
         raise InputError(f"validation fraction: expected 0 to below 0.8 but got {validation_fraction:g}")
-    made = {
-        "tool": "data_prep ixi",
-        **settings.as_json(),
-        "validation_fraction": validation_fraction,
-        "test_fraction": TEST_FRACTION,
-    }
+    shares = {"validation_fraction": validation_fraction, "test_fraction": TEST_FRACTION}
+    made = {"tool": "data_prep ixi", **asdict(settings), **shares}
     dataset = DatasetWriter(
         out_dir,
         name="IXI T2 and PD",
@@ -72,7 +67,8 @@ def prepare_ixi(
         provenance=made,
         overwrite=overwrite,
     )
-    with dataset, IXIFiles(t2, "T2") as t2_files, IXIFiles(pd, "PD") as pd_files:
+    with dataset:
+        t2_files, pd_files = IXIFiles(t2, "T2"), IXIFiles(pd, "PD")
         sites, left_out = _usable(t2_files, pd_files, slices)
         splits = split_patients(sites, validation=validation_fraction, test=TEST_FRACTION, seed=seed)
 
@@ -81,14 +77,9 @@ def prepare_ixi(
             return AcquiredPair(source, pd_files.volume(subject)[0], affine)
 
         rows = add_subjects(dataset, splits, load, settings, name="ixi", progress=progress)
-        dataset.report(
-            {
-                **made,
-                "sites": dict(sorted(Counter(sites.values()).items())),
-                "subjects": [{"subject": row["subject"], "site": sites[row["subject"]], **row} for row in rows],
-                "left_out": left_out,
-            }
-        )
+        subjects = [{"subject": row["subject"], "site": sites[row["subject"]], **row} for row in rows]
+        count = dict(sorted(Counter(sites.values()).items()))
+        dataset.report({**made, "sites": count, "subjects": subjects, "left_out": left_out})
     counts = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
     reasons = Counter(row["reason"].split(":")[0] for row in left_out)
     why = "".join(f"; {count} {reason}" for reason, count in sorted(reasons.items()))
@@ -139,7 +130,5 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--pd", type=Path, required=True, metavar="PATH", help="IXI-PD.tar")
     add_output(parser)
     add_mri(parser, 64, "in the middle")
-    parser.add_argument(
-        "--validation_fraction", type=float, default=0.0, metavar="X", help="share of all subjects (default: 0)"
-    )
+    add_number(parser, "--validation_fraction", 0.0, "share of all subjects", type=float, metavar="X")
     parser.set_defaults(run=prepare_ixi)

@@ -31,7 +31,7 @@ HEADER_BYTES = 2**16  # of a compressed file: more than enough for a NIfTI heade
 
 
 class IXIFiles:
-    """Read one contrast's scans, one per subject; as a context manager it closes the archive.
+    """Read one contrast's scans, one per subject.
 
     Args:
         path: a tar archive, or a folder with such files at any depth.
@@ -50,15 +50,10 @@ class IXIFiles:
         self.contrast = contrast
         self.sites: dict[str, str] = {}
         self.repeated: dict[str, str] = {}
-        self._tar: tarfile.TarFile | None = None
         self._scans: dict[str, Path | tarfile.TarInfo] = {}
         if not path.exists():
             raise InputError(f"{path}: no such file or folder")
-        try:
-            self._sort(self._in_folder() if path.is_dir() else self._in_tar())
-        except InputError:
-            self.close()
-            raise
+        self._sort([file for file in sorted(path.rglob("*")) if file.is_file()] if path.is_dir() else self._in_tar())
 
     def grid(self, subject: str) -> tuple[tuple[int, ...], np.ndarray]:
         """Read shape and affine of one of ``sites`` as stored, from its header; a fault names archive and scan."""
@@ -74,37 +69,23 @@ class IXIFiles:
         with self._file(subject) as file:
             return canonical(*read_nifti(file))
 
-    def close(self) -> None:
-        """Close the archive."""
-        if self._tar is not None:
-            self._tar.close()
-
-    def __enter__(self) -> IXIFiles:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def _in_folder(self) -> list[Path]:
-        return sorted(file for file in self.path.rglob("*") if file.is_file())
-
     def _in_tar(self) -> list[tarfile.TarInfo]:
-        last = "its start"
-        members = []
+        members: list[tarfile.TarInfo] = []
         try:
-            self._tar = tarfile.open(self.path, "r:")  # noqa: SIM115
-            for member in self._tar:
-                members.append(member)
-                last = member.name
+            with tarfile.open(self.path, "r:") as tar:
+                for member in tar:
+                    members.append(member)
         except (tarfile.TarError, EOFError) as error:
-            if self._tar is None:
+            if not members:
                 raise InputError(f"{self.path}: not a tar archive, or empty or damaged") from error
+            last = members[-1].name
             raise InputError(f"{self.path}: truncated or damaged at or after {last}; download it again") from error
         # tarfile takes a broken header in the middle, or an end without the closing zeros, for the archive's end
         end = max((m.offset_data + -(-m.size // BLOCK) * BLOCK for m in members), default=0)
         with open(self.path, "rb") as file:
             file.seek(end)
             if file.read(BLOCK) != bytes(BLOCK):
+                last = members[-1].name if members else "its start"
                 raise InputError(f"{self.path}: truncated or damaged after {last}; download it again")
         return [member for member in members if member.isfile()]
 
@@ -127,20 +108,20 @@ class IXIFiles:
             )
 
     @contextmanager
-    def _file(self, subject: str, limit: int | None = None) -> Iterator[Path]:
+    def _file(self, subject: str, limit: int = -1) -> Iterator[Path]:
         """Copy a scan, or its first ``limit`` bytes, to a file of its own; errors name the archive instead of it."""
         entry = self._scans[subject]
         if isinstance(entry, Path):
             yield entry
             return
-        assert self._tar is not None
         member = f"{self.path}: {entry.name}"
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / Path(entry.name).name
             try:
-                stream = self._tar.extractfile(entry)
-                assert stream is not None  # _in_tar leaves only files
-                copy.write_bytes(stream.read(entry.size if limit is None else min(limit, entry.size)))
+                with tarfile.open(self.path, "r:") as tar:
+                    stream = tar.extractfile(entry)
+                    assert stream is not None  # _in_tar leaves only files
+                    copy.write_bytes(stream.read(limit))
             except (tarfile.TarError, EOFError) as error:
                 raise InputError(f"{member}: truncated or damaged ({error})") from error
             try:

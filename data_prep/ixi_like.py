@@ -1,31 +1,27 @@
 """``python -m data_prep ixi-like``: simulate T2 and PD over the anatomy of a brain template, for want of IXI.
 
-**What it is.** The anatomy is real, but an average: the ICBM 2009a nonlinear symmetric template of 152 adults (Fonov
-et al., NeuroImage 54, 2011; Fonov et al., NeuroImage 47, 2009; Collins et al. 1999), its maps of grey and white
-matter and its T1 image, read from the files that nilearn ships (nilearn: BSD-3-Clause; template: © 1993-2004 Louis
-Collins, McConnell Brain Imaging Centre, Montreal Neurological Institute, McGill University, free to use, copy, modify
-and distribute with that notice; nilearn's own description of it leaves the licence open). Each subject is that one
-brain under another smooth deformation. The template is cut out of the head, so there is neither skull nor scalp. The
-contrast is computed, not measured: the spin-echo equation ``PD (1 - exp(-TR/T1)) exp(-TE/T2)`` for the mixture of
-tissues in each voxel, at the TR and the two TEs of IXI's dual echo at Guy's Hospital.
+Each subject is the ICBM 2009a nonlinear symmetric template of 152 adults (Fonov et al., NeuroImage 54, 2011; Fonov et
+al., NeuroImage 47, 2009; Collins et al. 1999) under another smooth deformation: its maps of grey and white matter and
+its T1 image, read from the files that nilearn ships (nilearn: BSD-3-Clause; template: © 1993-2004 Louis Collins,
+McConnell Brain Imaging Centre, Montreal Neurological Institute, McGill University, free to use, copy, modify and
+distribute with that notice; nilearn's own description of it leaves the licence open).
 
-**Where the numbers are from.** PD, T1 and T2 at 1.5 T: the tissue table of the BrainWeb simulator (Kwan et al., IEEE
-Trans. Med. Imaging 18, 1999). TR and TE: https://brain-development.org/ixi-dataset/. Amounts of variation, noise,
-bias field and the lesions' values are choices.
+The contrast is the spin-echo equation ``PD (1 - exp(-TR/T1)) exp(-TE/T2)`` for the mixture of tissues in a voxel. PD,
+T1 and T2 at 1.5 T: the tissue table of the BrainWeb simulator (Kwan et al., IEEE Trans. Med. Imaging 18, 1999). TR and
+TE: IXI's dual echo at Guy's Hospital, https://brain-development.org/ixi-dataset/. Amounts of variation, noise, bias
+field and the lesions' values are choices.
 
-**What keeps PD from being a function of T2.** Proton density and T2 vary on their own within a tissue, from subject to
-subject and from place to place; the T1 template's departure from the mixture of tissue means shifts T2; lesions of
-the white matter are bright on both scans; noise is independent. The bias field is common to both, as in a dual echo.
+PD is no function of T2: both vary on their own within a tissue, from subject to subject and from place to place; the T1
+template's departure from the mixture of tissue means shifts T2; lesions are bright on both scans; noise is independent.
 
-Everything lives in continuous millimetres of the template's space: another grid shows the same brain. The simulated
-scans are prepared as those of IXI are, but with a validation split, as in the phantom.
+Everything lives in continuous millimetres of the template's space: another grid shows the same brain.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from os import PathLike
 from pathlib import Path
@@ -33,10 +29,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import torch
+from nibabel.affines import from_matvec
 from scipy import ndimage
 from torch.nn import functional
 
-from data_prep.arguments import add_count, add_mri, add_output
+from data_prep.arguments import add_mri, add_number, add_output
 from data_prep.mri_dataset import AcquiredPair, MRISettings, add_subjects
 from monai_nce.data.dataset.splits import split_patients
 from monai_nce.data.dataset.writer import DatasetWriter
@@ -72,14 +69,10 @@ def write_ixi_like_dataset(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Path:
-    """Simulate subjects and write them as a data set: all of it, or nothing. Arguments are the command's options.
+    """Simulate subjects and write them as a data set: all of it, or nothing; return ``out_dir``.
 
-    Of 24 subjects 15 go to training, 3 to validation and 6 to test. The field of view is 240 mm, simulated at twice as
-    many pixels, as IXI is acquired; 64 slices have IXI's distance of 1.25 mm. Neither anatomy nor split depend on
-    ``distortion``.
-
-    Returns:
-        ``out_dir``.
+    Arguments are the command's options. Prepared as IXI is, from twice as many pixels over 240 mm, but with a
+    validation split, as in the phantom. Neither anatomy nor split depend on ``distortion``.
 
     Raises:
         InputError: if nilearn is not installed, a number is out of range, or ``out_dir`` cannot take a data set.
@@ -89,12 +82,8 @@ def write_ixi_like_dataset(
     settings = MRISettings(size, slices, distortion, seed)
     index_of = {f"like_{index:03d}": index for index in range(subjects)}
     splits = split_patients(index_of, seed=seed)
-    made = {
-        "generator": "data_prep.ixi_like_brain",
-        "generator_version": GENERATOR_VERSION,
-        "subjects": subjects,
-        **settings.as_json(),
-    }
+    generator = {"generator": "data_prep.ixi_like_brain", "generator_version": GENERATOR_VERSION}
+    made = {**generator, "subjects": subjects, **asdict(settings)}
     dataset = DatasetWriter(
         out_dir,
         name="IXI-like T2 and PD, simulated",
@@ -125,7 +114,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_output(parser)
     add_mri(parser, 32, "over 80 mm")
-    add_count(parser, "--subjects", 24, "how many")
+    add_number(parser, "--subjects", 24, "how many")
     parser.set_defaults(run=write_ixi_like_dataset)
 
 
@@ -139,6 +128,7 @@ class Template:
 
     maps: torch.Tensor
     affine: np.ndarray
+    deep: np.ndarray  # places in mm, (N, 3), in the white matter, where lesions may lie
 
 
 def make_pair(index: int, size: int = 256, slices: int = 64, seed: int = 0) -> AcquiredPair:
@@ -149,9 +139,11 @@ def make_pair(index: int, size: int = 256, slices: int = 64, seed: int = 0) -> A
     """
     template = _template()
     rng = np.random.default_rng([seed, index])
-    affine = _grid(size, slices)
     shape = (size, size, slices)
-    world = _positions(shape, affine)
+    step = np.array([FIELD_OF_VIEW_MM, FIELD_OF_VIEW_MM, SLAB_MM]) / shape
+    first = CENTRE_MM - step * (np.array(shape) - 1) / 2
+    axes = [torch.arange(n) * by + start for n, by, start in zip(shape, step.tolist(), first.tolist(), strict=True)]
+    world = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)  # in mm, (H, W, D, 3)
     # one spline a head wide in seven knots, one finer; drawn together, since looking them up costs the most
     wide, fine = (_spline(rng, channels, knots) for channels, knots in ((4, 7), (3, 16)))
     *shift, bias = _look_up(torch.cat([2.5 * wide[:3] + 1.2 * fine, 0.07 * wide[3:]]), world)
@@ -173,22 +165,7 @@ def make_pair(index: int, size: int = 256, slices: int = 64, seed: int = 0) -> A
     for contrast, signal in signals.items():
         real, imaginary = (torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)) for _ in range(2))
         scans[contrast] = torch.hypot(signal * torch.exp(bias) + noise * real, noise * imaginary).numpy()
-    return AcquiredPair(scans["t2"], scans["pd"], affine)
-
-
-def _grid(size: int, slices: int) -> np.ndarray:
-    """Lay a grid with the field of view and the slab about the centre: its affine."""
-    step = np.array([FIELD_OF_VIEW_MM / size, FIELD_OF_VIEW_MM / size, SLAB_MM / slices])
-    affine = np.diag([*step, 1.0])
-    affine[:3, 3] = CENTRE_MM - step * (np.array([size, size, slices]) - 1) / 2
-    return affine
-
-
-def _positions(shape: tuple[int, int, int], affine: np.ndarray) -> torch.Tensor:
-    """Millimetres of each voxel of a grid whose axes are those of the body, ``(H, W, D, 3)``."""
-    steps, starts = np.diag(affine).tolist(), affine[:, 3].tolist()
-    axes = [torch.arange(n, dtype=torch.float32) * steps[i] + starts[i] for i, n in enumerate(shape)]
-    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+    return AcquiredPair(scans["t2"], scans["pd"], from_matvec(np.diag(step), first))
 
 
 def _posed(world: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
@@ -231,8 +208,7 @@ def _tissues(template: Template, positions: torch.Tensor, rng: np.random.Generat
     csf, gm, wm = csf / total, gm / total, wm / total
 
     share = torch.zeros_like(wm)
-    candidates = _deep_white_matter()
-    for place in candidates[rng.integers(len(candidates), size=rng.poisson(4))]:
+    for place in template.deep[rng.integers(len(template.deep), size=rng.poisson(4))]:
         radius = rng.uniform(2, 5, 3)  # in mm of the template
         distance = sum(((positions[..., axis] - float(place[axis])) / radius[axis]) ** 2 for axis in range(3))
         share = torch.maximum(share, torch.exp(-(distance**2)))
@@ -266,12 +242,6 @@ def _template() -> Template:
     means = np.linalg.lstsq(parts, t1[inside], rcond=None)[0]
     unexplained = np.zeros_like(t1)
     unexplained[inside] = np.clip((t1[inside] - parts @ means) / (means[2] - means[1]), -1, 1)
-    return Template(torch.from_numpy(np.stack([brain, csf, gm, wm, unexplained])), images["t1"].affine)
-
-
-@cache
-def _deep_white_matter() -> np.ndarray:
-    """Places in mm where lesions may lie, ``(N, 3)``."""
-    template = _template()
-    deep = ndimage.minimum_filter(template.maps[3].numpy(), 5) > 0.8
-    return np.argwhere(deep) * np.diag(template.affine)[:3] + template.affine[:3, 3]
+    affine = images["t1"].affine
+    deep = np.argwhere(ndimage.minimum_filter(wm, 5) > 0.8) * np.diag(affine)[:3] + affine[:3, 3]
+    return Template(torch.from_numpy(np.stack([brain, csf, gm, wm, unexplained])), affine, deep)

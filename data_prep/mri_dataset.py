@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -51,10 +51,6 @@ class MRISettings:
     def __post_init__(self) -> None:
         if not (self.distortion >= 0 and math.isfinite(self.distortion)):
             raise InputError(f"distortion: expected 0 or more but got {self.distortion:g}")
-
-    def as_json(self) -> dict[str, Any]:
-        """Give the settings for the data set's provenance."""
-        return asdict(self)
 
 
 def add_subjects(

@@ -48,8 +48,11 @@ def in_processes(function: Callable[[Given], Made], given: Iterable[Given], work
     running: set[Future[Made]] = set()
     try:
         while True:
-            with _interrupts_blocked():  # for good in the processes that start meanwhile
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # for good in processes that start now
+            try:
                 running |= {pool.submit(function, one) for one in islice(waiting, workers - len(running))}
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             if not running:
                 return
             done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -105,15 +108,6 @@ def _others_alive() -> Iterator[None]:
         yield
     except RuntimeError as error:  # what gloo raises when the other side is gone
         raise ChildProcessError("another process of this run has ended early; see its message") from error
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _start_worker() -> None:

@@ -6,7 +6,8 @@ Of the acquired voxels one volume is in memory at a time. What is said for the r
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -110,8 +111,11 @@ class _Patient:
     def prepare(self) -> _Pair:
         """Prepare the best pair that can be read."""
         for source, target in self._pairs():
-            if not {id(source.volume), id(target.volume)} & self.unusable and (pair := self._make(source, target)):
-                return pair
+            if {id(source.volume), id(target.volume)} & self.unusable:
+                continue
+            with suppress(InputError):
+                if pair := self._make(source, target):
+                    return pair
         if self.refused:
             raise _LeftOut(f"no pair of its series can be used: {self.refused[0]['reason']}")
         share, least = self.settings.min_overlap, self.settings.min_slices
@@ -146,43 +150,39 @@ class _Patient:
         for index, one in enumerate(self.series):
             if one.phase != UNKNOWN or one.evidence:
                 continue
-            try:
-                phase = phase_from_image(*read_ct(one.volume))
-            except InputError as error:
-                self._refuse(one, error)
-                continue
-            if phase != UNKNOWN:
-                self.series[index] = Series(one.volume, phase, "image")
+            with suppress(InputError), self._noted(one):
+                if (phase := phase_from_image(*read_ct(one.volume))) != UNKNOWN:
+                    self.series[index] = Series(one.volume, phase, "image")
 
     def _places(self, listed: Sequence[Series]) -> list[Place]:
         places = []
         for series in listed:
             if id(series.volume) in self.unusable:
                 continue
-            try:
+            with suppress(InputError), self._noted(series):
                 shape, affine = check_volume(series.volume)
                 if not is_axial(series.volume, affine):
                     raise InputError(f"{series.volume.path}: slices not axial")
-            except InputError as error:
-                self._refuse(series, error)
-            else:
                 places.append(Place(series.volume, series.phase, shape, affine))
         return places
 
-    def _refuse(self, series: Series | Place, error: InputError) -> None:
-        self.unusable.add(id(series.volume))
-        self.refused.append({"phase": series.phase, "reason": redact(str(error), [series.volume])})
-        self.refusals.append(str(error))
+    @contextmanager
+    def _noted(self, series: Series | Place) -> Iterator[None]:
+        """Note a series that the body refuses."""
+        try:
+            yield
+        except InputError as error:
+            self.unusable.add(id(series.volume))
+            self.refused.append({"phase": series.phase, "reason": redact(str(error), [series.volume])})
+            self.refusals.append(str(error))
+            raise
 
     def _make(self, source: Place, target: Place) -> _Pair | None:
         """Bring a pair onto the CECT's grid, less the slices that they don't share."""
         settings = self.settings
-        try:
+        with self._noted(target):
             volume, affine = canonical(*read_ct(target.volume))
             grid = paper_grid(volume, affine, size=settings.size, spacing=settings.spacing)
-        except InputError as error:
-            self._refuse(target, error)
-            return None
         shared, total = shared_slices(grid, source.shape, source.affine), grid.shape[2]
         count = shared.stop - shared.start
         if count < max(settings.min_slices, settings.min_overlap * total):
@@ -190,11 +190,8 @@ class _Patient:
         grid = Grid((*grid.shape[:2], count), grid.affine @ from_matvec(np.eye(3), [0, 0, shared.start]))
         cect, about_cect = as_int16_hu(resample(volume, affine, grid)), self._describe(target, volume, affine)
         del volume
-        try:
+        with self._noted(source):
             volume, affine = canonical(*read_ct(source.volume))
-        except InputError as error:
-            self._refuse(source, error)
-            return None
         nect, about_nect = as_int16_hu(resample(volume, affine, grid)), self._describe(source, volume, affine)
         if nect.max() <= AIR_HU:
             return None

@@ -49,10 +49,7 @@ UMLAUTS = {ord("ä"): "ae", ord("ö"): "oe", ord("ü"): "ue"}
 
 
 def name_phase(text: str) -> str:
-    """Find the phase that a text names.
-
-    Args:
-        text: such as ``"Abdomen portalvenös 3.0"``, ``"temps tardif"`` or ``"Leber nativ"``.
+    """Find the phase that a text names, such as ``"Abdomen portalvenös 3.0"``, ``"temps tardif"`` or ``"Leber nativ"``.
 
     Returns:
         ``"nect"``; ``"arterial"``, ``"portal"`` or ``"late"``; ``"cect"`` for contrast medium without a phase, or with
@@ -76,9 +73,6 @@ def name_phase(text: str) -> str:
 
 def phase_of(volume: FoundVolume) -> tuple[str, str]:
     """Find the phase of a series by its header alone.
-
-    Args:
-        volume: a series with its descriptions and contrast tags.
 
     Returns:
         The phase, as of :func:`name_phase`, and what showed it: ``"description"``, ``"tags"``, or nothing where it is

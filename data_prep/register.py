@@ -19,7 +19,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
 
-from data_prep.arguments import add_count, add_output
+from data_prep.arguments import add_number, add_output
 from data_prep.messages import progress_bar
 from data_prep.parallel import in_processes
 from data_prep.registration import METHODS, Pair, Registration, make_registration
@@ -30,10 +30,8 @@ from monai_nce.errors import InputError
 __all__ = ["add_parser", "register_dataset"]
 
 LEAST_SIDE = 4  # voxels along each axis that a registration needs
-UNNAMED = {
-    **{"name": "data set", "description": "", "licence": "that of the original"},
-    **{"source_domain": "nect", "target_domain": "cect"},
-}
+DOMAINS = {"source_domain": "nect", "target_domain": "cect"}
+UNNAMED = {"name": "data set", "description": "", "licence": "that of the original", **DOMAINS}
 
 
 def register_dataset(
@@ -50,11 +48,9 @@ def register_dataset(
 ) -> Path:
     """Write a copy of a data set in which each training patient's source is registered to the target.
 
-    Arguments are the command's options; VoxelMorph, which learns from all patients, takes one worker. Training patients
-    that lack one of the two are left out with a warning. All other volumes are those of the original, voxel by voxel.
-
-    Returns:
-        ``out_dir``.
+    Arguments are the command's options; returns ``out_dir``. VoxelMorph, which learns from all patients, takes one
+    worker. Training patients that lack one of the two are left out with a warning. All other volumes are those of the
+    original, voxel by voxel.
 
     Raises:
         InputError: if the data set cannot be used or has no training pairs, a volume is too small or cannot be
@@ -75,15 +71,13 @@ def register_dataset(
         shape = _open(item["source"]).shape
         if min(shape) < LEAST_SIDE:
             raise InputError(f"{item['source']}: expected {LEAST_SIDE} voxels or more on each axis but got {shape}")
-    registration = make_registration(
-        method, window_level=window_level, window_width=window_width, seed=seed, progress=progress
-    )
+    window = {"window_level": window_level, "window_width": window_width}
+    registration = make_registration(method, **window, seed=seed, progress=progress)
     header = _header(content, method, registration.settings(), len(pairs))
     with DatasetWriter(out_dir, **header, overwrite=overwrite) as dataset:
         if lone:
-            warnings.warn(
-                f"{len(lone)} training patients without source or target are left out: {', '.join(lone)}", stacklevel=2
-            )
+            without = f"{len(lone)} training patients without source or target are left out: {', '.join(lone)}"
+            warnings.warn(without, stacklevel=2)
         if registration.learns:
             registration.fit([_pair(item) for item in pairs.values()])
         moved = in_processes(partial(_register, registration), pairs.values(), 1 if registration.learns else workers)
@@ -159,7 +153,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("dataset_dir", type=Path, metavar="DATASET", help="folder of the data set")
     parser.add_argument("--method", choices=METHODS, required=True)
     add_output(parser, seed="of the method")
-    parser.add_argument("--window_level", type=float, default=50.0, metavar="HU", help="centre (default: 50)")
-    parser.add_argument("--window_width", type=float, default=300.0, metavar="HU", help="width (default: 300)")
-    add_count(parser, "--num_workers", 1, "processes; one for voxelmorph", dest="workers")
+    add_number(parser, "--window_level", 50.0, "centre", type=float, metavar="HU")
+    add_number(parser, "--window_width", 300.0, "width", type=float, metavar="HU")
+    add_number(parser, "--num_workers", 1, "processes; one for voxelmorph", dest="workers")
     parser.set_defaults(run=register_dataset)

@@ -25,19 +25,15 @@ class Registration(ABC):
     What a method compares is windowed as the network sees it; what is resampled, once and linearly, are the HU.
 
     Args:
-        window_level: centre of the window in HU.
-        window_width: width of the window in HU.
+        window_level, window_width: centre and width of the window in HU.
         seed: seed of whatever is drawn at random; the same input and seed give the same output on a CPU.
         progress: show a bar where the method trains.
-
-    Attributes:
-        learns: whether :meth:`fit` has to see all pairs before the first is registered.
 
     Raises:
         InputError: if ``window_width`` is not positive.
     """
 
-    learns = False
+    learns = False  # whether fit has to see all pairs before the first is registered
 
     def __init__(
         self, window_level: float = 50.0, window_width: float = 300.0, seed: int = 0, progress: bool = True
@@ -53,8 +49,7 @@ class Registration(ABC):
         """Resample ``moving`` onto the grid of ``fixed``; beyond the moving volume its edge goes on.
 
         Args:
-            fixed: (H, W, D) in HU.
-            moving: (H, W, D) in HU; float32 when it is returned.
+            fixed, moving: (H, W, D) in HU; float32 when returned.
             spacing: of both, three numbers in mm.
         """
         return pull(moving, self.points(fixed, moving, spacing), spacing)

@@ -24,7 +24,6 @@ class AffineRegistration(Registration):
     """Find twelve parameters by gradient descent with regular steps, from the grids' common centre."""
 
     def points(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-        """Find each voxel of ``fixed`` in ``moving``: (3, H, W, D), in mm from the first voxel."""
         return apply(*self.matrix(fixed, moving, spacing), grid_points(fixed.shape, spacing))
 
     def matrix(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -50,7 +49,6 @@ class AffineRegistration(Registration):
         return np.array(transform.GetMatrix()).reshape(3, 3), offset
 
     def method_settings(self) -> dict[str, Any]:
-        """Describe the method for a data set's provenance."""
         return {
             "tool": f"SimpleITK {sitk.Version.VersionString()}",
             "metric": "Mattes mutual information",

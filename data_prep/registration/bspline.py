@@ -35,7 +35,6 @@ class BSplineRegistration(Registration):
             raise InputError('--method bspline needs elastix; install it with: pip install -e ".[registration]"')
 
     def points(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-        """Find each voxel of ``fixed`` in ``moving``: (3, H, W, D), in mm from the first voxel."""
         return grid_points(fixed.shape, spacing) + np.moveaxis(self.displacement(fixed, moving, spacing), -1, 0)
 
     def displacement(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
@@ -100,7 +99,6 @@ class BSplineRegistration(Registration):
         ]
 
     def method_settings(self) -> dict[str, Any]:
-        """Describe the method for a data set's provenance."""
         return {
             "tool": "itk-elastix",
             "metric": "Mattes mutual information",

@@ -81,7 +81,6 @@ class VoxelMorphRegistration(Registration):
             epochs.set_postfix(loss=f"{total / len(batches):.4f}")
 
     def points(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-        """Find each voxel of ``fixed`` in ``moving``: (3, H, W, D), in mm from the first voxel."""
         matrix, offset = self.affine.matrix(fixed, moving, spacing)
         sides = np.array(spacing, dtype=np.float32).reshape(3, 1, 1, 1)
         grid = np.indices(fixed.shape, dtype=np.float32)
@@ -114,7 +113,6 @@ class VoxelMorphRegistration(Registration):
         return coarse
 
     def method_settings(self) -> dict[str, Any]:
-        """Describe the method for a data set's provenance."""
         return {
             "tool": f"MONAI {monai.__version__}",
             "affine": self.affine.settings(),

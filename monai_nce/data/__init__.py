@@ -19,15 +19,7 @@ from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.found import FoundVolume, find_images
 from monai_nce.data.scans.inference_items import check_inference_items, inference_items
 from monai_nce.data.scans.load_scan import LoadScand
-from monai_nce.data.scans.reader import (
-    AIR_HU,
-    CTReader,
-    check_volume,
-    find_volumes,
-    modality_of,
-    read_ct,
-    read_mri,
-)
+from monai_nce.data.scans.reader import AIR_HU, CTReader, check_volume, find_volumes, modality_of, read_ct, read_mri
 
 __all__ = [
     "AIR_HU",

@@ -22,10 +22,12 @@ class StageProgress:
     Args:
         name: what the stage does, such as "stage 1/2 CECT -> NECT".
         keys: scalars of the engine's output to show, as running means.
+        unit: name of an iteration.
     """
 
-    def __init__(self, name: str, keys: Sequence[str] = ("loss",)) -> None:
+    def __init__(self, name: str, keys: Sequence[str] = ("loss",), unit: str = "it") -> None:
         self.name = name
+        self.unit = unit
         self.keys = tuple(keys)
         self._bar: tqdm | None = None
         self._means: dict[str, float] = {}
@@ -48,6 +50,7 @@ class StageProgress:
             total=(state.max_epochs or 0) * (state.epoch_length or 0) or None,
             initial=state.iteration,
             desc=self.name,
+            unit=self.unit,
             dynamic_ncols=True,
             mininterval=0.5 if sys.stderr.isatty() else 15.0,
             disable=not is_main_process(),

@@ -6,12 +6,7 @@ from .carry import CarryHU, CarryHUd
 from .in_plane_spacing import InPlaneSpacingd
 from .mri_intensity import FULL_SCALE, full_scale, scale_intensity
 from .resampling import resample_axis
-from .slice_stack import (
-    StackMean,
-    slice_stacks,
-    stack_centres,
-    stack_positions,
-)
+from .slice_stack import StackMean, slice_stacks, stack_centres, stack_positions
 from .window import WindowHU, WindowHUd
 
 __all__ = [

@@ -40,11 +40,7 @@ class InPlaneSpacingd(MapTransform, InvertibleTransform):
     """
 
     def __init__(
-        self,
-        keys: KeysCollection,
-        spacing: float | None,
-        tolerance: float = 0.02,
-        allow_missing_keys: bool = False,
+        self, keys: KeysCollection, spacing: float | None, tolerance: float = 0.02, allow_missing_keys: bool = False
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if spacing is not None and not spacing > 0:
@@ -82,11 +78,7 @@ class InPlaneSpacingd(MapTransform, InvertibleTransform):
         """Resize as MONAI's ``Resize``, but not through D; on the way back there is no ``transform_info``."""
         before, after = tuple(image.shape[1:]), (*size, image.shape[3])
         meta = self._resize.track_transform_meta(
-            image,
-            sp_size=after,
-            affine=scale_affine(before, after),
-            orig_size=before,
-            transform_info=transform_info,
+            image, sp_size=after, affine=scale_affine(before, after), orig_size=before, transform_info=transform_info
         )
         slices = image.as_tensor().to(torch.float32).permute(0, 3, 2, 1)  # as the volume lies in memory and in its file
         if transform_info is None and before != after:

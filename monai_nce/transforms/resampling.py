@@ -13,13 +13,7 @@ EDGE = 0.5 + 1e-6  # voxels beyond the centres of the first and last one that be
 
 
 def resample_axis(
-    volume: torch.Tensor,
-    axis: int,
-    size: int,
-    start: float,
-    step: float,
-    width: float | None = None,
-    fill: float = 0.0,
+    volume: torch.Tensor, axis: int, size: int, start: float, step: float, width: float | None = None, fill: float = 0.0
 ) -> torch.Tensor:
     """Take ``size`` values at ``start``, ``start + step``, … along an axis: linear, antialiased where ``step`` > 1.
 

@@ -39,26 +39,26 @@ def test_folder_and_archive_hold_the_same(folder: Path, as_tar: Tar, tmp_path: P
     (folder / "._IXI012-HH-1211-T2.nii.gz").write_text("what a Mac leaves")
     (folder / "readme.txt").write_text("hello")
     for path in (folder, as_tar(folder, tmp_path / "a.tar"), as_tar(folder, tmp_path / "b.tar", "IXI/T2/")):
-        with IXIFiles(path, "T2") as files:
-            assert files.sites == {"IXI002": "Guys", "IXI012": "HH", "IXI035": "IOP"}
-            assert not files.repeated
-            shape, affine = files.grid("IXI012")
-            assert shape == (12, 14, 30)
-            np.testing.assert_allclose(affine, LPS)
-            volume, affine = files.volume("IXI012")
-            np.testing.assert_array_equal(volume, volume_of(NAMES[1])[::-1, ::-1])
-            np.testing.assert_allclose(
-                affine, np.diag([1.5, 1.5, 2, 1]) + np.outer([20 - 16.5, 30 - 19.5, -5, 0], [0, 0, 0, 1])
-            )
+        files = IXIFiles(path, "T2")
+        assert files.sites == {"IXI002": "Guys", "IXI012": "HH", "IXI035": "IOP"}
+        assert not files.repeated
+        shape, affine = files.grid("IXI012")
+        assert shape == (12, 14, 30)
+        np.testing.assert_allclose(affine, LPS)
+        volume, affine = files.volume("IXI012")
+        np.testing.assert_array_equal(volume, volume_of(NAMES[1])[::-1, ::-1])
+        np.testing.assert_allclose(
+            affine, np.diag([1.5, 1.5, 2, 1]) + np.outer([20 - 16.5, 30 - 19.5, -5, 0], [0, 0, 0, 1])
+        )
 
 
 def test_nothing_is_unpacked(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    with IXIFiles(archive, "T2") as files:
-        files.grid("IXI002")
-        files.volume("IXI002")
-        assert os.listdir(tmp_path / "tmp") == []
+    files = IXIFiles(archive, "T2")
+    files.grid("IXI002")
+    files.volume("IXI002")
+    assert os.listdir(tmp_path / "tmp") == []
 
 
 def test_a_subject_with_several_scans_is_set_apart(folder: Path) -> None:
@@ -120,13 +120,14 @@ def test_a_damaged_scan_is_named(archive: Path) -> None:
     with tarfile.open(archive) as tar:
         member = tar.getmember(f"{NAMES[1]}-T2.nii.gz")
     spoil(archive, member.offset_data + member.size - 8, 1)  # the checksum
-    with IXIFiles(archive, "T2") as files:
-        files.volume("IXI002")
-        assert files.grid("IXI012")[0] == (12, 14, 30)
-        with pytest.raises(InputError) as error:
-            files.volume("IXI012")
+    files = IXIFiles(archive, "T2")
+    files.volume("IXI002")
+    assert files.grid("IXI012")[0] == (12, 14, 30)
+    with pytest.raises(InputError) as error:
+        files.volume("IXI012")
     assert str(error.value).startswith(f"{archive}: IXI012-HH-1211-T2.nii.gz: truncated or damaged (CRC")
     spoil(archive, member.offset_data)
-    with IXIFiles(archive, "T2") as files, pytest.raises(InputError) as error:
+    files = IXIFiles(archive, "T2")
+    with pytest.raises(InputError) as error:
         files.grid("IXI012")
     assert str(error.value) == f"{archive}: IXI012-HH-1211-T2.nii.gz: not a readable NIfTI file"

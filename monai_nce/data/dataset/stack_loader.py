@@ -23,11 +23,7 @@ class StackLoader(DataLoader):
     """
 
     def __init__(
-        self,
-        dataset: SliceStackDataset,
-        batch_size: int = 4,
-        num_workers: int = 0,
-        device: str | torch.device = "cpu",
+        self, dataset: SliceStackDataset, batch_size: int = 4, num_workers: int = 0, device: str | torch.device = "cpu"
     ) -> None:
         sampler = EpochSampler(dataset, dataset.seed)
         super().__init__(
