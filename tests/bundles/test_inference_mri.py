@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import nibabel as nib
@@ -14,7 +15,8 @@ from monai_nce.data import read_datalist
 from monai_nce.errors import find_input_error
 from tests.tiny import TINY
 
-pytest.importorskip("nilearn")
+# not imported: that takes seconds, and nothing but its files is needed
+pytestmark = pytest.mark.skipif(find_spec("nilearn") is None, reason="nilearn is not installed")
 REAL = os.environ.get("NCE_REAL_DATA")
 SIZE, SLICES = 64, 5
 
