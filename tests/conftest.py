@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 
 # before PyTorch: once OpenMP has had threads, a forked process waits for them for ever
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,3 +27,15 @@ def as_rank(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
         monkeypatch.setattr(dist, "get_world_size", lambda: count)
 
     return pretend
+
+
+@pytest.fixture(autouse=True)
+def sigchld_as_before() -> Iterator[None]:
+    """Take back the SIGCHLD handler that a loader with workers leaves behind.
+
+    Where AMX was used, a handled signal can end a process that has pytest's stack for faults.
+    """
+    before = signal.getsignal(signal.SIGCHLD)
+    yield
+    if signal.getsignal(signal.SIGCHLD) is not before:
+        signal.signal(signal.SIGCHLD, before)
