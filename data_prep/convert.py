@@ -46,7 +46,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Write the one CT volume at or below PATH as int16 HU in NIfTI, or nothing. Exit code 2: nothing"
         " found, or --series matches nothing; 3: refused; 4: several fit; 5: the output cannot be written.",
     )
-    parser.add_argument("path", type=Path, metavar="PATH", help="a file or folder, walked whole")
+    parser.add_argument("path", type=Path, metavar="PATH", help="a file, or a folder that is searched recursively")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.nii.gz", help="the file to write")
     parser.add_argument(
         "--series", default="", metavar="TEXT", help="a series' description or end of its UID, or a NIfTI file's name"

@@ -92,7 +92,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="List every CT volume at or below PATH, DICOM series and NIfTI files, and read each to its last"
         " voxel. Exit code 0: one was accepted; 2: no image was found; 3: all were refused.",
     )
-    parser.add_argument("path", type=Path, metavar="PATH", help="a file or folder, walked whole")
+    parser.add_argument("path", type=Path, metavar="PATH", help="a file, or a folder that is searched recursively")
     parser.add_argument("--json", dest="as_list", action="store_true", help="print one JSON list in place of the table")
     parser.set_defaults(run=_run)
 
