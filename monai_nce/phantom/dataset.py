@@ -92,4 +92,5 @@ def ensure_phantom_dataset(
 
 def _provenance(patients: int, size: int, slices: int, seed: int) -> dict[str, Any]:
     made_with = {"patients": patients, "size": size, "slices": slices, "seed": seed}
-    return {"generator": "monai_nce.phantom.patient", "generator_version": GENERATOR_VERSION, **made_with}
+    # as the generator was called at first, so that phantoms made then are known again
+    return {"generator": "monai_nce.data.phantom", "generator_version": GENERATOR_VERSION, **made_with}
