@@ -58,3 +58,14 @@ def panel_pixels() -> Callable[[Path, dict[str, Any]], np.ndarray]:
         return picture[picture.shape[0] - y1 : picture.shape[0] - y0, x0:x1]
 
     return cut
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every picture end half-written, with an OSError."""
+
+    def half(figure: Figure, file: Any, **kwargs: Any) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", half)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 
 from monai_nce.metrics import ImageMetrics
 from monai_nce.visualize import Display, FigureRow, draw_comparison, radiological
@@ -131,12 +130,8 @@ def test_wrong_rows_are_refused(rows: list[FigureRow], message: str) -> None:
         draw_comparison(rows, Display())
 
 
-def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def half(figure: Figure, file: Any, **kwargs: Any) -> None:
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Figure, "savefig", half)
+@pytest.mark.usefixtures("full_disk")
+def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left"):
         draw_comparison([row()], Display()).save(tmp_path / "figure6.png")
     assert list(tmp_path.iterdir()) == []

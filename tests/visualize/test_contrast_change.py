@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from PIL import Image
 
 from monai_nce.visualize import Display, FigureRow, draw_registration, draw_synthetic_source, radiological
@@ -156,15 +155,10 @@ def test_wrong_rows_of_registrations_are_refused(rows: list[FigureRow], message:
         draw_registration(rows, Display())
 
 
-def test_a_failure_leaves_the_old_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("full_disk")
+def test_a_failure_leaves_the_old_picture(tmp_path: Path) -> None:
     path = tmp_path / "figure2.png"
     path.write_bytes(b"old")
-
-    def half(figure: Figure, file: Any, **kwargs: Any) -> None:
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Figure, "savefig", half)
     with pytest.raises(OSError, match="No space left"):
         draw_registration([moved()], Display()).save(path)
     assert path.read_bytes() == b"old"
@@ -252,12 +246,8 @@ def test_wrong_rows_of_synthetic_sources_are_refused(rows: list[FigureRow], mess
         draw_synthetic_source(rows, Display())
 
 
-def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def half(figure: Figure, file: Any, **kwargs: Any) -> None:
-        file.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Figure, "savefig", half)
+@pytest.mark.usefixtures("full_disk")
+def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left"):
         draw_synthetic_source([translated()], Display()).save(tmp_path / "figure5.png")
     assert list(tmp_path.iterdir()) == []
