@@ -18,14 +18,14 @@ TIMING_RANGE = 0.15  # how far a scan is early or late, in steps from one phase 
 DEVIATION_LIMIT = 2.0  # values are drawn within so many standard deviations
 
 # Blood has one HU without contrast in every vessel [D93], and a haemangioma is blood.
-BLOOD = (
-    "aorta pulmonary_vein superior_vena_cava inferior_vena_cava lower_veins portal_vein hepatic_vein haemangioma"
-).split()
+_BLOOD = "aorta pulmonary_vein superior_vena_cava inferior_vena_cava lower_veins portal_vein hepatic_vein haemangioma"
+BLOOD = tuple(_BLOOD.split())
 # Tissues that are brighter or darker together: of one patient and one scanner [P80] [L14].
-VARY_TOGETHER = (
+_VARY_TOGETHER = (
     "skin subcutaneous_fat visceral_fat muscle liver spleen kidney_cortex pancreas adrenal_gland gastric_wall "
     "bowel_wall bladder_wall prostate uterus heart_muscle esophagus"
-).split()
+)
+VARY_TOGETHER = frozenset(_VARY_TOGETHER.split())
 SHARED_VARIANCE = 0.3  # of their variance
 
 FATTY_LIVER_SHARE = 0.2  # of patients: 13 % [P24] to 17 % [Z12] and more, by the limit

@@ -22,10 +22,11 @@ from monai_nce.virtual.physiology import (
 from monai_nce.virtual.tissue import PHASES, TISSUES, Tissue
 
 SEEDS = st.integers(0, 2**32 - 1)
-NEVER_ENHANCE = (
+_NEVER_ENHANCE = (
     "air subcutaneous_fat visceral_fat fluid bile bowel_content bowel_gas oral_contrast cortical_bone cartilage disc "
     "calcification"
-).split()
+)
+NEVER_ENHANCE = tuple(_NEVER_ENHANCE.split())
 
 
 def draw(seed: int, phase: str | None = None) -> Physiology:
