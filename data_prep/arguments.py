@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["add_mri", "add_number", "add_output", "at_least", "spell"]
+from data_prep.messages import say
+
+__all__ = ["add_fractions", "add_mri", "add_number", "add_output", "add_work", "at_least", "run_resumable", "spell"]
 
 OLD_NAMES = {"--out_dir": "--output_dir", "--workers": "--num_workers"}
 
@@ -51,6 +53,33 @@ def add_output(parser: argparse.ArgumentParser, seed: str = "of the split") -> N
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a data set that is already there")
     add_number(parser, "--seed", 0, f"seed {seed}", least=0, metavar="S")
+
+
+def add_fractions(parser: argparse._ActionsContainer) -> None:
+    """Add the shares of the patients for validation and test; the others are for training."""
+    add_number(parser, "--validation_fraction", 0.125, "share for validation", type=float, metavar="X")
+    add_number(parser, "--test_fraction", 0.25, "share for test; 0 puts none there", type=float, metavar="X")
+
+
+def add_work(parser: argparse._ActionsContainer) -> None:
+    """Add what long runs have, worker processes and a way to go on; what is not given leaves no trace."""
+    absent: dict[str, Any] = {"default": argparse.SUPPRESS}
+    parser.add_argument(
+        "--num_workers", type=at_least(1), metavar="N", help="processes, a patient each (default: 1)", **absent
+    )
+    # alone, or as the bundle has it
+    resume: dict[str, Any] = {"nargs": "?", "const": "True", "choices": ["True"], "metavar": "True", **absent}
+    parser.add_argument("--resume", **resume, help="go on where a run with the same input was stopped")
+
+
+def run_resumable(run: Callable[[], Path]) -> Path:
+    """Run; on Ctrl-C end with status 130 and a line that says how to go on."""
+    try:
+        return run()
+    except KeyboardInterrupt:
+        pass  # its frames are gone then, and with them a bar that the line would run into
+    say("interrupted; the patients that are finished are kept, --resume goes on with them")
+    raise SystemExit(130)
 
 
 def add_mri(parser: argparse.ArgumentParser, slices: int, which: str) -> None:

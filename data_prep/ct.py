@@ -9,16 +9,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from data_prep.archives import PRESETS
-from data_prep.arguments import add_number, add_output, at_least
+from data_prep.arguments import add_fractions, add_number, add_output, add_work, at_least, run_resumable
 from data_prep.ct_archive import prepare_archive
 from data_prep.geometry import SIZE, SPACING_MM, canonical, paper_grid, resample
-from data_prep.messages import progress_bar, say, warn_of_empty_splits
+from data_prep.messages import progress_bar, warn_of_empty_splits
 from data_prep.patient import PairSettings
 from data_prep.phases import WANTED
 from monai_nce.data.dataset.splits import split_patients
@@ -39,6 +40,8 @@ def prepare_ct(
     size: int = SIZE,
     spacing: float = SPACING_MM,
     paired: bool = False,
+    validation_fraction: float = 0.125,
+    test_fraction: float = 0.25,
     seed: int = 0,
     overwrite: bool = False,
 ) -> Path:
@@ -49,8 +52,8 @@ def prepare_ct(
     i-th CECT and is brought onto its grid by their physical coordinates; nothing is registered.
 
     Raises:
-        InputError: if a volume cannot be used, the lists of pairs differ in length, a pair does not overlap, or
-            ``out_dir`` cannot take a data set.
+        InputError: if a volume cannot be used, the lists of pairs differ in length, a pair does not overlap, the
+            fractions leave nothing for training, or ``out_dir`` cannot take a data set.
     """
     sources, targets = ([volume for path in paths for volume in find_volumes(path)] for paths in (nect, cect))
     if paired and len(sources) != len(targets):
@@ -61,15 +64,17 @@ def prepare_ct(
     else:
         groups = {"nect": [{"source": one} for one in sources], "cect": [{"target": one} for one in targets]}
     jobs = {f"{name}_{i:03d}": volumes for name, group in groups.items() for i, volumes in enumerate(group)}
-    parts = [split_patients([job for job in jobs if job.startswith(name)], seed=seed) for name in groups]
+    shares = {"validation": validation_fraction, "test": test_fraction}
+    parts = [split_patients([job for job in jobs if job.startswith(name)], **shares, seed=seed) for name in groups]
     splits = {split: [patient for part in parts for patient in part[split]] for split in SPLITS}
     split_of = {patient: split for split, patients in splits.items() for patient in patients}
+    made = {"tool": "data_prep ct", "paired": paired, "size": size, "spacing_mm": spacing, "seed": seed}
     dataset = DatasetWriter(
         out_dir,
         name="CT, paired" if paired else "CT, unpaired",
         description="Non-contrast and contrast-enhanced CT in the geometry of Seo et al., WACV 2021.",
         licence="that of the volumes it was made from",
-        provenance={"tool": "data_prep ct", "paired": paired, "size": size, "spacing_mm": spacing, "seed": seed},
+        provenance={**made, "validation_fraction": validation_fraction, "test_fraction": test_fraction},
         overwrite=overwrite,
     )
     with dataset:
@@ -78,7 +83,7 @@ def prepare_ct(
         for patient in progress_bar(jobs, "ct", "patient"):
             volumes, affine = _prepare(jobs[patient], size, spacing)
             dataset.add(split_of[patient], patient, affine, **volumes)
-    warn_of_empty_splits(splits, SPLITS)
+    warn_of_empty_splits(splits, [split for split in SPLITS if shares.get(split, 1)])
     return out_dir
 
 
@@ -117,15 +122,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--min_overlap", type=float, metavar="X", help="share of the CECT's slices that the NECT covers (default: 0.5)"
     )
     found.add_argument("--min_slices", type=at_least(3), metavar="N", help="that are left of a pair (default: 16)")
-    found.add_argument("--num_workers", type=at_least(1), metavar="N", help="processes, a patient each (default: 1)")
-    # alone, or as the bundle has it
-    resume: dict[str, Any] = {"nargs": "?", "const": "True", "choices": ["True"], "metavar": "True"}
-    found.add_argument("--resume", **resume, help="go on where a run with the same input was stopped")
+    add_work(found)
     named = parser.add_argument_group("volumes that you name", argument_default=argparse.SUPPRESS)
     named.add_argument("--nect", type=Path, nargs="+", metavar="PATH", help="non-contrast volumes")
     named.add_argument("--cect", type=Path, nargs="+", metavar="PATH", help="contrast-enhanced volumes")
     named.add_argument("--paired", action="store_true", help="the i-th NECT and the i-th CECT are one patient's")
     add_output(parser)
+    add_fractions(parser)
     add_number(parser, "--size", SIZE, "in-plane size; the paper's is 256", least=32, metavar="PX")
     add_number(parser, "--spacing", SPACING_MM, "of the pixels; the paper's is 1.3333", type=float, metavar="MM")
     parser.set_defaults(run=_run)
@@ -136,6 +139,7 @@ def _run(**given: Any) -> Path:
         raise InputError(f"--spacing: expected 0.1 to 10 mm but got {given['spacing']}")
     if not 0 < given.get("min_overlap", 1) <= 1:
         raise InputError(f"--min_overlap: expected above 0 to 1 but got {given['min_overlap']}")
+    split_patients((), given["validation_fraction"], given["test_fraction"])  # refused now, not after the last patient
     if "nect" not in given and "cect" not in given:
         return _run_archive(**given)
     for name in ("studies", "csv", "preset", "phase", "min_overlap", "min_slices", "num_workers", "resume"):
@@ -158,10 +162,6 @@ def _run_archive(**given: Any) -> Path:
     settings = {item.name: given.pop(item.name) for item in fields(PairSettings) if item.name in given}
     if "csv" in given:
         given["pair_list"] = given.pop("csv")
-    try:
-        workers, resume = given.pop("num_workers", 1), given.pop("resume", False) == "True"
-        return prepare_archive(settings=PairSettings(**settings), workers=workers, resume=resume, **given)
-    except KeyboardInterrupt:
-        pass
-    say("interrupted; the patients that are finished are kept, --resume goes on with them")
-    raise SystemExit(130)
+    workers, resume = given.pop("num_workers", 1), given.pop("resume", False) == "True"
+    run = partial(prepare_archive, settings=PairSettings(**settings), workers=workers, resume=resume, **given)
+    return run_resumable(run)

@@ -37,6 +37,8 @@ def prepare_archive(
     pair_list: Path | None = None,
     preset: str | None = None,
     settings: PairSettings | None = None,
+    validation_fraction: float = 0.125,
+    test_fraction: float = 0.25,
     seed: int = 0,
     workers: int = 1,
     overwrite: bool = False,
@@ -63,7 +65,8 @@ def prepare_archive(
         return out_dir
     tool = {"tool": "data_prep ct", "version": __version__, "paired": True}
     source = "list" if pair_list else preset or "folder"
-    made = {**tool, "source": source, **settings.as_json(), "seed": seed}
+    shares = {"validation_fraction": validation_fraction, "test_fraction": test_fraction}
+    made = {**tool, "source": source, **settings.as_json(), **shares, "seed": seed}
     with others_end_on_error():
         jobs = _jobs(studies, pair_list, preset)
         dataset = DatasetWriter(
@@ -94,7 +97,7 @@ def prepare_archive(
                 f"{studies or pair_list}: of {len(jobs)} patients none has a pair that can be used;"
                 f" {first['patient']}: {first['reason']}"
             )
-        splits = split_patients(rows, seed=seed)
+        splits = split_patients(rows, validation_fraction, test_fraction, seed)
         dataset.resplit(splits)
         dataset.report(_report(made, jobs, rows, splits, left_out))
         titles = {patient: f"{patient}, {row['cect']['phase']}" for patient, row in rows.items()}
@@ -103,7 +106,7 @@ def prepare_archive(
     phases = Counter(row["cect"]["phase"] for row in rows.values())
     named = ", ".join(f"{count} {phase}" for phase, count in phases.most_common())
     print(f"ct: {len(rows)} pairs ({counts}; {named}), {len(left_out)} left out; see {out_dir / REPORT}")
-    warn_of_empty_splits(splits, SPLITS)
+    warn_of_empty_splits(splits, [split for split in SPLITS if shares.get(f"{split}_fraction", 1)])
     return out_dir
 
 

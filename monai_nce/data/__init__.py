@@ -5,6 +5,7 @@ from __future__ import annotations
 from monai_nce.data.dataset.datalist import read_datalist, read_datalist_file
 from monai_nce.data.dataset.epoch_sampler import EpochIndex, EpochSampler
 from monai_nce.data.dataset.loader_workers import outlast_signals
+from monai_nce.data.dataset.mixture import mixed_items
 from monai_nce.data.dataset.pairs import evaluation_pairs, regression_pairs
 from monai_nce.data.dataset.slice_stack_dataset import SliceStackDataset
 from monai_nce.data.dataset.splits import split_patients
@@ -45,6 +46,7 @@ __all__ = [
     "find_images",
     "find_volumes",
     "inference_items",
+    "mixed_items",
     "modality_of",
     "outlast_signals",
     "read_ct",

@@ -117,6 +117,26 @@ def test_an_unpaired_set_without_validation_trains(bundle, tiny, tmp_path):
     assert not (models / "model_best.pt").exists()
 
 
+def test_a_mixture_reaches_every_stage(bundle, tiny, tmp_path, capsys):
+    import numpy as np
+
+    from monai_nce.data import DatasetWriter
+
+    real, affine = str(tmp_path / "real"), np.diag([5.3333, 5.3333, 5, 1])
+    with DatasetWriter(real, name="unpaired", description="flat", licence="none") as writer:
+        writer.add("training", "n", affine, source=np.full((64, 64, 3), 3000))
+        writer.add("training", "c", affine, target=np.full((64, 64, 5), 3000))
+    run = workflow(bundle, {**tiny, "mixture": {real: 0.25}})
+    run.run()
+    assert f"training separate on {tiny['dataset_dir']} and {real}; results go to" in capsys.readouterr().out
+    for stage in STAGES:
+        loader = run.parser.get_parsed_content(f"{stage}#dataloader")
+        assert loader.dataset.parts == [(range(8), 6), (range(8, 13), 2)]  # of two patients with four slices each
+        batches = list(loader)
+        assert len(batches) == 4
+        assert sum(int((batch["target"] == 1).all(dim=(1, 2, 3)).sum()) for batch in batches) == 2
+
+
 @pytest.mark.parametrize("overlays", [("paper",), ("paper", "paper_ixi")], ids="-".join)
 def test_paper_presets_give_every_figure_of_section_4_1(bundle, tiny, overlays):
     # the keys that a preset must set for itself, so that no later default can move it

@@ -176,3 +176,20 @@ def test_real_scans_keep_their_hu(real_data: Path, tmp_path: Path) -> None:
         )
         for label, mean in means.items():
             assert np.asarray(image.dataobj)[mask == label].mean() == pytest.approx(mean, abs=1.5 if label == 5 else 5)
+
+
+def test_all_can_be_for_training(write_body: Body, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(write_body(tmp_path / "a.nii.gz", LPS, SHAPE, (0, 0)))
+    given = ["ct", "--nect", path, path, path, "--cect", path, path, path, "--output_dir", str(tmp_path / "out")]
+    assert main([*given, "--size", "32", "--validation-fraction", "0", "--test-fraction", "0"]) == 0
+    assert [item["split"] for item in read_datalist(tmp_path / "out")] == ["training"] * 6
+    made = read_datalist_file(tmp_path / "out")["provenance"]
+    assert (made["validation_fraction"], made["test_fraction"]) == (0, 0)
+    assert "notice" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("way", [["--nect", "a", "--cect", "b"], ["--studies", "c"]])
+def test_fractions_that_leave_nothing_are_refused(way: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ct", *way, "--output_dir", "out", "--test_fraction", "0.9"]) == 2
+    message = "fractions of 0 or more that leave some for training but got 0.125 for validation and 0.9 for test"
+    assert message in capsys.readouterr().err

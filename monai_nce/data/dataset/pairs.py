@@ -40,9 +40,11 @@ def regression_pairs(items: Sequence[Mapping[str, Any]], source: str = "source")
     """List the items with a target and a ``source``, or ``aligned_source`` for the oracle, to learn pixel by pixel.
 
     Raises:
-        InputError: if there are none.
+        InputError: if there are none, or none of a data set of a mixture.
     """
     pairs = [item for item in items if source in item and "target" in item]
-    if not pairs:
-        raise InputError(f"no training patient of the data set has both {source} and target, which regression needs")
+    having = {item.get("data_set", "the data set") for item in pairs}
+    for name in {item.get("data_set", "the data set"): None for item in items} or ["the data set"]:
+        if name not in having:
+            raise InputError(f"no training patient of {name} has both {source} and target, which regression needs")
     return pairs

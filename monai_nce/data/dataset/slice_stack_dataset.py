@@ -29,19 +29,25 @@ class SliceStackDataset(Dataset):
     Stacks are read from the files each time, and the operating system caches them: a data set larger than memory works.
 
     The first key leads: there is one item per slice of its volumes. Another key gives the stack at the same position of
-    the same patient where that patient has it, else a random stack of that role, which depends on seed, index and, with
-    :class:`EpochSampler`, epoch alone.
+    the same patient where that patient has it, else a random stack of that role of the same data set, which depends on
+    seed, index and, with :class:`EpochSampler`, epoch alone.
 
     Args:
-        data: items with paths to unscaled int16 ``.nii`` files under their roles, as ``read_datalist`` gives them.
+        data: items with paths to unscaled int16 ``.nii`` files under their roles, as ``read_datalist`` gives them,
+            or ``mixed_items``.
         keys: roles to read, such as ``("target", "source")``.
         slices: slices of a stack, odd.
         transform: applied to each item, a dictionary transform.
         seed: of the random stacks.
 
     Raises:
-        InputError: when the volumes differ in their in-plane size, one is compressed, or no item has one of the
-            ``keys``; and when an item is read, if its file is cut off.
+        InputError: when the volumes differ in their in-plane size, or in a mixture in that of their pixels, one is
+            compressed, or no item of a data set has one of the ``keys``; and when an item is read, if its file is cut
+            off.
+
+    Attributes:
+        parts: indices of each data set's stacks, and how many of them an epoch has: all of them, but in a mixture as
+            many in all as the main data set has.
 
     Shape:
         - each key of an item: float32 tensor ``(slices, H, W)`` in HU
@@ -61,7 +67,9 @@ class SliceStackDataset(Dataset):
         self.transform = transform
         self.seed = seed
         self._index: dict[str, np.ndarray] = {}
+        self._rows: dict[tuple[str, str], range] = {}  # of the index, by role and data set
         self._volumes = {item[key]: _volume(item[key]) for item in self.data for key in self.keys if key in item}
+        mixed = any("share" in item for item in self.data)
         for path, volume in self._volumes.items():
             first = next(iter(self._volumes.values()))
             if volume.shape[:2] != first.shape[:2]:
@@ -69,17 +77,25 @@ class SliceStackDataset(Dataset):
                     f"{path}: expected slices of {first.shape[0]} x {first.shape[1]} but got "
                     f"{volume.shape[0]} x {volume.shape[1]}; prepare all volumes at one size"
                 )
+            if mixed and not np.allclose(volume.spacing, first.spacing, rtol=ALIKE, atol=0):
+                raise InputError(f"{path}: expected pixels of {first.spacing[0]:g} mm but got {volume.spacing[0]:g} mm")
         for key in self.keys:
-            depths = [(i, self._volumes[item[key]].shape[2]) for i, item in enumerate(self.data) if key in item]
-            pairs = [(i, z) for i, depth in depths for z in range(depth)]
-            if not pairs:
-                raise InputError(f"no patient of the data set has a {key} image")
+            pairs: list[tuple[int, int]] = []
+            for name in dict.fromkeys(map(_data_set, self.data)) or [""]:  # the main data set first
+                items = [(i, item) for i, item in enumerate(self.data) if key in item and _data_set(item) == name]
+                if not items:
+                    raise InputError(f"no patient of {name or 'the data set'} has a {key} image")
+                first_row = len(pairs)
+                pairs += [(i, z) for i, item in items for z in range(self._volumes[item[key]].shape[2])]
+                self._rows[key, name] = range(first_row, len(pairs))
             self._index[key] = np.array(pairs, dtype=np.int32)
+        self.parts = self._share_out()
 
     def fingerprint(self) -> str:
-        """Return 16 hexadecimal digits that stand for the volumes' names and sizes and their order."""
+        """Return 16 hexadecimal digits that stand for the volumes' names and sizes, their order and their shares."""
         volumes = [(Path(path).name, volume.shape) for path, volume in self._volumes.items()]
-        return hashlib.sha256(repr((self.keys, self.slices, volumes)).encode()).hexdigest()[:16]
+        mixed = (self.parts,) if len(self.parts) > 1 else ()
+        return hashlib.sha256(repr((self.keys, self.slices, volumes, *mixed)).encode()).hexdigest()[:16]
 
     @property
     def in_plane_size(self) -> tuple[int, int]:
@@ -102,9 +118,21 @@ class SliceStackDataset(Dataset):
         for number, key in enumerate(self.keys):
             place = patient, position
             if key not in self.data[patient]:
-                place = self._index[key][self._draw(index, number) % len(self._index[key])]
+                rows = self._rows[key, _data_set(self.data[patient])]
+                place = self._index[key][rows[self._draw(index, number) % len(rows)]]
             item[key] = self._read(self.data[place[0]][key], place[1])
         return item if self.transform is None else self.transform(item)
+
+    def _share_out(self) -> list[tuple[range, int]]:
+        """Divide an epoch among the data sets, the first of which has what the others leave."""
+        items = {_data_set(item): item for item in self.data}
+        stacks = [self._rows[self.keys[0], name] for name in items]
+        counts = [max(1, round(item["share"] * len(stacks[0]))) for item in list(items.values())[1:]]
+        if sum(counts) >= len(stacks[0]):
+            raise InputError(
+                f"mixture: expected more than {sum(counts)} stacks of the main data set but it has {len(stacks[0])}"
+            )
+        return list(zip(stacks, [len(stacks[0]) - sum(counts), *counts], strict=True))
 
     def _draw(self, index: int, number: int) -> int:
         """Return a random number of 64 bits for an index with its epoch, and a key of that number."""
@@ -132,6 +160,11 @@ class _Volume(NamedTuple):
     def shape(self) -> tuple[int, int, int]:
         height, width, depth = self.voxels.shape
         return height, width, depth
+
+
+def _data_set(item: Mapping[str, Any]) -> str:
+    """Return the folder of a further data set of a mixture, or nothing for the main one."""
+    return str(item.get("data_set", ""))
 
 
 def _volume(path: str) -> _Volume:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable
 
 from monai_nce.data.dataset.writer import SPLITS
+from monai_nce.errors import InputError
 
 __all__ = ["split_patients"]
 
@@ -25,13 +26,17 @@ def split_patients(
         seed: another seed gives another split.
 
     Raises:
-        ValueError: if an id comes twice, or if the shares are negative or leave nothing for training.
+        InputError: if the shares are negative or leave nothing for training.
+        ValueError: if an id comes twice.
     """
     ids = sorted(patients)
     if len(set(ids)) != len(ids):
         raise ValueError("patients: expected each id once but some come twice")
     if not (0 <= validation < 1 and 0 <= test < 1 and validation + test < 1):
-        raise ValueError(f"expected shares that leave some for training but got {validation=}, {test=}")
+        raise InputError(
+            f"split: expected fractions of 0 or more that leave some for training but got {validation:g} for validation"
+            f" and {test:g} for test"
+        )
     random.Random(seed).shuffle(ids)
     n_test = _share(len(ids), test, others=1)
     n_validation = _share(len(ids), validation, others=1 + n_test)

@@ -16,7 +16,7 @@ class StackLoader(DataLoader):
     """Load with an :class:`EpochSampler`; leave out an incomplete last batch, unless it is the only one.
 
     Args:
-        dataset: slice stacks; its seed is that of the order.
+        dataset: slice stacks; its seed is that of the order, its parts those of an epoch.
         batch_size: stacks in a batch, of each process.
         num_workers: processes that read ahead; 0 reads in the training's own.
         device: where the batches go; memory is pinned for a GPU.
@@ -25,7 +25,7 @@ class StackLoader(DataLoader):
     def __init__(
         self, dataset: SliceStackDataset, batch_size: int = 4, num_workers: int = 0, device: str | torch.device = "cpu"
     ) -> None:
-        sampler = EpochSampler(dataset, dataset.seed)
+        sampler = EpochSampler(dataset, dataset.seed, dataset.parts)
         super().__init__(
             dataset,
             batch_size=batch_size,

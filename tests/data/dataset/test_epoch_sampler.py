@@ -100,3 +100,35 @@ def test_fewer_items_than_processes_are_refused(as_rank: AsRank) -> None:
 
 def test_engines_tell_it_the_epoch() -> None:
     assert isinstance(EpochSampler(range(3)), DistributedSampler)
+
+
+def test_a_part_is_gone_through_before_it_begins_again() -> None:
+    sampler = EpochSampler(range(30), parts=[(range(10), 10), (range(10, 30), 8)])
+    drawn: list[EpochIndex] = []
+    for epoch in range(5):  # twice the 20 of the second part
+        sampler.set_epoch(epoch)
+        assert len(sampler) == 18
+        epoch_s = list(sampler)
+        assert sorted(index for index in epoch_s if index < 10) == list(range(10))
+        assert {index.epoch for index in epoch_s if index < 10} == {epoch}
+        drawn += [index for index in epoch_s if index >= 10]
+    rounds = [sorted(index for index in drawn if index.epoch == number) for number in (0, 1)]
+    assert rounds == [list(range(10, 30))] * 2
+
+
+def test_a_part_can_come_several_times_in_an_epoch() -> None:
+    sampler = EpochSampler(range(13), parts=[(range(10), 4), (range(10, 13), 6)])
+    sampler.set_epoch(2)
+    drawn = [(int(index), index.epoch) for index in sampler if index >= 10]
+    assert sorted(drawn) == [(index, number) for index in range(10, 13) for number in (4, 5)]
+
+
+def test_what_a_part_gives_changes_with_seed_and_epoch() -> None:
+    def some(seed: int, epoch: int) -> list[int]:
+        sampler = EpochSampler(range(50), seed, [(range(50), 10)])
+        sampler.set_epoch(epoch)
+        return sorted(sampler)
+
+    assert some(0, 1) == some(0, 1)
+    assert some(0, 1) != some(0, 6) != some(1, 6)
+    assert not set(some(0, 1)) & set(some(0, 2))  # of one round

@@ -45,6 +45,14 @@ def test_regression_takes_those_with_both() -> None:
     assert regression_pairs([aligned, alone, BOTH], "aligned_source") == [aligned, alone]
 
 
+def test_regression_needs_pairs_in_each_data_set_of_a_mixture() -> None:
+    other = {"patient": "c", "target": "c_t.nii", "data_set": "runs/real", "share": 0.2}
+    with pytest.raises(InputError, match="no training patient of runs/real has both source and target"):
+        regression_pairs([BOTH, other])
+    other["source"] = "c_s.nii"
+    assert regression_pairs([BOTH, other]) == [BOTH, other]
+
+
 def test_regression_without_pairs_is_refused() -> None:
     with pytest.raises(InputError, match="no training patient of the data set has both aligned_source and target"):
         regression_pairs([BOTH], "aligned_source")
