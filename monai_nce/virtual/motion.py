@@ -1,0 +1,212 @@
+"""Move a body between its two scans: another breath-hold in which organs slide, another position on the table.
+
+Breathing moves the organs along the body while the wall around them stays, so neighbours on the two sides of the
+cavity's border part: no smooth deformation does that, and registration with smooth ones fails there
+(Schmidt-Richberg et al., Med. Image Anal. 2012; Papież et al., Med. Image Anal. 2014; Fig. 2 of the paper)::
+
+    motion = Motion(np.random.default_rng(0))
+    x, y, z = motion(x, y, z, inside)  # from points of the acquired NECT to points of the CECT, mm
+
+How far, from the literature:
+
+    diaphragm and liver   10 mm and 8 mm SD along the body in quiet breathing: Davies et al., Br. J. Radiol. 1994;
+                          12 to 26 mm, 1 to 12 to anterior: Rohlfing et al., Med. Phys. 2004;
+                          8 mm on average between two breath-holds of cooperative patients: J. Comput. Assist.
+                          Tomogr. 3(5), 1979, "Variation of position of the kidneys and diaphragm"
+    kidneys               0.6 to 0.7 of the diaphragm: Song et al., J. Magn. Reson. Imaging 2011;
+                          5 to 8 mm between two breath-holds: as above
+
+The position on the table and the small deformation are choices. Axes are RAS+ about the body's centre.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from monai_nce.virtual.shape import PeriodicField, Point, rotation, smooth_vectors
+
+__all__ = ["Motion"]
+
+Array = NDArray[np.float32]
+Share = Callable[[Array, Array, Array], Array]  # of points in mm; from 0 to 1
+
+BREATH = (4.0, 25.0)  # mm of the diaphragm along the body between the two breath-holds
+FORWARD = 0.3  # of the breath, that the front of the belly moves to anterior
+WIDEN = 0.1  # of the breath, that a flank moves outwards
+SHIFT = 15.0  # mm along an axis and
+TURN = np.deg2rad(3.0)  # radians about an axis, at most, between two positions on the table
+DEFORMATION = 1.5  # mm, root mean square along each axis
+WAVELENGTHS = (60.0, 150.0)  # mm, of the deformation
+LATTICE = 6.0  # mm
+SMOOTHING = 10.0  # mm, over which two organs that move differently are joined
+GLIDE = 12.0  # mm from the wall within which organs move along it
+SPINE = (42.0, 48.0)  # mm to either side and to front and back of the middle of the vertebrae, that keep still
+VERTEBRA = 18.0  # mm from the vertebrae's middle to the cavity in front of them
+STRIP = 12.0  # mm to either side of the cavity's middle, in which its back is looked for
+MOBILITY = 0.15  # share of the breath beside the spine, if none is given
+MOBILE = (25.0, 100.0)  # mm from the spine's axis where the share begins to grow, and where it is 1
+STEPS = 4  # of the integration
+MARGIN = 36.0  # mm along the body beyond the points, in which the cavity is looked at
+WIDTH = 252.0  # mm to either side of the centre, in plane, in which it is
+
+
+class Motion:
+    """Map points of the acquired scan without contrast to where their tissue lies in the contrast-enhanced scan.
+
+    Args:
+        rng: source of the motion.
+
+    Attributes:
+        breath: mm that the organs lie higher in the contrast-enhanced scan; negative if it is the deeper breath.
+    """
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.breath = float(rng.choice((-1.0, 1.0)) * np.clip(rng.gamma(3.0, 3.5), *BREATH))
+        self.forward = float(FORWARD * rng.uniform(0.6, 1.4) * self.breath)
+        self.widen = float(WIDEN * rng.uniform(0.0, 1.5) * self.breath)
+        self.tilt = float(rng.normal(0, 0.1))  # share of the breath by which the two halves of the diaphragm differ
+        self.shift = np.clip(rng.normal(0, (5.0, 4.0, 6.0)), -SHIFT, SHIFT).astype(np.float32)
+        self.rotation = rotation(*np.clip(rng.normal(0, np.deg2rad((0.8, 0.8, 1.2))), -TURN, TURN)).astype(np.float32)
+        self._deformation = PeriodicField(smooth_vectors(rng, 48, 12.0, WAVELENGTHS) * np.float32(DEFORMATION), 576.0)
+
+    def __call__(self, x: Array, y: Array, z: Array, inside: Share, mobility: Share | None = None) -> Point:
+        """Return the points of the contrast-enhanced scan; coordinates broadcast.
+
+        Args:
+            x, y, z: points of the acquired scan in mm.
+            inside: 1 inside chest and abdomen, 0 in the wall around them and in the spine, at points of the
+                contrast-enhanced scan; the organs slide along the border, at 0.5. It should go on beyond the ends of
+                a map as it ends, since organs stop where a cavity ends.
+            mobility: part of the diaphragm's motion that the organ at a point takes, at points of the
+                contrast-enhanced scan. By default it grows with the distance from the spine: 0.15 beside it, half of
+                the motion where kidneys lie, all of it from 100 mm on.
+        """
+        table = self.on_table(x, y, z)
+        lattice = _Lattice(table[2])
+        cavity = inside(*lattice.axes) > 0.5
+        spine, away = _spine(lattice, cavity)
+        share = _default_mobility(away) if mobility is None else mobility(*lattice.axes)
+        body = self._body(lattice, cavity, spine)
+        organs = self._organs(lattice, cavity, share)
+        places = lattice.places(table)
+        moved = [value + _look_up(part, places) for value, part in zip(table, body, strict=True)]
+        within = np.flatnonzero(inside(moved[0], moved[1], moved[2]).ravel() > 0.5)
+        points = [value.ravel()[within] for value in moved]
+        places = lattice.places((points[0], points[1], points[2]))
+        for value, part in zip(moved, organs, strict=True):
+            value.reshape(-1)[within] += _look_up(part, places)
+        return moved[0], moved[1], moved[2]
+
+    def on_table(self, x: Array, y: Array, z: Array) -> Point:
+        """Return where points would lie if nothing but the position on the table had changed."""
+        a, b, c = (
+            row[0] * x + row[1] * y + row[2] * z + shift for row, shift in zip(self.rotation, self.shift, strict=True)
+        )
+        return a, b, c
+
+    def _body(self, lattice: _Lattice, cavity: NDArray[np.bool_], spine: Array) -> Array:
+        """Return the smooth displacement of wall and organs, which spares the spine."""
+        x, y, _ = lattice.axes
+        if not cavity.any():
+            return np.zeros((3, *lattice.shape), np.float32)
+        rear, front, left, right = _extent(lattice, cavity)
+        ahead = np.clip((y - rear) / (front - rear + LATTICE), 0, 1)
+        aside = np.clip((2 * x - left - right) / (right - left + LATTICE), -1, 1)
+        moving = np.float32(1) - spine
+        dx, dy, dz = self._deformation(*lattice.axes)
+        # organs that lie higher in the contrast-enhanced scan: less air, and the wall further in
+        return moving * np.stack([dx - np.float32(self.widen) * aside, dy - np.float32(self.forward) * ahead, dz])
+
+    def _organs(self, lattice: _Lattice, cavity: NDArray[np.bool_], share: Array) -> Array:
+        """Return the organs' sliding: a flow that follows the cavity's border, continued beyond it."""
+        depth = np.asarray(
+            ndimage.distance_transform_edt(cavity) - ndimage.distance_transform_edt(~cavity), np.float32
+        ) * np.float32(LATTICE)
+        slopes = np.stack(np.gradient(ndimage.gaussian_filter(depth, 1.0), LATTICE))
+        normal = slopes / np.maximum(np.sqrt(np.square(slopes).sum(0)), 1e-3)
+        weight = ndimage.gaussian_filter(cavity.astype(np.float32), SMOOTHING / LATTICE)
+        share = ndimage.gaussian_filter(np.where(cavity, share, 0).astype(np.float32), SMOOTHING / LATTICE)
+        share /= np.maximum(weight, 1e-3)
+        sides = 1 + np.float32(self.tilt) * np.tanh(lattice.axes[0] / 40)
+        speed = np.float32(self.breath) * sides * share
+        near = np.exp(-np.square(np.maximum(depth, 0) / np.float32(GLIDE)))
+        velocity = -near * normal[2] * normal * speed
+        velocity[2] += speed
+        here = np.indices(lattice.shape, dtype=np.float32)
+        moved = np.zeros_like(velocity)
+        for _ in range(STEPS):
+            places = here + moved / np.float32(LATTICE)
+            moved += np.stack([_look_up(part, places) for part in velocity]) / np.float32(STEPS)
+        return moved
+
+
+class _Lattice:
+    """Hold the axes of a lattice: all of the body in plane, along it what is near to the points.
+
+    It lies at multiples of ``LATTICE``, so that a point moves in the same way whatever the others are.
+    """
+
+    def __init__(self, z: Array) -> None:
+        low, high = int(np.floor((z.min() - MARGIN) / LATTICE)), int(np.ceil((z.max() + MARGIN) / LATTICE))
+        wide = round(WIDTH / LATTICE)
+        self.first = (-wide, -wide, low)
+        across = np.arange(-wide, wide + 1, dtype=np.float32) * np.float32(LATTICE)
+        along = np.arange(low, high + 1, dtype=np.float32) * np.float32(LATTICE)
+        self.axes: Point = (across[:, None, None], across[None, :, None], along[None, None, :])
+        self.shape = (len(across), len(across), len(along))
+
+    def places(self, points: Point) -> Array:
+        """Return points in steps of the lattice."""
+        return np.stack(
+            [value / np.float32(LATTICE) - np.float32(start) for value, start in zip(points, self.first, strict=True)]
+        )
+
+
+def _spine(lattice: _Lattice, cavity: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Find the spine behind the cavity's middle: 1 there and 0 away from it; and the distance from its axis in mm."""
+    x, y, _ = lattice.axes
+    counts = cavity.sum((0, 1))
+    known = np.flatnonzero(counts)
+    if not len(known):
+        return np.zeros(lattice.shape, np.float32), np.full(lattice.shape, np.inf, np.float32)
+    middle = _smooth_curve(lattice, known, (cavity.sum(1) * x[:, :, 0]).sum(0)[known] / counts[known])
+    strip = np.abs(x - middle) <= STRIP
+    free = (cavity & strip).sum(0) == strip.sum(0)  # (Y, Z): nothing but cavity from one side of the spine to the other
+    seen = np.flatnonzero(free.any(0))
+    if not len(seen):
+        seen, free = known, cavity.any(0)
+    back = _smooth_curve(lattice, seen, y[0, free.argmax(0)[seen], 0])
+    aside, ahead = x - middle, y - back + np.float32(VERTEBRA)
+    still = np.exp(-((aside / np.float32(SPINE[0])) ** 4) - (ahead / np.float32(SPINE[1])) ** 4)
+    return still, np.hypot(aside, ahead)
+
+
+def _extent(lattice: _Lattice, cavity: NDArray[np.bool_]) -> tuple[Array, Array, Array, Array]:
+    """Return where the cavity's back, front, left and right are in mm, by height."""
+    x, y = lattice.axes[0].ravel(), lattice.axes[1].ravel()
+    ends = []
+    for across, line in ((np.any(cavity, 0), y), (np.any(cavity, 1), x)):
+        known = np.flatnonzero(np.any(across, 0))
+        first, last = across[:, known].argmax(0), len(line) - 1 - across[::-1, known].argmax(0)
+        ends += [_smooth_curve(lattice, known, line[first]), _smooth_curve(lattice, known, line[last])]
+    return ends[0], ends[1], ends[2], ends[3]
+
+
+def _default_mobility(away: Array) -> Array:
+    """Return the share of the diaphragm's motion by the distance from the spine in mm."""
+    least, (near, far) = MOBILITY, MOBILE
+    return np.asarray(least + (1 - least) * np.clip((away - near) / (far - near), 0, 1), np.float32)
+
+
+def _smooth_curve(lattice: _Lattice, known: NDArray[np.int64], values: Array) -> Array:
+    """Interpolate values that are known at some heights and smooth them over 20 mm along the body."""
+    curve = np.interp(np.arange(lattice.shape[2]), known, values)
+    return np.asarray(ndimage.gaussian_filter1d(curve, 20 / LATTICE, mode="nearest"), np.float32)
+
+
+def _look_up(values: Array, places: Array) -> Array:
+    return ndimage.map_coordinates(values, places, order=1, mode="nearest")

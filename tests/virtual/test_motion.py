@@ -1,0 +1,174 @@
+"""Motion between two scans: organs slide along a wall that stays, and the whole body lies elsewhere on the table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from monai_nce.virtual.motion import BREATH, SHIFT, TURN, Motion, Share
+
+SEEDS = range(12)
+HALF = (120.0, 85.0)  # mm, half axes of the cavity of the body below
+SPINE = (0.0, -65.0)  # mm, its vertebrae
+
+
+def inside(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """A cavity: an upright elliptic cylinder, a vertebral column bulging into its back, borders of 3 mm."""
+    level = np.sqrt((x / HALF[0]) ** 2 + (y / HALF[1]) ** 2)
+    wall = np.clip((1 - level) * 85 / 3 + 0.5, 0, 1)
+    spine = np.clip((np.hypot(x - SPINE[0], y - SPINE[1]) - 20) / 3 + 0.5, 0, 1)
+    return np.minimum(wall, spine) * np.ones_like(z)
+
+
+def closed(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """The same, closed by half an ellipsoid at 60 mm and above."""
+    level = np.sqrt((x / HALF[0]) ** 2 + (y / HALF[1]) ** 2 + (np.maximum(z - 60, 0) / 70) ** 2)
+    return np.minimum(inside(x, y, z), np.clip((1 - level) * 70 / 3 + 0.5, 0, 1))
+
+
+def grid(step: float = 6.0, height: float = 90.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    x = np.arange(-168, 169, step, dtype=np.float32)
+    z = np.arange(-height, height + 1, step, dtype=np.float32)
+    return x[:, None, None], x[None, :, None], z[None, None, :]
+
+
+def points(*places: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    x, y, z = np.array(places, np.float32).T
+    return x, y, z
+
+
+def without_table(motion: Motion, place: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+    """The displacement in mm but for the rigid part, ``(3, …)``."""
+    return np.stack(motion(*place, inside)) - np.stack(motion.on_table(*place))
+
+
+def off_table(motion: Motion, *places: tuple[float, float, float]) -> tuple[np.ndarray, ...]:
+    """Points of the acquired scan whose tissue lies at given places once the table's part is undone."""
+    target = np.array(places, float) - motion.shift
+    x, y, z = np.linalg.solve(motion.rotation.astype(float), target.T).astype(np.float32)
+    return x, y, z
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_organs_slide_along_the_wall(seed: int):
+    """The liver goes with the breath; muscle 20 mm away behind the border moves by a small deformation only."""
+    motion = Motion(np.random.default_rng(seed))
+    liver, wall = without_table(motion, off_table(motion, (105, 0, 0), (128, 0, 0))).T
+    jump = liver - wall
+    assert jump[2] == pytest.approx(motion.breath, rel=0.4)
+    assert abs(jump[2]) > 2.5
+    assert abs(wall[2]) < 5
+    assert np.all(np.abs(jump[:2]) < 2.5)  # the wall moves aside as one with what it encloses
+
+
+def test_the_border_is_sharp():
+    """The whole jump lies within two millimetres: no smooth deformation has that gradient."""
+    motion = Motion(np.random.default_rng(3))
+    x = np.arange(110, 130, 0.5)
+    line = off_table(motion, *((value, 0.0, 0.0) for value in x))
+    shift = without_table(motion, line)[2]
+    steps = np.abs(np.diff(shift))
+    assert steps.max() > 0.6 * abs(motion.breath)
+    assert np.sort(steps)[-2] < 0.05 * abs(motion.breath)
+    smooth = ndimage.gaussian_filter1d(shift, 10)  # 5 mm
+    assert np.abs(np.diff(smooth)).max() < 0.1 * steps.max()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_spine_moves_with_the_table_alone(seed: int):
+    motion = Motion(np.random.default_rng(seed))
+    spine = without_table(motion, off_table(motion, (0, -62, 0), (0, -66, 40), (5, -66, -40)))
+    assert np.abs(spine).max() < 0.6
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_kidneys_take_half_of_the_breath(seed: int):
+    motion = Motion(np.random.default_rng(seed))
+    place = off_table(motion, (60, -45, 0), (-60, -45, 0))
+    kidneys = motion(*place, inside)[2] - _still(motion, place, inside)[2]
+    assert kidneys.mean() == pytest.approx(0.55 * motion.breath, rel=0.2)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_front_of_the_belly_moves_out_when_organs_go_down(seed: int):
+    motion = Motion(np.random.default_rng(seed))
+    front = without_table(motion, off_table(motion, *((x, 95, z) for x in range(-40, 41, 10) for z in (-40, 0, 40))))
+    if abs(motion.breath) > 8:
+        assert np.sign(front[1].mean()) == -np.sign(motion.breath)
+    assert abs(front[1].mean()) < 0.5 * abs(motion.breath) + 3
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_organs_stay_in_a_cavity_that_is_closed(seed: int):
+    """Under a dome the flow follows the border: what is inside comes from inside, what is outside from outside."""
+    motion = Motion(np.random.default_rng(seed))
+    place = grid()
+    after, before = closed(*motion(*place, closed)), closed(*_still(motion, place, closed))
+    surely = np.abs(before - 0.5) > 0.49
+    changed = (before > 0.5) != (after > 0.5)
+    assert changed[surely].mean() < 0.02
+
+
+def _still(motion: Motion, place: tuple[np.ndarray, ...], cavity: Share) -> tuple[np.ndarray, ...]:
+    """A motion without its sliding: the table, the wall, the small deformation."""
+    breath, motion.breath = motion.breath, 0.0
+    moved = motion(*place, cavity)
+    motion.breath = breath
+    return moved
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_neither_organs_nor_wall_fold(seed: int):
+    motion = Motion(np.random.default_rng(seed))
+    place = grid()
+    moved = motion(*place, closed)
+    rows = [np.gradient(value.astype(float), 6) for value in moved]
+    determinants = np.linalg.det(np.stack([np.stack(row, -1) for row in rows], -2))
+    share = closed(*_still(motion, place, closed))
+    for part in (share > 0.5, share <= 0.5):
+        assert determinants[ndimage.binary_erosion(part, iterations=2)].min() > 0.2
+
+
+def test_how_far():
+    """Over many patients: ranges and averages as the literature in the module's docstring has them."""
+    motions = [Motion(np.random.default_rng(seed)) for seed in range(80)]
+    breaths = np.array([motion.breath for motion in motions])
+    assert np.abs(breaths).min() >= BREATH[0] and np.abs(breaths).max() <= BREATH[1]
+    assert 8 < np.abs(breaths).mean() < 13
+    assert 0.35 < np.mean(breaths > 0) < 0.65
+    shifts = np.array([motion.shift for motion in motions])
+    assert np.abs(shifts).max() <= SHIFT
+    assert np.linalg.norm(shifts, axis=1).mean() > 5
+    turns = [np.arccos((np.trace(motion.rotation) - 1) / 2) for motion in motions]
+    assert 0.01 < np.mean(turns) < np.max(turns) < np.sqrt(3) * TURN
+    for motion in motions[:20]:
+        np.testing.assert_allclose(motion.rotation @ motion.rotation.T, np.eye(3), atol=1e-6)
+        assert np.linalg.det(motion.rotation) == pytest.approx(1, abs=1e-5)
+
+
+def test_mobility_of_organs_can_be_given():
+    motion = Motion(np.random.default_rng(2))
+    motion.tilt = 0.0
+    place = off_table(motion, (80, 0, 0), (-80, 20, 10))
+    still = np.stack(motion(*place, inside, lambda x, y, z: 0 * (x + y + z)))
+    half = np.stack(motion(*place, inside, lambda x, y, z: 0 * (x + y + z) + 0.5))
+    np.testing.assert_allclose((half - still)[2], motion.breath / 2, rtol=0.02)
+
+
+def test_a_body_without_cavity_only_moves_on_the_table():
+    motion = Motion(np.random.default_rng(1))
+    place = grid(24)
+    moved = motion(*place, lambda x, y, z: 0 * (x + y + z))
+    np.testing.assert_allclose(np.stack(moved), np.stack(motion.on_table(*place)), atol=1e-4)
+
+
+def test_same_seed_gives_same_motion_on_any_grid():
+    """Grid axes or scattered points, all or few of them."""
+    one = np.stack(Motion(np.random.default_rng(4))(*grid(12), inside))
+    again = np.stack(Motion(np.random.default_rng(4))(*grid(12), inside))
+    np.testing.assert_array_equal(one, again)
+    scattered = [np.ascontiguousarray(value[::2, ::2]) for value in np.broadcast_arrays(*grid(12))]
+    few = np.stack(Motion(np.random.default_rng(4))(*scattered, inside))
+    differences = np.abs(few - one[:, ::2, ::2]).max(0)
+    assert np.mean(differences > 0.5) < 0.01
