@@ -37,7 +37,10 @@ def training_command(dataset_dir: Path) -> str:
         overlays.append("paper.json")
     files = ",".join(f"'{CONFIGS}/{name}'" for name in ("train.json", *overlays))
     config_file = f'"[{files}]"' if overlays else f"{CONFIGS}/train.json"
-    return f"{BUNDLE} training --config_file {config_file} --dataset_dir {_quoted(dataset_dir)} --output_dir DIR"
+    data = f"--dataset_dir {_quoted(dataset_dir)}"
+    if not all(any(role in item for item in about["training"]) for role in ("source", "target")):  # cannot stand alone
+        data = f"--dataset_dir MAIN --mixture {shlex.quote(repr({one_line(dataset_dir): 0.2}))}"
+    return f"{BUNDLE} training --config_file {config_file} {data} --output_dir DIR"
 
 
 def _quoted(path: Path) -> str:

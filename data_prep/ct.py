@@ -19,7 +19,7 @@ from data_prep.archives import PRESETS
 from data_prep.arguments import add_fractions, add_number, add_output, add_work, at_least, run_resumable
 from data_prep.ct_archive import prepare_archive
 from data_prep.geometry import SIZE, SPACING_MM, canonical, paper_grid, resample
-from data_prep.messages import progress_bar, warn_of_empty_splits
+from data_prep.messages import progress_bar, say, warn_of_empty_splits
 from data_prep.patient import PairSettings
 from data_prep.phases import WANTED
 from monai_nce.data.dataset.splits import split_patients
@@ -146,8 +146,11 @@ def _run(**given: Any) -> Path:
         if name in given:
             raise InputError(f"--{name}: does not go with --nect and --cect")
     for name, other in (("nect", "cect"), ("cect", "nect")):
-        if name not in given:
-            raise InputError(f"--{name}: expected beside --{other}")
+        if given.setdefault(name, []):
+            continue
+        if "paired" in given:
+            raise InputError(f"--{name}: expected beside --{other} and --paired")
+        say(f"notice: no --{name}: a training can take this data set in a mixture, not alone")
     # volumes that are named are few: the first process does them
     return prepare_ct(**given) if is_main_process() else given["out_dir"]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -14,11 +15,14 @@ from monai_nce.data.dataset.writer import DatasetWriter
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def dataset(folder: Path, source: str = "nect", **provenance: object) -> Path:
+def dataset(
+    folder: Path, source: str = "nect", roles: tuple[str, ...] = ("source", "target"), **provenance: object
+) -> Path:
     with DatasetWriter(
         folder, name="n", description="d", licence="l", source_domain=source, provenance=provenance
     ) as out:
-        out.add("training", "p", np.eye(4), source=np.zeros((2, 2, 2)))
+        for role in roles:
+            out.add("training", role, np.eye(4), **{role: np.zeros((2, 2, 2))})
     return folder
 
 
@@ -40,6 +44,14 @@ def test_training_on_a_data_set(source: str, provenance: dict[str, object], conf
     files = re.findall(r"bundles/[\w/.]+", command[command.index("--config_file") + 1])
     assert [Path(file).stem for file in files] == configs
     assert all((ROOT / file).is_file() for file in files)
+
+
+@pytest.mark.parametrize("role", ["source", "target"])
+def test_a_data_set_of_one_kind_is_mixed_into_another(role: str, tmp_path: Path) -> None:
+    folder = dataset(tmp_path / "it's a set", roles=(role,))
+    command = shlex.split(training_command(folder))
+    assert command[command.index("--dataset_dir") + 1] == "MAIN"
+    assert ast.literal_eval(command[command.index("--mixture") + 1]) == {str(folder): 0.2}
 
 
 def test_names_are_quoted_for_the_shell() -> None:

@@ -131,8 +131,8 @@ def test_too_few_patients_are_told(write_body: Body, tmp_path: Path, capsys: pyt
     ("given", "message"),
     [
         ([], "expected --nect and --cect, or --studies, or --csv"),
-        (["--nect", "a"], "--cect: expected beside --nect"),
-        (["--cect", "a"], "--nect: expected beside --cect"),
+        (["--nect", "a", "--paired"], "--cect: expected beside --nect and --paired"),
+        (["--cect", "a", "--paired"], "--nect: expected beside --cect and --paired"),
         (["--nect", "a", "--cect", "b", "--studies", "c"], "--studies: does not go with --nect and --cect"),
         (["--nect", "a", "--cect", "b", "--csv", "c"], "--csv: does not go with"),
         (["--nect", "a", "--cect", "b", "--phase", "late"], "--phase: does not go with"),
@@ -193,3 +193,15 @@ def test_fractions_that_leave_nothing_are_refused(way: list[str], capsys: pytest
     assert main(["ct", *way, "--output_dir", "out", "--test_fraction", "0.9"]) == 2
     message = "fractions of 0 or more that leave some for training but got 0.125 for validation and 0.9 for test"
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("given", "lacks", "role"), [("nect", "cect", "source"), ("cect", "nect", "target")])
+def test_one_kind_alone_makes_a_data_set_for_a_mixture(
+    given: str, lacks: str, role: str, write_body: Body, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(write_body(tmp_path / "a.nii.gz", LPS, SHAPE, (0, 0)))
+    wanted = ["ct", f"--{given}", path, "--output_dir", str(tmp_path / "out"), "--size", "32"]
+    assert main([*wanted, "--validation_fraction", "0", "--test_fraction", "0"]) == 0
+    (item,) = read_datalist(tmp_path / "out")
+    assert set(item) == {"patient", "split", role}
+    assert f"notice: no --{lacks}: a training can take this data set in a mixture" in capsys.readouterr().err

@@ -29,8 +29,8 @@ class SliceStackDataset(Dataset):
     Stacks are read from the files each time, and the operating system caches them: a data set larger than memory works.
 
     The first key leads: there is one item per slice of its volumes. Another key gives the stack at the same position of
-    the same patient where that patient has it, else a random stack of that role of the same data set, which depends on
-    seed, index and, with :class:`EpochSampler`, epoch alone.
+    the same patient where that patient has it, else a random stack of that role, which depends on seed, index and, with
+    :class:`EpochSampler`, epoch alone. In a mixture it is of the same data set, or of the main one where that has none.
 
     Args:
         data: items with paths to unscaled int16 ``.nii`` files under their roles, as ``read_datalist`` gives them,
@@ -42,8 +42,8 @@ class SliceStackDataset(Dataset):
 
     Raises:
         InputError: when the volumes differ in their in-plane size, or in a mixture in that of their pixels, one is
-            compressed, or no item of a data set has one of the ``keys``; and when an item is read, if its file is cut
-            off.
+            compressed, no item has one of the ``keys``, or none of a data set of a mixture has the first; and when an
+            item is read, if its file is cut off.
 
     Attributes:
         parts: indices of each data set's stacks, and how many of them an epoch has: all of them, but in a mixture as
@@ -79,10 +79,14 @@ class SliceStackDataset(Dataset):
                 )
             if mixed and not np.allclose(volume.spacing, first.spacing, rtol=ALIKE, atol=0):
                 raise InputError(f"{path}: expected pixels of {first.spacing[0]:g} mm but got {volume.spacing[0]:g} mm")
+        names = list(dict.fromkeys(map(_data_set, self.data))) or [""]  # the main data set first
         for key in self.keys:
             pairs: list[tuple[int, int]] = []
-            for name in dict.fromkeys(map(_data_set, self.data)) or [""]:  # the main data set first
+            for name in names:
                 items = [(i, item) for i, item in enumerate(self.data) if key in item and _data_set(item) == name]
+                if not items and name != names[0] and key != self.keys[0]:
+                    self._rows[key, name] = self._rows[key, names[0]]
+                    continue
                 if not items:
                     raise InputError(f"no patient of {name or 'the data set'} has a {key} image")
                 first_row = len(pairs)

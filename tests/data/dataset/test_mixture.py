@@ -174,7 +174,16 @@ def test_a_main_data_set_without_training_patients_is_refused(real: Path, virtua
         mixed_items([], virtual, {str(real): 0.5})
 
 
-def test_a_role_that_a_data_set_lacks_is_refused_by_name(virtual: Path, tmp_path: Path) -> None:
+def test_partners_come_from_the_main_data_set_where_there_is_none(virtual: Path, tmp_path: Path) -> None:
+    cect = write(tmp_path / "cect", target=(5,))
+    batches = epoch_of(mixed(virtual, {str(cect): 0.25}), 1)
+    assert [is_real(batch, "target") for batch in batches].count(True) == 10
+    assert not any(is_real(batch, "source") for batch in batches)
+    sources = {batch["source"].numpy().tobytes() for batch in batches if is_real(batch, "target")}
+    assert len(sources) > 5
+
+
+def test_a_data_set_without_the_role_that_leads_is_refused_by_name(virtual: Path, tmp_path: Path) -> None:
     nect = write(tmp_path / "nect", source=(4,))
     with pytest.raises(InputError, match=f"no patient of {nect} has a target image"):
         mixed(virtual, {str(nect): 0.25})
