@@ -42,7 +42,7 @@ INNER_EDGES: dict[str, set[str]] = {
     "networks": set(),
     "phantom": {"data"},
     "transforms": set(),
-    "virtual": set(),
+    "virtual": {"data"},
     "visualize": {"data"},
 }
 OPEN_TO_ALL = {"__init__", "distributed", "errors", "precision"}
