@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 from nibabel.affines import voxel_sizes
@@ -66,7 +65,9 @@ def read_label_file(path: Path) -> LabelFile:
         raise InputError(f"{path}: expected voxels of {SPACING_MM[0]:g} to {SPACING_MM[1]:g} mm but got {sizes}")
     low, high = volume.min(), volume.max()  # NaN if any value is
     if not (low >= 0 and high <= MAX_NUMBER):
-        raise InputError(f"{path}: expected label numbers from 0 to {MAX_NUMBER} but got values from {low:g} to {high:g}")
+        raise InputError(
+            f"{path}: expected label numbers from 0 to {MAX_NUMBER} but got values from {low:g} to {high:g}"
+        )
     numbers = volume.astype(np.uint16)
     if volume.dtype.kind == "f" and not np.array_equal(numbers, volume):
         raise InputError(f"{path}: expected whole label numbers but got fractions")
@@ -94,7 +95,9 @@ def _read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
         if len(shape) != 3 or reader.GetNumberOfComponents() != 1:
             raise InputError(f"{path}: expected one three-dimensional volume but got {_sizes(reader)}")
         if math.prod(shape) > MAX_VOXELS:
-            raise InputError(f"{path}: the header says {math.prod(shape)} voxels, more than this program takes ({MAX_VOXELS})")
+            raise InputError(
+                f"{path}: the header says {math.prod(shape)} voxels, more than this program takes ({MAX_VOXELS})"
+            )
         if not reader.HasMetaDataKey("NRRD_space"):
             raise InputError(f"{path}: has no orientation (its header has no space)")
         image = reader.Execute()

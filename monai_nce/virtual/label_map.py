@@ -21,7 +21,9 @@ from monai_nce.virtual.structures import STRUCTURES
 
 __all__ = ["LabelMap", "read_label_map"]
 
-SEGMENTATIONS = "segmentations"  # folder inside a patient's, in TotalSegmentator's data set; also a name that says little
+SEGMENTATIONS = (
+    "segmentations"  # folder inside a patient's, in TotalSegmentator's data set; also a name that says little
+)
 VAGUE = {SEGMENTATIONS, "segmentation", "seg", "mask", "labels", "label", "organs", "total"}
 STRAIGHT_DEGREES = 1.0  # axes that lean less are taken to be straight
 SAME_GRID_MM = 1e-3  # by which affines may differ for rounding
@@ -58,12 +60,12 @@ def read_label_map(path: str | PathLike[str], naming: str | PathLike[str]) -> La
         path: a NIfTI or NRRD file of label numbers; or a folder with one such file, or with one mask for each structure
             (``liver.nii.gz``, ``kidney_left.nii.gz``, …), directly or in ``segmentations``.
         naming: what the numbers and names mean: ``"totalsegmentator"``, ``"spl"`` or a JSON file, see
-            :mod:`monai_nce.virtual.naming`. Where a file's header names its numbers, as TotalSegmentator's do, the names
-            count.
+            :mod:`monai_nce.virtual.naming`. Where a file's header names its numbers, as TotalSegmentator's does, the
+            names count.
 
     Raises:
-        InputError: if a file cannot be read or is no label map in mm; the naming is faulty, or does not know a number or
-            name; masks have different grids; or the structures are not those of a torso, see
+        InputError: if a file cannot be read or is no label map in mm; the naming is faulty, or does not know a number
+            or name; masks have different grids; or the structures are not those of a torso, see
             :func:`~monai_nce.virtual.plausibility.check_plausible`.
     """
     path = Path(path)
@@ -133,7 +135,9 @@ def _read_folder(path: Path, naming: Naming) -> tuple[np.ndarray, np.ndarray]:
         return _structures_of(files[0], read_label_file(files[0]), naming)
     if unknown:
         listed = _first(file.name for file in unknown)
-        raise InputError(f"{folder}: {len(unknown)} of {len(files)} files are not in the naming {naming.title}: {listed}")
+        raise InputError(
+            f"{folder}: {len(unknown)} of {len(files)} files are not in the naming {naming.title}: {listed}"
+        )
     return _paint([(naming.names[label_stem(file).lower()], file) for file in files])
 
 
@@ -180,4 +184,6 @@ def _straight(structures: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, n
     straight[:3, 3] = corners.min(0) + spacing / 2
     shape = tuple(int(length) for length in np.ceil(np.ptp(corners, axis=0) / spacing - 1e-6))
     to_voxels = np.linalg.solve(affine, straight)
-    return ndimage.affine_transform(structures, to_voxels[:3, :3], to_voxels[:3, 3], shape, order=0), straight
+    return ndimage.affine_transform(
+        structures, to_voxels[:3, :3], to_voxels[:3, 3], shape, order=0, mode="grid-constant"
+    ), straight

@@ -19,11 +19,12 @@ from monai_nce.virtual.structures import STRUCTURES
 
 __all__ = ["check_plausible"]
 
-TORSO = (
+_TORSO = (
     "rib sternum lung trachea esophagus heart aorta pulmonary_vein superior_vena_cava inferior_vena_cava portal_vein "
-    "hepatic_vein liver gallbladder spleen pancreas adrenal_gland kidney_right kidney_left renal_pelvis stomach duodenum "
-    "small_bowel colon bowel urinary_bladder prostate uterus"
-).split()
+    "hepatic_vein liver gallbladder spleen pancreas adrenal_gland kidney_right kidney_left renal_pelvis stomach "
+    "duodenum small_bowel colon bowel urinary_bladder prostate uterus"
+)
+TORSO = tuple(_TORSO.split())
 MIN_KINDS = 3
 FRAGMENT_ML = 10.0  # what is smaller may be a network's mistake far from the organ, and says nothing of places
 MIN_LIVER_ML = 140.0  # where it is whole in view: a tenth of the mean [G04]; nobody is without
@@ -102,8 +103,8 @@ def check_plausible(path: Path, structures: np.ndarray, affine: np.ndarray, nami
                 off = centre[second][axis] - centre[first][axis]
                 if off > TOLERANCE_MM:
                     raise InputError(
-                        f"{path}: expected {first} {rightly} {second} but it lies {off:.0f} mm {wrongly}: mirrored, turned, "
-                        f"or of another naming than {naming}"
+                        f"{path}: expected {first} {rightly} {second} but it lies {off:.0f} mm {wrongly}: mirrored, "
+                        f"turned or of another naming than {naming}"
                     )
 
 

