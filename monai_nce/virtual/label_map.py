@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
@@ -13,6 +14,7 @@ import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 from scipy import ndimage
 
+from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.errors import InputError
 from monai_nce.virtual.label_files import LABEL_SUFFIXES, LabelFile, is_label_name, label_stem, read_label_file
 from monai_nce.virtual.naming import Naming, read_naming
@@ -54,7 +56,8 @@ def read_label_map(path: str | PathLike[str], naming: str | PathLike[str]) -> La
     """Read a segmented CT.
 
     Where masks of a folder overlap, the more specific structure wins, whatever the files' order. A grid that is rotated
-    by more than a degree is resampled by nearest neighbour onto one that is not; beside it is background.
+    by more than a degree is resampled by nearest neighbour onto one that is not; beside it is background. Where the
+    naming corrects a header's spacing, a :class:`~monai_nce.data.scans.file_tree.ReaderWarning` says so.
 
     Args:
         path: a NIfTI or NRRD file of label numbers; or a folder with one such file, or with one mask for each structure
@@ -76,7 +79,7 @@ def read_label_map(path: str | PathLike[str], naming: str | PathLike[str]) -> La
         structures, affine = _structures_of(path, read_label_file(path), known)
     else:
         raise InputError(f"{path}: no such file or folder")
-    structures, affine = _straight(structures, affine)
+    structures, affine = _straight(structures, _corrected(path, affine, known))
     check_plausible(path, structures, affine, known.title)
     return LabelMap(structures, affine, _name(path))
 
@@ -110,6 +113,19 @@ def _structures_of(path: Path, file: LabelFile, naming: Naming) -> tuple[np.ndar
         if number < len(values):
             values[number] = value
     return values[file.numbers], file.affine
+
+
+def _corrected(path: Path, affine: np.ndarray, naming: Naming) -> np.ndarray:
+    """Put right the voxels' sizes where the naming knows that the header has them wrong."""
+    if naming.spacing is None or not np.allclose(voxel_sizes(affine), naming.spacing[0], atol=SAME_GRID_MM):
+        return affine
+    wrong, right = (" × ".join(f"{size:g}" for size in sizes) for sizes in naming.spacing)
+    warnings.warn(
+        f"{path}: the header's voxels of {wrong} mm are known to be wrong; read as {right} mm",
+        ReaderWarning,
+        stacklevel=2,
+    )
+    return affine @ np.diag([*np.divide(naming.spacing[1], naming.spacing[0]), 1.0])
 
 
 def _called(name: str | None) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from nibabel.affines import apply_affine
 
+from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.errors import InputError
 from monai_nce.virtual.label_map import BY_DETAIL, LabelMap, read_label_map
 from monai_nce.virtual.structures import STRUCTURES
@@ -174,6 +175,18 @@ def test_names_in_the_header_count(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_label_map(tmp_path / "a.nii", "totalsegmentator").structures, torso())
 
 
+def test_a_wrong_header_is_corrected(tmp_path: Path) -> None:
+    table = {str(number): name for name, (number, _) in TOTALSEGMENTATOR.items()}
+    spacing = {"header": [4, 8, 10], "voxels": SPACING}
+    (tmp_path / "own.json").write_text(json.dumps({"spacing": spacing} | table), encoding="utf-8")
+    affine = AFFINE @ np.diag([0.5, 1, 1, 1])
+    with pytest.warns(ReaderWarning, match="voxels of 4 × 8 × 10 mm are known to be wrong; read as 8 × 8 × 10 mm"):
+        found = read_label_map(save(tmp_path / "a.nii", numbers(), affine), tmp_path / "own.json")
+    np.testing.assert_allclose(found.affine, AFFINE)
+    right = read_label_map(save(tmp_path / "b.nii", numbers(), np.diag([8.0, 8, 9, 1])), tmp_path / "own.json")
+    np.testing.assert_allclose(np.diag(right.affine), [8, 8, 9, 1])
+
+
 def test_unknown_numbers(tmp_path: Path) -> None:
     volume = numbers().astype(np.int16)
     volume[0, 0, :8] = [600, 601, 602, 603, 604, 605, 605, 300]
@@ -236,8 +249,10 @@ def ml(found: LabelMap, name: str) -> float:
 @needs_real
 def test_spl_atlas() -> None:
     path = Path(str(REAL), "labels", "spl_abdominal_atlas", "seg.nrrd")
-    found = read_label_map(path, "spl")
+    with pytest.warns(ReaderWarning, match="voxels of 0.9375 × 0.9375 × 1.5 mm are known to be wrong"):
+        found = read_label_map(path, "spl")
     assert found.name == "spl_abdominal_atlas"
+    np.testing.assert_allclose(np.diag(found.affine), [1.25, 1.25, 3, 1])
     assert 100 < ml(found, "kidney_left") < 300
     assert {"hepatic_vein", "renal_pelvis", "disc", "muscle", "bowel", "vertebra", "rib"} <= present(found)
     assert "labels are not in the naming totalsegmentator" in refusal(path)
