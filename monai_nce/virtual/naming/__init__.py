@@ -134,8 +134,8 @@ def _three_sizes(sizes: Any) -> TypeGuard[list[float]]:
 
 
 def _structure(title: str, key: str, structure: object) -> int:
-    if structure in STRUCTURES:
-        return STRUCTURES[str(structure)]
+    if isinstance(structure, str) and structure in STRUCTURES:
+        return STRUCTURES[structure]
     close = difflib.get_close_matches(str(structure), STRUCTURES, n=SHOWN, cutoff=0.0)
     rest = len(STRUCTURES) - len(close)
     raise InputError(f"{title}: {key}: expected a structure ({_listed(close, rest)}) but got {structure!r}")
