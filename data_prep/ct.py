@@ -22,8 +22,9 @@ from data_prep.geometry import SIZE, SPACING_MM, canonical, paper_grid, resample
 from data_prep.messages import progress_bar, say, warn_of_empty_splits
 from data_prep.patient import PairSettings
 from data_prep.phases import WANTED
+from monai_nce.data.dataset.kind import scan_kind
 from monai_nce.data.dataset.splits import split_patients
-from monai_nce.data.dataset.writer import SPLITS, DatasetWriter
+from monai_nce.data.dataset.writer import KINDS, SPLITS, DatasetWriter
 from monai_nce.data.scans.found import FoundVolume
 from monai_nce.data.scans.reader import AIR_HU, check_volume, find_volumes, read_ct
 from monai_nce.distributed import is_main_process
@@ -69,11 +70,14 @@ def prepare_ct(
     splits = {split: [patient for part in parts for patient in part[split]] for split in SPLITS}
     split_of = {patient: split for split, patients in splits.items() for patient in patients}
     made = {"tool": "data_prep ct", "paired": paired, "size": size, "spacing_mm": spacing, "seed": seed}
+    # a phantom that is prepared like a scan stays one
+    kind = min((scan_kind(volume.path) or "real" for volume in (*sources, *targets)), key=KINDS.index)
     dataset = DatasetWriter(
         out_dir,
         name="CT, paired" if paired else "CT, unpaired",
         description="Non-contrast and contrast-enhanced CT in the geometry of Seo et al., WACV 2021.",
         licence="that of the volumes it was made from",
+        kind=kind,
         provenance={**made, "validation_fraction": validation_fraction, "test_fraction": test_fraction},
         overwrite=overwrite,
     )

@@ -75,6 +75,7 @@ def prepare_archive(
             description="Non-contrast and contrast-enhanced CT of each patient in the geometry of Seo et al., WACV"
             " 2021.",
             licence=PRESETS[preset].licence if preset else "that of the volumes it was made from",
+            kind="real",
             provenance=made,
             overwrite=overwrite,
             work=_fingerprint(jobs, made),

@@ -62,6 +62,7 @@ def prepare_ixi(
         name="IXI T2 and PD",
         description="T2 and PD brain MRI of IXI, prepared as in Seo et al., WACV 2021; values 0 to 1000, no HU.",
         licence="CC BY-SA 3.0 (IXI, https://brain-development.org/ixi-dataset/)",
+        kind="real",
         source_domain="t2",
         target_domain="pd",
         provenance=made,

@@ -90,6 +90,7 @@ def write_ixi_like_dataset(
         description="T2 and PD contrast simulated over deformations of the ICBM 2009a template; values 0 to 1000.",
         licence="ICBM 2009a template, © 1993-2004 Louis Collins, McConnell Brain Imaging Centre, McGill University;"
         " simulation Apache-2.0",
+        kind="virtual",
         source_domain="t2",
         target_domain="pd",
         provenance=made,

@@ -24,6 +24,7 @@ from data_prep.messages import progress_bar
 from data_prep.parallel import in_processes
 from data_prep.registration import METHODS, Pair, Registration, make_registration
 from monai_nce.data.dataset.datalist import read_datalist, read_datalist_file
+from monai_nce.data.dataset.kind import dataset_kind
 from monai_nce.data.dataset.writer import ROLES, SPLITS, DatasetWriter
 from monai_nce.errors import InputError
 
@@ -102,6 +103,7 @@ def _header(content: Mapping[str, Any], method: str, settings: dict[str, Any], p
     return {
         **about,
         "name": f"{about['name']}, registered ({method})",
+        "kind": dataset_kind(content),
         "description": f"{about['description']} Training sources registered to their targets.".strip(),
         # the evaluation looks for the labels at the top
         "provenance": {**made, "original_name": about["name"], "original": original, **labels},

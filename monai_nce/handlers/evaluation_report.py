@@ -16,7 +16,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 
-from monai_nce.data import atomic_path, read_datalist_file, write_json
+from monai_nce.data import Provenance, atomic_path, dataset_kind, read_datalist_file, write_json
 from monai_nce.distributed import world_size
 from monai_nce.errors import InputError
 from monai_nce.metrics import ImageMetrics, Metric, ms_ssim_setting, summarize
@@ -50,6 +50,8 @@ class EvaluationReport:
         source_name, target_name: of the domains.
         window_level, window_width: what [-1, 1] stands for, in ``unit``, which is empty for MR images.
         additional_metrics: beside the standard ones; they appear in the files, on the screen and in the picture.
+        training_data: data sets that the weights learnt from, as :func:`monai_nce.data.training_data` lists them; None
+            where they do not say.
 
     Raises:
         InputError: when one of several processes makes it, or nothing is evaluated.
@@ -67,6 +69,7 @@ class EvaluationReport:
         window_width: float = 300.0,
         unit: str = "HU",
         additional_metrics: Sequence[Metric] = (),
+        training_data: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         if world_size() > 1:  # each would evaluate, and write, everything
             raise InputError(ALONE)
@@ -76,6 +79,7 @@ class EvaluationReport:
         self.method = method
         self.display = Display(source_name, target_name, window_level, window_width, unit)
         self.compare = ImageMetrics(window_width, unit, additional_metrics)
+        self.training_data = training_data
 
     def attach(self, engine: Engine) -> None:
         if engine.state.epoch_length == 0:
@@ -154,6 +158,7 @@ class EvaluationReport:
             "patients": len(summary[IDENTITY]["mse"]["per_patient"]),
             "checkpoint": self.checkpoint.name,
             "checkpoint_sha256": hashlib.sha256(self.checkpoint.read_bytes()).hexdigest(),
+            "trained_on": self.training_data,
             "ms_ssim": ms_ssim_setting(*self._shape),
             "interval": "95 % percentile bootstrap over patients, 9999 resamples, seed 0",
             "torch": torch.__version__,
@@ -168,16 +173,20 @@ class EvaluationReport:
                 for name, rows in self._organs.items()
             }
         table = self._table(summary)
+        provenance = Provenance(self.training_data, dataset_kind(self._dataset))
         with atomic_path(self.output_dir / "metrics.csv") as partial:
             partial.write_text(_as_csv(summary), encoding="utf-8")
         display = replace(self.display, data_name=str(about["data"]))
-        draw_preview(self._rows, display, table=table).save(self.output_dir / "preview.png")
+        draw_preview(self._rows, display, table=table, provenance=provenance).save(self.output_dir / "preview.png")
         # last: where it is new, the others are
         write_json(self.output_dir / "metrics.json", report)
-        print(f"{about['data']}, {about['patients']} patients, {self.checkpoint}. {NOTE}")
+        learnt = f"{self.checkpoint}, trained on {provenance.trained_on}"
+        print(f"{about['data']}, {about['patients']} patients, {learnt}. {NOTE}")
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         for line in table:
             print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
+        if provenance.warning:
+            print(f"WARNING: {provenance.warning}")
         print(f"metrics.json, metrics.csv and preview.png are in {self.output_dir}", flush=True)
 
     def _table(self, summary: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:

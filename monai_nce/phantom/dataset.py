@@ -54,6 +54,7 @@ def write_phantom_dataset(
         name="monai-nce phantom",
         description="Synthetic abdomens in non-contrast and contrast-enhanced CT, geometric, not anatomical.",
         licence="Apache-2.0",
+        kind="phantom",
         provenance={**_provenance(patients, size, slices, seed), "labels": dict(LABELS)},
         overwrite=overwrite,
     )

@@ -21,6 +21,7 @@ __all__ = ["DIFFERENCE_COLOURS", "Display", "FigureRow", "Page", "method_names",
 # from darker than the reference over black, where nothing differs, to brighter
 DIFFERENCE_COLOURS = ("#9fd8ff", "#2166ff", "black", "#ff4020", "#ffd090")
 RESEARCH_USE = "Research use only."
+WARNING_COLOUR = "#ff5040"
 DOTS_PER_INCH = 110
 MARGIN = 0.07  # around a body, as a part of its size: keeps labels off it
 BLACK = 0.02  # of the window, above its lower end: what is not seen
@@ -142,6 +143,7 @@ class Page:
         lines: of panels in each row.
         right: margin for a colour bar, in inches.
         below: room above the note, in inches.
+        warning: above the titles, in red.
     """
 
     PANEL = 2.0  # all in inches
@@ -158,6 +160,7 @@ class Page:
         lines: int = 1,
         right: float = 0.85,
         below: float = 0.0,
+        warning: str = "",
     ) -> None:
         from matplotlib.figure import Figure
 
@@ -169,10 +172,12 @@ class Page:
             heights.append(up / along * self.PANEL)
         tracks = [track for height in heights for track in (*[height] * lines, self.ROW_GAP)][:-1]
         width = self.LEFT + len(columns) * (self.PANEL + self.GAP) - self.GAP + right
-        # a character of the note is about 0.066 inches wide
+        # a character of the warning is about 0.075 inches wide, of the note 0.066
+        warnings = textwrap.wrap(warning, int((width - 0.4) / 0.075))
+        top = self.TOP + 0.19 * len(warnings)
         notes = textwrap.wrap(f"{note} {display.note} {RESEARCH_USE}".strip(), int((width - 0.4) / 0.066))
         self.bottom = 0.3 + 0.16 * len(notes)
-        page = self.TOP + sum(tracks) + self.GAP * (len(tracks) - 1) + below + self.bottom
+        page = top + sum(tracks) + self.GAP * (len(tracks) - 1) + below + self.bottom
         self.figure = Figure(figsize=(width, page), facecolor="black")
         self.grid = self.figure.add_gridspec(
             len(tracks),
@@ -180,7 +185,7 @@ class Page:
             height_ratios=tracks,
             left=self.LEFT / width,
             right=1 - right / width,
-            top=1 - self.TOP / page,
+            top=1 - top / page,
             bottom=(below + self.bottom) / page,
             wspace=self.GAP / self.PANEL,
             hspace=self.GAP / float(np.mean(tracks)),
@@ -188,11 +193,13 @@ class Page:
         for column, title in enumerate(columns):
             x = self.LEFT + column * (self.PANEL + self.GAP) + self.PANEL / 2
             # 22 characters of 11 points fill a column
-            self._text(x, page - 0.29, title, 11 * min(1.0, 22 / max(len(title), 1)), "white")
+            self._text(x, page - top + 0.11, title, 11 * min(1.0, 22 / max(len(title), 1)), "white")
         for index, (row, height) in enumerate(zip(rows, heights, strict=True)):
             first, last = (self._position(index, line, 0) for line in (0, lines - 1))
             title = textwrap.fill(row.title, max(int(height * lines / 0.062), 8))
             self._text(0.23, page * (first.y1 + last.y0) / 2, title, 8, "white", rotation=90, va="center")
+        if warnings:
+            self._text(width / 2, page - 0.1, "\n".join(warnings), 9, WARNING_COLOUR, va="top", weight="bold")
         self._text(width / 2, 0.14, "\n".join(notes), 8, "0.75", va="bottom")
 
     def _text(self, x: float, y: float, text: str, size: float, colour: str, **how: Any) -> None:

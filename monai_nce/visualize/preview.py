@@ -14,7 +14,7 @@ from monai.transforms import MapTransform, Transform
 from nibabel.affines import voxel_sizes
 from nibabel.orientations import apply_orientation, io_orientation
 
-from monai_nce.data import atomic_path
+from monai_nce.data import Provenance, atomic_path
 from monai_nce.data.files.atomic import writing
 
 from .panels import DIFFERENCE_COLOURS, Display, FigureRow, Page, method_names, radiological
@@ -52,7 +52,11 @@ def side_by_side(output: Mapping[str, torch.Tensor], keys: Sequence[str] = ("ima
 
 
 def draw_preview(
-    rows: Sequence[FigureRow], display: Display, note: str = "", table: Sequence[Sequence[str]] = ()
+    rows: Sequence[FigureRow],
+    display: Display,
+    note: str = "",
+    table: Sequence[Sequence[str]] = (),
+    provenance: Provenance | None = None,
 ) -> Page:
     """Draw slices side by side, with a table under them.
 
@@ -63,6 +67,8 @@ def draw_preview(
         display: names, window and unit.
         note: for the bottom.
         table: its lines, the first one the head.
+        provenance: what the weights learnt from, for the note; where they learnt from phantoms alone and the slices are
+            of none, every synthetic panel says so, and a warning stands on top.
 
     Raises:
         ValueError: without rows, or without a synthetic image.
@@ -71,15 +77,20 @@ def draw_preview(
     real = all(row.target is not None for row in rows)
     columns = [display.source_name, synthetic, *([f"real {display.target_name}"] if real else [])]
     columns.append(f"synthetic - {'real' if real else display.source_name}")
-    page = Page(columns, rows, display, note, below=LINE * len(table) + (0.1 if table else 0))
+    if provenance is not None:
+        note = f"{note} Weights trained on {provenance.trained_on}.".strip()
+    warning = "" if provenance is None else provenance.warning
+    mark = "SYNTHETIC, trained on phantoms" if warning else "SYNTHETIC"
+    below = LINE * len(table) + (0.1 if table else 0)
+    page = Page(columns, rows, display, note, below=below, warning=warning)
     last = len(columns) - 1
     for r, row in enumerate(rows):
         page.panel(r, 0, row.source)
-        page.panel(r, 1, row.made[synthetic], corner="SYNTHETIC")
+        page.panel(r, 1, row.made[synthetic], corner=mark)
         if real:
             page.panel(r, 2, np.asarray(row.target))
         difference = display.difference(row.made[synthetic], np.asarray(row.target) if real else row.source)
-        page.panel(r, last, difference, DIFFERENCE_COLOURS, corner="SYNTHETIC")
+        page.panel(r, last, difference, DIFFERENCE_COLOURS, corner=mark)
     page.bar(DIFFERENCE_COLOURS, last)
     if table:
         _draw_table(page, table)
@@ -113,6 +124,7 @@ class DrawImagePreviewd(MapTransform):
         keys: the synthetic volume ``(1, H, W, D)``, a MetaTensor in ``unit``.
         source_key: the scan, likewise.
         source_name, target_name, window_level, window_width, unit: as in :class:`Display`.
+        provenance_key: key of a :class:`~monai_nce.data.Provenance`; need not be there.
     """
 
     def __init__(
@@ -124,9 +136,11 @@ class DrawImagePreviewd(MapTransform):
         window_level: float = 50.0,
         window_width: float = 300.0,
         unit: str = "HU",
+        provenance_key: str = "provenance",
     ) -> None:
         super().__init__(keys)
         self.source_key = source_key
+        self.provenance_key = provenance_key
         self.display = Display(source_name, target_name, window_level, window_width, unit)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -139,12 +153,12 @@ class DrawImagePreviewd(MapTransform):
                 for z in sorted({depth // 4, depth // 2, depth * 3 // 4}, reverse=True)  # from the head down
             ]
             thread = ThreadPoolExecutor(1, thread_name_prefix="drawing")
-            d[PREVIEW] = thread.submit(self._draw, rows)
+            d[PREVIEW] = thread.submit(self._draw, rows, d.get(self.provenance_key))
             thread.shutdown(wait=False)
         return d
 
-    def _draw(self, rows: Sequence[FigureRow]) -> bytes:
-        return draw_preview(rows, self.display, "SYNTHETIC.").png()
+    def _draw(self, rows: Sequence[FigureRow], provenance: Provenance | None) -> bytes:
+        return draw_preview(rows, self.display, "SYNTHETIC.", (), provenance).png()
 
 
 class SaveImagePreviewd(Transform):

@@ -59,7 +59,7 @@ def test_t2_becomes_synthetic_pd(infer, trained: Path, weights: str, tmp_path: P
     acquired, made = nib.load(scan), nib.load(tmp_path / "out" / "t2_synthetic_pd.nii.gz")
     assert made.shape == acquired.shape and made.get_data_dtype() == np.int16
     np.testing.assert_allclose(made.affine, acquired.affine, atol=1e-4)
-    assert made.header["descrip"].item() == b"SYNTHETIC PD, made by monai-nce from T2; research only"
+    assert made.header["descrip"].item() == b"SYNTHETIC PD from T2 by monai-nce, trained on virtual; research only"
     values = np.asarray(made.dataobj)
     assert values.min() >= 0 and 100 < values.max() <= 1000
     assert (tmp_path / "out" / "t2_synthetic_pd.png").stat().st_size > 5000

@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from data_prep.__main__ import main as prepare
 from monai_nce.errors import InputError
+from monai_nce.handlers import TrainedFor
 
 REAL = os.environ.get("NCE_REAL_DATA")
 needs_real = pytest.mark.skipif(not REAL, reason="NCE_REAL_DATA is not set")
@@ -60,7 +61,8 @@ def test_weights_say_what_they_were_trained_for(bundle, tiny):
     said = {file.stem: state(file)._metadata[""].get("trained_for") for file in models.iterdir()}
     network = {"slices": 3, "channels": [8, 8], "hidden_channels": 8, "num_groups": 32, "negative_slope": 0.2}
     network |= {"residual": True, "_target_": "monai_nce.networks.Generator"}
-    window = {"window_level": 50, "window_width": 400, "spacing": 5.3333, "slices": 3, "network": network}
+    data = [{"name": "monai-nce phantom", "kind": "phantom", "patients": 2, "scans": 4, "licence": "Apache-2.0"}]
+    window = {"window_level": 50, "window_width": 400, "spacing": 5.3333, "slices": 3, "network": network, "data": data}
     there = {"source": "NECT", "target": "CECT", **window}
     back = {"source": "CECT", "target": "NECT", **window, "auxiliary": True}
     assert said == {
@@ -135,6 +137,8 @@ def test_a_mixture_reaches_every_stage(bundle, tiny, tmp_path, capsys):
         batches = list(loader)
         assert len(batches) == 4
         assert sum(int((batch["target"] == 1).all(dim=(1, 2, 3)).sum()) for batch in batches) == 2
+    learnt = TrainedFor.read(Path(tiny["output_dir"]) / "models" / "model.pt").data
+    assert [(one["name"], one["scans"]) for one in learnt] == [("monai-nce phantom", 4), ("unpaired", 2)]
 
 
 @pytest.mark.parametrize("overlays", [("paper",), ("paper", "paper_ixi")], ids="-".join)

@@ -82,7 +82,8 @@ def test_method_names_are_the_first_rows() -> None:
             names(*rows)
 
 
-def test_nothing_on_a_page_overlaps_or_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("warning", ["", "Another long text that does not fit into one line. " * 4])
+def test_nothing_on_a_page_overlaps_or_is_cut(warning: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = [body(), body(20, 60), body(60, 20)]
     rows = [FigureRow("patient_with_a_long_name_000, slice 20 of 32", image) for image in images]
     note = "A long note that does not fit into one line. " * 8
@@ -92,6 +93,7 @@ def test_nothing_on_a_page_overlaps_or_is_cut(tmp_path: Path, monkeypatch: pytes
         CT,
         note,
         lines=2,
+        warning=warning,
     )
     for r, image in enumerate(images):
         for c in range(2):
@@ -113,3 +115,4 @@ def test_nothing_on_a_page_overlaps_or_is_cut(tmp_path: Path, monkeypatch: pytes
     overlapping = [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
     assert not overlapping
     assert "Research use only." in page.figure.texts[-1].get_text()
+    assert any(text.get_text().replace("\n", " ") == warning.strip() for text in page.figure.texts) == bool(warning)

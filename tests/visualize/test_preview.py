@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from monai.data import MetaTensor
 from PIL import Image
 
+from monai_nce.data import Provenance
 from monai_nce.visualize import (
     Display,
     DrawImagePreviewd,
@@ -200,6 +201,24 @@ def test_what_goes_wrong_while_drawing_is_said_when_saving(tmp_path, monkeypatch
     with pytest.raises(MemoryError, match="no room"):
         SaveImagePreviewd()(item)
     assert not (tmp_path / "a.png").exists()
+
+
+PHANTOM = [{"name": "monai-nce phantom", "kind": "phantom", "patients": 15, "scans": 30}]
+
+
+@pytest.mark.parametrize("scan", ["phantom", None])
+def test_the_picture_says_what_the_weights_learnt_from(
+    tmp_path: Path, panels: list[dict[str, Any]], scan: str | None
+) -> None:
+    flat = volume(np.random.default_rng(0).normal(0, 30, (40, 40, 4)))
+    item = {"pred": flat, "hu": flat, "output": tmp_path / "a.nii", "provenance": Provenance(PHANTOM, scan)}
+    SaveImagePreviewd()(DrawImagePreviewd("pred", source_key="hu")(item))
+    note = panels[0]["notes"][-1].replace("\n", " ")
+    assert note.startswith("SYNTHETIC. Weights trained on 15 phantoms (monai-nce phantom). Window level 50")
+    warnings = [text for text in panels[0]["notes"] if "trained on phantoms alone" in text]
+    assert len(warnings) == (scan is None)
+    mark = "SYNTHETIC" if scan else "SYNTHETIC, trained on phantoms"
+    assert [mark in panel["texts"] for panel in panels] == [False, True, True] * 3
 
 
 def test_middle_slices_next_to_each_other_as_they_are_looked_at() -> None:

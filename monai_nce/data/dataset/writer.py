@@ -30,7 +30,7 @@ from monai_nce.data.files.unfinished import JoinedRun, UnfinishedRun
 from monai_nce.data.nifti.writer import write_nifti_hu, write_nifti_labels
 from monai_nce.errors import InputError
 
-__all__ = ["DATALIST", "PATIENT", "REPORT", "ROLES", "SPLITS", "DatasetWriter", "VolumeWriter"]
+__all__ = ["DATALIST", "KINDS", "MARKS", "PATIENT", "REPORT", "ROLES", "SPLITS", "DatasetWriter", "VolumeWriter"]
 
 DATALIST = "datalist.json"
 REPORT = "report.json"
@@ -38,6 +38,12 @@ VOLUMES = "volumes"
 SPLITS = ("training", "validation", "test")
 ROLES = ("source", "target", "aligned_source", "labels")
 COUNTS = {"training": "numTraining", "validation": "numValidation", "test": "numTest"}
+KINDS = ("phantom", "virtual", "real")  # what images show, from the farthest from a patient to the nearest
+# descriptions in the headers of images of no patient, so that a file that leaves its folder still says what it is
+MARKS = {
+    "phantom": "PHANTOM, made by monai-nce; shows no patient",
+    "virtual": "VIRTUAL, made by monai-nce; shows no patient",
+}
 PATIENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SHEETS = "contact_sheet*.png"
 
@@ -45,8 +51,9 @@ SHEETS = "contact_sheet*.png"
 class VolumeWriter:
     """Write patients' volumes into the hidden folder of a :class:`DatasetWriter`, of this or another process."""
 
-    def __init__(self, staging: Path, run: JoinedRun | None = None) -> None:
+    def __init__(self, staging: Path, run: JoinedRun | None = None, kind: str | None = None) -> None:
         self._staging = staging
+        self._mark = MARKS.get(kind or "", "")
         self._notes = run
         self._items: dict[str, list[dict[str, str]]] = {split: [] for split in SPLITS}
         self._patients: set[str] = set()
@@ -102,7 +109,7 @@ class VolumeWriter:
 
         for role, volume in volumes.items():
             write = write_nifti_labels if role == "labels" else write_nifti_hu
-            write(self._staging / VOLUMES / names[role], volume, affine)
+            write(self._staging / VOLUMES / names[role], volume, affine, self._mark)
         item = {"patient": patient, **{role: f"{VOLUMES}/{name}" for role, name in names.items()}}
         if self._notes is not None:
             self._notes.note(patient, {"split": split, "item": item, "note": note})
@@ -131,6 +138,9 @@ class DatasetWriter(VolumeWriter):
         name: name of the data set.
         description: one sentence about it.
         licence: licence of the images.
+        kind: what the images show, one of ``KINDS``: ``phantom`` for bodies of geometric shapes, ``virtual`` for images
+            computed from a real anatomy, ``real`` for scans; None where nobody knows. Weights keep it, and the headers
+            of the first two name it.
         source_domain: what ``source`` and ``aligned_source`` show.
         target_domain: what ``target`` shows.
         provenance: how the data set came about (seed, geometry, versions), as JSON can hold it; no patient data.
@@ -142,6 +152,7 @@ class DatasetWriter(VolumeWriter):
         finished: notes by patient that :meth:`take_over` has seen; at the beginning those of an earlier run.
 
     Raises:
+        ValueError: for another kind.
         InputError: if ``out_dir`` is not a folder, holds a data set that is not to be overwritten, or an unfinished run
             that is of other work or neither to be resumed nor overwritten, or another process is at work there.
     """
@@ -153,6 +164,7 @@ class DatasetWriter(VolumeWriter):
         name: str,
         description: str,
         licence: str,
+        kind: str | None = None,
         source_domain: str = "nect",
         target_domain: str = "cect",
         provenance: Mapping[str, Any] | None = None,
@@ -160,6 +172,8 @@ class DatasetWriter(VolumeWriter):
         work: str | None = None,
         resume: bool = False,
     ) -> None:
+        if kind is not None and kind not in KINDS:
+            raise ValueError(f"kind: expected one of {', '.join(KINDS)} but got {kind!r}")
         self.out_dir = Path(out_dir)
         if self.out_dir.exists() and not self.out_dir.is_dir():
             raise InputError(f"{self.out_dir}: expected a folder for the data set but it is a file")
@@ -170,6 +184,7 @@ class DatasetWriter(VolumeWriter):
             "name": name,
             "description": description,
             "licence": licence,
+            **({} if kind is None else {"kind": kind}),
             "source_domain": source_domain,
             "target_domain": target_domain,
             "provenance": dict(provenance or {}),
@@ -179,15 +194,19 @@ class DatasetWriter(VolumeWriter):
         self.finished: dict[str, Any] = {}
         self._run = None if work is None else UnfinishedRun(self.out_dir, work, resume, overwrite)
         staging = self.out_dir / f".partial-{secrets.token_hex(4)}" if self._run is None else self._run.folder
-        super().__init__(staging, self._run)
+        super().__init__(staging, self._run, kind)
         self._made = make_folders(staging) if self._run is None else self._run.made
         self.take_over()
 
     @classmethod
-    def join(cls, out_dir: str | PathLike[str]) -> VolumeWriter:
-        """Join the data set that another process has begun with ``work`` in a shared folder, or raise an InputError."""
+    def join(cls, out_dir: str | PathLike[str], kind: str | None = None) -> VolumeWriter:
+        """Join the data set, of that ``kind``, that another process has begun with ``work`` in a shared folder.
+
+        Raises:
+            InputError: if there is none.
+        """
         run = JoinedRun(Path(out_dir))
-        return VolumeWriter(run.folder, run)
+        return VolumeWriter(run.folder, run, kind)
 
     def resplit(self, splits: Mapping[str, Sequence[str]]) -> None:
         """Put all patients that were added into other splits; raise a ValueError unless each comes once."""

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from monai_nce import __version__
+from monai_nce.data.dataset.provenance import Provenance
 from monai_nce.data.dicom.copy import PATIENT, SCANNER, SERIES, SLICE, STUDY, UNPAIRED, copy_elements
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ MAY_BE_EMPTY = (
     *("KVP", "AcquisitionNumber"),
 )
 DESCRIPTION = "SYNTHETIC CECT (AI) - research only"
+PHANTOMS_ALONE = "SYNTHETIC CECT (AI trained on phantoms) - research only"
 SERIES_NUMBER_OFFSET = 9000  # far from the numbers that scanners give
 MAX_SERIES_NUMBER = 2**31 - 1
 LOSSY_SYNTAXES = ("JPEGBaseline8Bit", "JPEGExtended12Bit", "JPEGLSNearLossless")
@@ -36,12 +38,14 @@ class Derivation:
         mode: "carry" or "clamp", as in :class:`monai_nce.transforms.CarryHU`.
         window_level: centre of the network's window in HU, also that of the display.
         window_width: its width in HU.
+        provenance: what the weights learnt from, and whether they meet a scan of another kind.
     """
 
     weights_sha256: str
     mode: str
     window_level: float
     window_width: float
+    provenance: Provenance = Provenance()
 
     def description(self, source_names_contrast: bool) -> str:
         """Write the DerivationDescription; it says so where the acquired slice itself names a contrast agent."""
@@ -58,11 +62,13 @@ class Derivation:
             ),
         }[self.mode]
         contrast = " The source image itself names a contrast agent." if source_names_contrast else ""
+        warning = f" WARNING: {self.provenance.warning}" if self.provenance.warning else ""
         return (
             "SYNTHETIC image, computed by a neural network from the referenced source image and its neighbours. No"
             f" contrast medium was given for it: all enhancement that it adds is a guess.{contrast} {beyond} Outside"
             f" the body values are those of the source. monai-nce {__version__}, weights SHA-256"
-            f" {self.weights_sha256}. Research use only, not for diagnosis."
+            f" {self.weights_sha256}, trained on {self.provenance.kinds}.{warning} Research use only, not for"
+            " diagnosis."
         )
 
 
@@ -150,8 +156,10 @@ def derived_header(source: Dataset, series: SeriesIdentity, derivation: Derivati
     header.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
     header.SyntheticData = "YES"
     header.ContentQualification = "RESEARCH"
-    header.SeriesDescription = DESCRIPTION
-    header.ImageComments = "SYNTHETIC, not acquired. Research use only, not for diagnosis."
+    provenance = derivation.provenance
+    header.SeriesDescription = PHANTOMS_ALONE if provenance.phantoms_alone else DESCRIPTION
+    comments = ("SYNTHETIC, not acquired.", provenance.warning, "Research use only, not for diagnosis.")
+    header.ImageComments = " ".join(filter(None, comments))
     header.BurnedInAnnotation = "NO"
     names_contrast = bool(source.get("ContrastBolusAgent") or source.get("ContrastBolusAgentSequence"))
     header.DerivationDescription = derivation.description(names_contrast)
@@ -211,7 +219,7 @@ def _equipment(source: Dataset, derivation: Derivation, made_at: str) -> list[Da
     program.ContributionDateTime = made_at
     program.ContributionDescription = (
         f"Synthetic contrast enhancement by a neural network, mode {derivation.mode}. Weights SHA-256:"
-        f" {derivation.weights_sha256}. Research use only."
+        f" {derivation.weights_sha256}, trained on {derivation.provenance.trained_on}. Research use only."
     )
     if not source.get("Manufacturer"):
         return [program]

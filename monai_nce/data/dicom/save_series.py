@@ -13,6 +13,7 @@ import numpy as np
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from monai_nce.data.dataset.provenance import Provenance
 from monai_nce.data.dicom.files import quiet_pydicom
 from monai_nce.data.dicom.geometry import DicomSeries
 from monai_nce.data.dicom.header import Derivation
@@ -76,6 +77,7 @@ class SaveDicomSeriesd(MapTransform):
         window_width: its width in HU.
         source_key: key of the acquired series' path, or of the list of its files.
         output_key: key of the NIfTI file's path; the series' folder has its name without the suffix.
+        provenance_key: key of a :class:`~monai_nce.data.dataset.provenance.Provenance`; need not be there.
         allow_missing_keys: leave out keys that the data lacks.
     """
 
@@ -88,6 +90,7 @@ class SaveDicomSeriesd(MapTransform):
         window_width: float,
         source_key: str = "source",
         output_key: str = "output",
+        provenance_key: str = "provenance",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
@@ -96,6 +99,7 @@ class SaveDicomSeriesd(MapTransform):
         self.window = (window_level, window_width)
         self.source_key = source_key
         self.output_key = output_key
+        self.provenance_key = provenance_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
@@ -112,8 +116,10 @@ class SaveDicomSeriesd(MapTransform):
             state = self.checkpoint.stat()
             weights = _hash(self.checkpoint, state.st_mtime_ns, state.st_size)
             folder = series_folder(d[self.output_key])
+            provenance = d.get(self.provenance_key, Provenance())
+            derivation = Derivation(weights, self.mode, *self.window, provenance)
             with writing(folder):
-                write_derived_series(folder, volume[0], series.files, Derivation(weights, self.mode, *self.window))
+                write_derived_series(folder, volume[0], series.files, derivation)
         return d
 
 

@@ -8,10 +8,13 @@ from typing import Any
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from monai_nce.data.dataset.provenance import Provenance
 from monai_nce.data.files.atomic import writing
-from monai_nce.data.nifti.writer import write_nifti_hu
+from monai_nce.data.nifti.writer import MAX_DESCRIPTION, write_nifti_hu
 
 __all__ = ["SaveImageNiftid"]
+
+RESEARCH_ONLY = "; research only"
 
 
 class SaveImageNiftid(MapTransform):
@@ -20,10 +23,14 @@ class SaveImageNiftid(MapTransform):
     MONAI's ``SaveImaged`` wraps what int16 cannot hold and turns NaN into 0. The name begins like its, since MONAI
     Deploy leaves out the transforms of a bundle whose names begin with LoadImage or SaveImage.
 
+    The header's ``descrip`` is the description, in few words what the weights learnt from, and "research only", as far
+    as 79 characters go; a "comment" among its extensions has it in full.
+
     Args:
         keys: MetaTensors, in HU for CT, from 0 to 1000 for MR.
         output_key: key of the file's path.
-        description: for the file's header.
+        description: for the file's header, in ASCII.
+        provenance_key: key of a :class:`~monai_nce.data.dataset.provenance.Provenance`; need not be there.
         allow_missing_keys: leave out keys that the data lacks.
 
     Raises:
@@ -34,12 +41,14 @@ class SaveImageNiftid(MapTransform):
         self,
         keys: KeysCollection,
         output_key: str = "output",
-        description: str = "SYNTHETIC, made by monai-nce; research only",
+        description: str = "SYNTHETIC, made by monai-nce",
+        provenance_key: str = "provenance",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.output_key = output_key
         self.description = description
+        self.provenance_key = provenance_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
@@ -47,7 +56,17 @@ class SaveImageNiftid(MapTransform):
             volume = d[key]
             if volume.ndim != 4 or volume.shape[0] != 1:
                 raise ValueError(f"expected a volume of shape (1, H, W, D) but got {tuple(volume.shape)}")
-            path = d[self.output_key]
+            path, provenance = d[self.output_key], d.get(self.provenance_key, Provenance())
+            text = self._description(provenance)
+            comment = f"{self.description}. Weights trained on {provenance.trained_on}. {provenance.warning}".strip()
+            comment += " Research use only, not for diagnosis."
             with writing(path):
-                write_nifti_hu(path, volume[0], volume.affine, description=self.description)
+                write_nifti_hu(path, volume[0], volume.affine, text, comment)
         return d
+
+    def _description(self, provenance: Provenance) -> str:
+        learnt = "PHANTOMS ALONE" if provenance.phantoms_alone else provenance.shortly
+        trained = f", trained on {learnt}" if learnt else ""
+        what = self.description[: MAX_DESCRIPTION - len(trained)]
+        whole = f"{what}{trained}{RESEARCH_ONLY}"
+        return whole if len(whole) <= MAX_DESCRIPTION else f"{what}{trained}"

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from isal import igzip_threaded
 from nibabel.affines import apply_affine
+from nibabel.nifti1 import Nifti1Extension
 from numpy.typing import ArrayLike
 
 from monai_nce.data.files.atomic import atomic_path
 
-__all__ = ["as_int16_hu", "write_nifti_hu", "write_nifti_labels"]
+__all__ = ["MAX_DESCRIPTION", "as_int16_hu", "write_nifti_hu", "write_nifti_labels"]
 
 MAX_DESCRIPTION = 79  # bytes in a NIfTI header's descrip field, less its closing zero
 PACKING = 3  # level of ISA-L, its last: in two thirds of the default's time, for files 1.5 % larger
@@ -40,7 +41,9 @@ def as_int16_hu(volume: ArrayLike) -> np.ndarray:
     return np.clip(rounded, limits.min, limits.max, out=rounded).astype(np.int16)
 
 
-def write_nifti_hu(path: str | PathLike[str], volume: ArrayLike, affine: ArrayLike, description: str = "") -> None:
+def write_nifti_hu(
+    path: str | PathLike[str], volume: ArrayLike, affine: ArrayLike, description: str = "", comment: str = ""
+) -> None:
     """Write a CT volume as int16 NIfTI, atomically: slope 1, intercept 0, millimetres.
 
     Values are rounded to whole HU and clipped to [-32768, 32767].
@@ -51,12 +54,13 @@ def write_nifti_hu(path: str | PathLike[str], volume: ArrayLike, affine: ArrayLi
         affine: 4×4 matrix from voxel indices to RAS millimetres. The sform keeps it, shears included; the qform,
             which cannot hold a shear, is marked invalid (code 0) where it would put voxels elsewhere.
         description: goes into the header's ``descrip``; at most 79 bytes of ASCII, no patient data.
+        comment: longer text, of ASCII and without patient data, for a header extension of the kind "comment".
 
     Raises:
         ValueError: if the volume is not (H, W, D) or holds NaN or infinities, if the affine is not a finite,
             invertible 4×4 matrix, or if the suffix or the description does not fit.
     """
-    _write_nifti(path, as_int16_hu(volume), affine, description)
+    _write_nifti(path, as_int16_hu(volume), affine, description, comment)
 
 
 def write_nifti_labels(path: str | PathLike[str], labels: ArrayLike, affine: ArrayLike, description: str = "") -> None:
@@ -90,7 +94,9 @@ def _as_volume(volume: ArrayLike) -> np.ndarray:
     return array
 
 
-def _write_nifti(path: str | PathLike[str], array: np.ndarray, affine: ArrayLike, description: str) -> None:
+def _write_nifti(
+    path: str | PathLike[str], array: np.ndarray, affine: ArrayLike, description: str, comment: str = ""
+) -> None:
     path = Path(path)
     if not path.name.endswith((".nii", ".nii.gz")):
         raise ValueError(f"path: expected a name ending in .nii or .nii.gz but got {path.name}")
@@ -103,6 +109,8 @@ def _write_nifti(path: str | PathLike[str], array: np.ndarray, affine: ArrayLike
 
     image = nib.Nifti1Image(array, matrix)
     image.header["descrip"] = descrip
+    if comment:
+        image.header.extensions.append(Nifti1Extension("comment", comment.encode("ascii")))
     image.header.set_xyzt_units("mm")
     image.set_sform(matrix, code=1)
     image.set_qform(matrix, code=1)  # the closest rotation and zooms

@@ -24,6 +24,7 @@ __all__ = ["TrainedFor", "network_arguments"]
 KEY = "trained_for"
 TARGET = "_target_"
 DOMAINS = ("source", "target")
+NOT_COMPARED = ("auxiliary", "data")
 WORDS = {
     DOMAINS: "{source} to {target}",
     ("window_level", "window_width"): "a window of level {window_level} and width {window_width}",
@@ -49,6 +50,7 @@ class TrainedFor:
         slices: of a stack.
         network: the network's class as ``_target_`` and its constructor's arguments, see :func:`network_arguments`.
         auxiliary: True for the network that goes back from the training's target to its source.
+        data: the data sets that it learns from, as :func:`monai_nce.data.training_data` lists them; never compared.
     """
 
     source: str | None = None
@@ -59,6 +61,7 @@ class TrainedFor:
     slices: int | None = None
     network: Mapping[str, Any] | None = None
     auxiliary: bool | None = None
+    data: Sequence[Mapping[str, Any]] | None = None
 
     @classmethod
     def read(cls, path: str | PathLike[str]) -> TrainedFor:
@@ -70,7 +73,13 @@ class TrainedFor:
         """Return what a target network's weights in this file are good for; ``unsaid`` is for what it does not say.
 
         An auxiliary network's are expected to go the other way, so :meth:`check_weights` refuses them.
+
+        Raises:
+            InputError: if the file says what cannot be, or ``unsaid`` has data in another form.
         """
+        if not _names_data(unsaid.get("data")):
+            example = [{"name": "our CT", "kind": "real"}]
+            raise InputError(f"data: expected a list such as {example} but got {unsaid['data']!r}")
         said = cls.read(path) if Path(path).is_file() else cls()
         if said.auxiliary or (said.source, said.target) == (unsaid.get("target"), unsaid.get("source")):
             said = said.reversed()
@@ -79,8 +88,9 @@ class TrainedFor:
     @classmethod
     def _said(cls, weights: Mapping[str, torch.Tensor], path: str | PathLike[str]) -> TrainedFor:
         said = getattr(weights, "_metadata", {}).get("", {}).get(KEY, {})
-        kinds = {**dict.fromkeys(DOMAINS, str), "network": Mapping, "auxiliary": bool}
-        if isinstance(said, Mapping) and _is_plain(said):
+        kinds: dict[str, Any] = {**dict.fromkeys(DOMAINS, str), "network": Mapping, "auxiliary": bool}
+        kinds["data"] = (list, tuple)
+        if isinstance(said, Mapping) and _is_plain(said) and _names_data(said.get("data")):
             known = {field.name: said.get(field.name) for field in dataclasses.fields(cls)}
             if all(value is None or isinstance(value, kinds.get(name, (int, float))) for name, value in known.items()):
                 return cls(**known)
@@ -129,7 +139,7 @@ class TrainedFor:
     def differences(self, said: Mapping[str, Any]) -> list[str]:
         """Name what differs from ``said``, an earlier :meth:`plain`; what that lacks is taken for the same."""
         here = self.plain()
-        known = [name for name in here if name != "auxiliary" and said.get(name) is not None]
+        known = [name for name in here if name not in NOT_COMPARED and said.get(name) is not None]
         return [name for name in known if not _alike(name, said[name], here[name])]
 
     def words(self, path: str | PathLike[str], said: Mapping[str, Any], wrong: Sequence[str]) -> str:
@@ -168,6 +178,19 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return all(_is_plain(item) for item in value)
     return value is None or isinstance(value, (bool, int, float, str))
+
+
+def _names_data(value: Any) -> bool:
+    """Return whether it is a list of data sets with names and numbers, or none."""
+    kinds = {"name": str, "kind": str, "licence": str, "patients": int, "scans": int}
+    if value is None:
+        return True
+    return isinstance(value, (list, tuple)) and all(
+        isinstance(one, Mapping)
+        and isinstance(one.get("name"), str)
+        and all(isinstance(one[key], kind) for key, kind in kinds.items() if key in one)
+        for one in value
+    )
 
 
 def _listed(value: Any) -> Any:

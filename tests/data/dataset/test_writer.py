@@ -58,6 +58,19 @@ def test_a_source_that_is_aligned_is_written_once(tmp_path: Path) -> None:
     assert [pair["aligned"] for pair in evaluation_pairs([once, twice])] == [True, True]
 
 
+def test_a_kind_is_listed_and_marked_in_the_headers_of_what_is_no_scan(tmp_path: Path) -> None:
+    marks = {"phantom": b"PHANTOM, made by monai-nce; shows no patient", "real": b"", None: b""}
+    marks["virtual"] = b"VIRTUAL, made by monai-nce; shows no patient"
+    for kind, mark in marks.items():
+        folder = make(tmp_path / str(kind), kind=kind)
+        assert read_datalist_file(folder).get("kind") == kind and ("kind" in read_datalist_file(folder)) == bool(kind)
+        volumes = list((folder / "volumes").iterdir())
+        assert {nib.load(path).header["descrip"].item() for path in volumes} == {mark} and len(volumes) == 6
+    with pytest.raises(ValueError, match="kind: expected one of phantom, virtual, real but got 'ghost'"):
+        make(tmp_path / "ghost", kind="ghost")
+    assert not (tmp_path / "ghost").exists()
+
+
 def test_a_report_comes_and_goes_with_its_data_set(tmp_path: Path) -> None:
     def make_with(content: dict[str, Any] | None, spoilt: bool = False) -> None:
         with DatasetWriter(tmp_path / "x", **ABOUT, overwrite=True) as dataset:

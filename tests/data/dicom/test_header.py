@@ -17,6 +17,7 @@ import pydicom
 import pytest
 from pydicom import Dataset
 
+from monai_nce.data import Provenance
 from monai_nce.data.dicom.reader import check_dicom
 from monai_nce.data.dicom.writer import write_derived_series
 from tests.data.derived_series import COPIED, DERIVATION, NOT_COPIED, SENTINEL, code_item, complete, derive, sources_of
@@ -145,6 +146,39 @@ def test_a_source_without_contrast_is_not_said_to_have_any(
     assert "names a contrast agent" not in made.DerivationDescription
     assert len(made.ContributingEquipmentSequence) == 1  # the scanner is not named
     assert "LossyImageCompression" not in made
+
+
+PHANTOM = {"name": "monai-nce phantom", "kind": "phantom", "patients": 15, "scans": 30}
+VIRTUAL = {"name": "monai-nce virtual", "kind": "virtual", "patients": 120, "scans": 240}
+REAL = {"name": "a name of many words " * 30, "kind": "real", "patients": 3, "scans": 3}
+
+
+@pytest.mark.parametrize("mode", ["carry", "clamp"])
+@pytest.mark.parametrize(
+    "provenance",
+    [
+        Provenance(),
+        Provenance([VIRTUAL, REAL]),
+        Provenance([PHANTOM], "phantom"),
+        Provenance([PHANTOM]),
+        Provenance([{**PHANTOM, "name": f"phantoms, set {number}"} for number in range(50)]),
+    ],
+)
+def test_the_header_says_what_the_weights_learnt_from(
+    provenance: Provenance, mode: str, source: Path, volume: np.ndarray, tmp_path: Path
+) -> None:
+    made = derive(source, volume, tmp_path / "out", provenance=provenance, mode=mode)[0]
+    program = made.ContributingEquipmentSequence[0]
+    assert f"trained on {provenance.kinds}." in made.DerivationDescription
+    assert f"trained on {provenance.trained_on}." in program.ContributionDescription
+    alone = provenance.phantoms_alone
+    assert made.SeriesDescription == f"SYNTHETIC CECT (AI{' trained on phantoms' if alone else ''}) - research only"
+    for text in (made.DerivationDescription, made.ImageComments):
+        assert ("trained on phantoms alone, and this scan is none" in text) == alone
+        assert "Research use only" in text and text.isascii()
+    # as long as the standard allows: LO 64, ST 1024 characters
+    assert len(made.SeriesDescription) <= 64
+    assert len(made.DerivationDescription) <= 1024 and len(program.ContributionDescription) <= 1024
 
 
 @pytest.mark.parametrize(

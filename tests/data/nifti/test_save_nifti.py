@@ -9,7 +9,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_nce.data import SaveImageNiftid
+from monai_nce.data import Provenance, SaveImageNiftid
 from monai_nce.errors import InputError
 
 AFFINE = np.array([[0.0, -0.8, 0.1, 12.5], [0.7, 0, 0, -30], [0, 0.05, 3, 7], [0, 0, 0, 1]])
@@ -42,7 +42,7 @@ def test_values_are_rounded_and_clipped(tmp_path: Path) -> None:
     )
     image = nib.load(tmp_path / "a.nii")
     assert np.asarray(image.dataobj).flatten()[:5].tolist() == [-1, 0, 2, 32767, -32768]
-    assert image.header["descrip"].item() == b"SYNTHETIC x"
+    assert image.header["descrip"].item() == b"SYNTHETIC x; research only"
 
 
 def test_nan_is_refused(tmp_path: Path) -> None:
@@ -78,3 +78,40 @@ def test_missing_keys(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         SaveImageNiftid("pred")({"output": tmp_path / "a.nii.gz"})
     assert SaveImageNiftid("pred", allow_missing_keys=True)({"image": 1}) == {"image": 1}
+
+
+PHANTOM = {"name": "monai-nce phantom", "kind": "phantom", "patients": 15, "scans": 30}
+VIRTUAL = {"name": "monai-nce virtual", "kind": "virtual", "patients": 120, "scans": 240}
+REAL = {"name": "café", "kind": "real", "patients": 3, "scans": 3}
+CT, LONG = "SYNTHETIC CECT from NECT by monai-nce", "SYNTHETIC " + "x" * 90
+
+
+@pytest.mark.parametrize(
+    ("description", "provenance", "said"),
+    [
+        (CT, None, f"{CT}; research only"),
+        (CT, Provenance(None), f"{CT}; research only"),
+        (CT, Provenance([{"name": "mine"}]), f"{CT}; research only"),
+        (CT, Provenance([VIRTUAL, REAL]), f"{CT}, trained on virtual+real; research only"),
+        (CT, Provenance([PHANTOM], "phantom"), f"{CT}, trained on phantoms; research only"),
+        (CT, Provenance([PHANTOM]), f"{CT}, trained on PHANTOMS ALONE; research only"),
+        (CT, Provenance([PHANTOM, VIRTUAL, REAL]), f"{CT}, trained on phantoms+virtual+real"),
+        (LONG, Provenance([PHANTOM]), f"{LONG[:52]}, trained on PHANTOMS ALONE"),
+        (LONG, None, LONG[:79]),
+    ],
+)
+def test_the_header_says_what_the_weights_learnt_from(
+    tmp_path: Path, description: str, provenance: Provenance | None, said: str
+) -> None:
+    data = {"pred": volume(), "output": tmp_path / "a.nii.gz"}
+    data |= {} if provenance is None else {"provenance": provenance}
+    SaveImageNiftid("pred", description=description)(data)
+    image = nib.load(tmp_path / "a.nii.gz")
+    assert image.header["descrip"].item().decode() == said and len(said) <= 79
+    np.testing.assert_array_equal(np.asarray(image.dataobj), data["pred"][0].numpy())
+    (comment,) = image.header.extensions
+    text = comment.text.rstrip("\0")
+    assert comment.get_code() == 6  # "comment" in nifti1.h
+    assert text.startswith(f"{description}. Weights trained on {(provenance or Provenance()).trained_on}.")
+    assert text.endswith("Research use only, not for diagnosis.")
+    assert ("trained on phantoms alone" in text) == ("PHANTOMS ALONE" in said)

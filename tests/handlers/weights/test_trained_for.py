@@ -195,3 +195,38 @@ def test_what_cannot_be_is_refused(wrong, network, tmp_path):
     torch.save(weights, path)
     with pytest.raises(InputError, match=r"model\.pt: what it says it was trained for is damaged"):
         TrainedFor.read(path)
+
+
+DATA = [
+    {"name": "a", "kind": "phantom", "patients": 15, "scans": 30, "licence": "l"},
+    {"name": "b", "patients": 3, "scans": 3},
+]
+
+
+def test_the_data_that_weights_learnt_from_come_back(network, tmp_path):
+    learnt = dataclasses.replace(CT, data=DATA)
+    path = saved(network, tmp_path / "model.pt", learnt)
+    assert TrainedFor.read(path) == learnt and TrainedFor.read(path).data == DATA
+    assert learnt.reversed().data == DATA and TrainedFor.expected(path).data == DATA
+    assert TrainedFor.read(saved(network, tmp_path / "old.pt", CT)).data is None
+    unsaid = TrainedFor.expected(tmp_path / "old.pt", data=DATA[:1])
+    assert unsaid.data == DATA[:1]
+    with pytest.raises(InputError, match="data: expected a list such as .* but got 'our CT'"):
+        TrainedFor.expected(path, data="our CT")
+
+
+def test_other_data_are_no_other_purpose(network, tmp_path):
+    path = saved(network, tmp_path / "model.pt", dataclasses.replace(CT, data=DATA))
+    load_weights(network, path, CT)
+    load_weights(network, path, dataclasses.replace(CT, data=DATA[:1]))
+    assert dataclasses.replace(CT, data=DATA).differences(CT.plain()) == []
+
+
+@pytest.mark.parametrize("wrong", ["a", [3], [{}], [{"name": 3}], [{"name": "a", "patients": "many"}], {"name": "a"}])
+def test_data_that_cannot_be_are_refused(wrong, network, tmp_path):
+    path = saved(network, tmp_path / "model.pt", CT)
+    weights = torch.load(path, weights_only=True)
+    weights._metadata[""]["trained_for"]["data"] = wrong
+    torch.save(weights, path)
+    with pytest.raises(InputError, match=r"model\.pt: what it says it was trained for is damaged"):
+        load_weights(network, path, CT)

@@ -1,0 +1,72 @@
+"""Say, on the console and with each volume of an inference, what the weights learnt from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+from monai.transforms import Transform
+
+from monai_nce.data.dataset.kind import scan_kind
+from monai_nce.data.dataset.provenance import Provenance
+from monai_nce.data.scans.found import FoundVolume
+from monai_nce.data.scans.reader import one_volume
+from monai_nce.distributed import is_main_process
+
+__all__ = ["AddProvenanced", "tell_training_data", "warn_of_phantoms"]
+
+
+class AddProvenanced(Transform):
+    """Add a :class:`~monai_nce.data.dataset.provenance.Provenance` to a volume, for what writes it and draws it.
+
+    Args:
+        data: data sets that the weights learnt from; None where the weights do not say.
+        source_key: of the path of the scan, or of the list of its files; need not be there.
+        provenance_key: for the result.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Mapping[str, Any]] | None,
+        source_key: str = "source",
+        provenance_key: str = "provenance",
+    ) -> None:
+        self.data = data
+        self.source_key = source_key
+        self.provenance_key = provenance_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        source = d.get(self.source_key, ())
+        files = [source] if isinstance(source, str) else source
+        d[self.provenance_key] = Provenance(self.data, scan_kind(files[0]) if len(files) == 1 else None)
+        return d
+
+
+def tell_training_data(items: Sequence[Mapping[str, Any]], data: Sequence[Mapping[str, Any]] | None) -> None:
+    """Print what the weights learnt from, and :func:`warn_of_phantoms`, before the first volume is computed.
+
+    Args:
+        items: as :func:`~monai_nce.data.inference_items` gives them, checked or not.
+        data: as in :class:`AddProvenanced`.
+    """
+    if is_main_process():
+        print(f"weights: trained on {Provenance(data).trained_on}", flush=True)
+    warn_of_phantoms(items, data)
+
+
+def warn_of_phantoms(items: Sequence[Mapping[str, Any]], data: Sequence[Mapping[str, Any]] | None) -> None:
+    """Print a line on stderr where weights that learnt from phantoms alone are given scans that are none."""
+    if not Provenance(data).phantoms_alone:
+        return
+    scans = [one_volume(item.get("source", item["image"])) for item in items]
+    strange = [scan.path for scan in scans if Provenance(data, _kind(scan)).phantoms_alone]
+    if strange:
+        which = f"{strange[0]} is none" if len(strange) == 1 else f"{len(strange)} of {len(scans)} scans are none"
+        text = f"the weights were trained on phantoms alone and {which}: what they add there means nothing"
+        print(f"WARNING: {text}; train on scans, or name other weights with --checkpoint", file=sys.stderr, flush=True)
+
+
+def _kind(scan: FoundVolume) -> str | None:
+    return scan_kind(scan.path) if scan.kind == "nifti" else None
