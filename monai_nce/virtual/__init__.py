@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from monai_nce.virtual.anatomy import Anatomy, complete
+from monai_nce.virtual.label_map import LabelMap, read_label_map
+from monai_nce.virtual.patient import LABELS, VirtualPatient, make_virtual_patient
 from monai_nce.virtual.physiology import Physiology, sample_physiology
 from monai_nce.virtual.tissue import PHASES, TISSUES, expected_enhancement
 
-__all__ = ["PHASES", "TISSUES", "Physiology", "expected_enhancement", "sample_physiology"]
+__all__ = [
+    "LABELS",
+    "PHASES",
+    "TISSUES",
+    "Anatomy",
+    "LabelMap",
+    "Physiology",
+    "VirtualPatient",
+    "complete",
+    "expected_enhancement",
+    "make_virtual_patient",
+    "read_label_map",
+    "sample_physiology",
+]

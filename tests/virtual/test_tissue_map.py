@@ -1,0 +1,79 @@
+"""Tests of one patient's tissues in an anatomy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from monai_nce.virtual.anatomy import Anatomy, complete
+from monai_nce.virtual.physiology import sample_physiology
+from monai_nce.virtual.structures import STRUCTURES
+from monai_nce.virtual.tissue_map import CODES, draw_tissues, redraw_bowel
+from tests.virtual.anatomy_map import SPACING, torso_map
+
+
+@pytest.fixture(scope="module")
+def torso() -> Anatomy:
+    return complete(torso_map(), spacing=SPACING)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_organs_are_made_of_their_tissues(torso: Anatomy, seed: int) -> None:
+    codes = draw_tissues(torso, np.random.default_rng(seed)).codes
+    liver = codes[torso.structures == STRUCTURES["liver"]]
+    assert (liver == CODES["liver"]).mean() > 0.6
+    aorta = codes[torso.structures == STRUCTURES["aorta"]]
+    assert np.isin(aorta, [CODES["aorta"], CODES["calcification"]]).all()
+    skin, air = codes == CODES["skin"], codes == CODES["air"]
+    assert skin.any()
+    assert not air[torso.trunk_distance == 0].any()
+
+
+def test_values_are_looked_up_by_hand(torso: Anatomy) -> None:
+    tissues, values = (
+        draw_tissues(torso, np.random.default_rng(0)),
+        sample_physiology(np.random.default_rng(0), "portal"),
+    )
+    hu, rise = tissues.hu(values)
+    aorta = tissues.codes == CODES["aorta"]
+    assert hu[aorta].mean() == pytest.approx(values.nect["aorta"], abs=1)
+    np.testing.assert_allclose(rise[aorta], values.enhancement["aorta"] * tissues.uptake[aorta], rtol=1e-5)
+    muscle = tissues.codes == CODES["muscle"]
+    mixed = tissues.fatty[muscle] * values.nect["visceral_fat"] + (1 - tissues.fatty[muscle]) * (
+        values.nect["muscle"] + tissues.shade[muscle]
+    )
+    np.testing.assert_allclose(hu[muscle], mixed, atol=1e-2)
+
+
+def test_what_takes_no_contrast_up_does_not_rise(torso: Anatomy) -> None:
+    for seed in range(6):
+        tissues = draw_tissues(torso, np.random.default_rng(seed))
+        _, rise = tissues.hu(sample_physiology(np.random.default_rng(seed), "portal"))
+        for name in ("fluid", "bowel_content", "bowel_gas", "air", "bile", "visceral_fat", "subcutaneous_fat"):
+            assert np.abs(rise[tissues.codes == CODES[name]]).max(initial=0) < 10, name
+
+
+def test_peristalsis_changes_the_lumen_alone(torso: Anatomy) -> None:
+    tissues = draw_tissues(torso, np.random.default_rng(3))
+    moved = redraw_bowel(tissues.codes, tissues.lumen, tissues.front, torso.spacing, np.random.default_rng(9))
+    changed = moved != tissues.codes
+    assert changed.any()
+    assert not (changed & ~tissues.lumen).any()
+    assert np.isin(moved[tissues.lumen], [CODES["bowel_content"], CODES["bowel_gas"]]).all()
+
+
+def test_gas_lies_in_front(torso: Anatomy) -> None:
+    tissues = draw_tissues(torso, np.random.default_rng(3))
+    y = np.arange(torso.structures.shape[1])[:, None]
+    colon = tissues.lumen & (torso.structures == STRUCTURES["colon"])
+    for seed in range(3):
+        codes = redraw_bowel(tissues.codes, tissues.lumen, tissues.front, torso.spacing, np.random.default_rng(seed))
+        gas, content = (colon & (codes == CODES[name]) for name in ("bowel_gas", "bowel_content"))
+        if gas.any() and content.any():
+            assert (y * gas).sum() / gas.sum() > (y * content).sum() / content.sum()
+
+
+def test_patients_differ_and_a_seed_gives_one(torso: Anatomy) -> None:
+    one, same, other = (draw_tissues(torso, np.random.default_rng(seed)).codes for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).mean() > 0.02
