@@ -104,6 +104,7 @@ def draw_tissues(anatomy: Anatomy, rng: np.random.Generator) -> TissueMap:
     uptake = np.ones(codes.shape, np.float32)
     patient.add_lesions(uptake)
     patient.add_calcifications()
+    patient.add_oral_contrast()
     lumen = codes == CODES["bowel_content"]
     front = _in_front(lumen, spacing)
     codes = redraw_bowel(codes, lumen, front, spacing, rng)
@@ -317,3 +318,10 @@ class _Drawing:
         if self.rng.uniform() < 0.5:
             wall = is_any(self.structures, ("aorta", "artery")) & (self.depth < 2.0)
             self.paint(wall & (self.noise(9) > self.rng.uniform(1.0, 2.5)), "calcification")
+
+    def add_oral_contrast(self) -> None:
+        """Let some patients have drunk contrast medium, which has reached part of their bowel."""
+        if self.rng.uniform() < 0.15:
+            self.paint(
+                (self.codes == CODES["bowel_content"]) & (self.noise(70) > self.rng.uniform(-1, 1)), "oral_contrast"
+            )
