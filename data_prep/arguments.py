@@ -9,7 +9,17 @@ from typing import Any
 
 from data_prep.messages import say
 
-__all__ = ["add_fractions", "add_mri", "add_number", "add_output", "add_work", "at_least", "run_resumable", "spell"]
+__all__ = [
+    "add_fractions",
+    "add_licence",
+    "add_mri",
+    "add_number",
+    "add_output",
+    "add_work",
+    "at_least",
+    "run_resumable",
+    "spell",
+]
 
 OLD_NAMES = {"--out_dir": "--output_dir", "--workers": "--num_workers"}
 
@@ -59,6 +69,13 @@ def add_fractions(parser: argparse._ActionsContainer) -> None:
     """Add the shares of the patients for validation and test; the others are for training."""
     add_number(parser, "--validation_fraction", 0.125, "share for validation", type=float, metavar="X")
     add_number(parser, "--test_fraction", 0.25, "share for test; 0 puts none there", type=float, metavar="X")
+
+
+def add_licence(parser: argparse._ActionsContainer, of: str) -> None:
+    """Add the licence of what a data set is made of, which weights that learn from it repeat."""
+    parser.add_argument(
+        "--licence", default="", metavar="TEXT", help=f"source and licence of the {of}; weights repeat it"
+    )
 
 
 def add_work(parser: argparse._ActionsContainer) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.archives import PRESETS
-from data_prep.arguments import add_fractions, add_number, add_output, add_work, at_least, run_resumable
+from data_prep.arguments import add_fractions, add_licence, add_number, add_output, add_work, at_least, run_resumable
 from data_prep.ct_archive import prepare_archive
 from data_prep.geometry import SIZE, SPACING_MM, canonical, paper_grid, resample
 from data_prep.messages import progress_bar, say, warn_of_empty_splits
@@ -43,6 +43,7 @@ def prepare_ct(
     paired: bool = False,
     validation_fraction: float = 0.125,
     test_fraction: float = 0.25,
+    licence: str = "",
     seed: int = 0,
     overwrite: bool = False,
 ) -> Path:
@@ -76,7 +77,7 @@ def prepare_ct(
         out_dir,
         name="CT, paired" if paired else "CT, unpaired",
         description="Non-contrast and contrast-enhanced CT in the geometry of Seo et al., WACV 2021.",
-        licence="that of the volumes it was made from",
+        licence=licence or "that of the volumes it was made from",
         kind=kind,
         provenance={**made, "validation_fraction": validation_fraction, "test_fraction": test_fraction},
         overwrite=overwrite,
@@ -133,6 +134,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     named.add_argument("--paired", action="store_true", help="the i-th NECT and the i-th CECT are one patient's")
     add_output(parser)
     add_fractions(parser)
+    add_licence(parser, "volumes")
     add_number(parser, "--size", SIZE, "in-plane size; the paper's is 256", least=32, metavar="PX")
     add_number(parser, "--spacing", SPACING_MM, "of the pixels; the paper's is 1.3333", type=float, metavar="MM")
     parser.set_defaults(run=_run)

@@ -39,6 +39,7 @@ def prepare_archive(
     settings: PairSettings | None = None,
     validation_fraction: float = 0.125,
     test_fraction: float = 0.25,
+    licence: str = "",
     seed: int = 0,
     workers: int = 1,
     overwrite: bool = False,
@@ -74,7 +75,7 @@ def prepare_archive(
             name=f"CT, paired ({preset})" if preset else "CT, paired",
             description="Non-contrast and contrast-enhanced CT of each patient in the geometry of Seo et al., WACV"
             " 2021.",
-            licence=PRESETS[preset].licence if preset else "that of the volumes it was made from",
+            licence=licence or (PRESETS[preset].licence if preset else "that of the volumes it was made from"),
             kind="real",
             provenance=made,
             overwrite=overwrite,

@@ -181,10 +181,12 @@ def test_real_scans_keep_their_hu(real_data: Path, tmp_path: Path) -> None:
 def test_all_can_be_for_training(write_body: Body, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(write_body(tmp_path / "a.nii.gz", LPS, SHAPE, (0, 0)))
     given = ["ct", "--nect", path, path, path, "--cect", path, path, path, "--output_dir", str(tmp_path / "out")]
-    assert main([*given, "--size", "32", "--validation-fraction", "0", "--test-fraction", "0"]) == 0
+    more = ["--validation-fraction", "0", "--test-fraction", "0", "--licence", "CC0, of nobody"]
+    assert main([*given, "--size", "32", *more]) == 0
     assert [item["split"] for item in read_datalist(tmp_path / "out")] == ["training"] * 6
     made = read_datalist_file(tmp_path / "out")["provenance"]
     assert (made["validation_fraction"], made["test_fraction"]) == (0, 0)
+    assert read_datalist_file(tmp_path / "out")["licence"] == "CC0, of nobody"
     assert "notice" not in capsys.readouterr().err
 
 
