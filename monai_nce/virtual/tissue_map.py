@@ -109,13 +109,16 @@ def draw_tissues(anatomy: Anatomy, rng: np.random.Generator) -> TissueMap:
     front = _in_front(lumen, spacing)
     codes = redraw_bowel(codes, lumen, front, spacing, rng)
     muscle = codes == CODES["muscle"]
+    # food and stool look like anything from water to soft tissue; muscles differ a little from each other
+    loops = lumen * smooth_noise(codes.shape, spacing, 35, rng) * np.float32(rng.uniform(0, 22))
+    muscles = muscle * smooth_noise(codes.shape, spacing, 60, rng) * np.float32(rng.uniform(0, 6))
     texture = np.array([TISSUES[name].texture for name in CODES], np.float32)[codes]
     shade = smooth_noise(codes.shape, spacing, 9, rng) + smooth_noise(codes.shape, spacing, 40, rng)
     return TissueMap(
         codes=codes,
         fatty=_muscle_fat(muscle, anatomy.named_wall, spacing, rng),
         uptake=uptake * (1 + np.float32(0.06) * smooth_noise(codes.shape, spacing, 25, rng)),
-        shade=texture * shade * np.float32(0.7) + clothes,
+        shade=texture * shade * np.float32(0.7) + clothes + loops + muscles,
         lumen=lumen,
         front=front,
     )
@@ -224,9 +227,9 @@ class _Drawing:
         pyramids = self.noise(16)
         cortex = rng.uniform(4.5, 7.5)
         self.paint(kidneys & (depth > cortex) & (pyramids > -0.5), "kidney_medulla")
-        sinus = kidneys & (depth > rng.uniform(10.5, 13.5))
+        sinus = kidneys & (depth > rng.uniform(14, 21))
         self.paint(sinus, "visceral_fat")
-        self.paint(sinus & (pyramids > 0.6), "renal_pelvis")
+        self.paint(sinus & (pyramids > rng.uniform(-1.5, 1.5)), "renal_pelvis")
         pelvis = is_any(self.structures, ("renal_pelvis",))
         self.paint(pelvis & (self.noise(12) > rng.uniform(-1.5, 0.5)), "visceral_fat")
         bones = is_any(self.structures, BONES)
