@@ -34,14 +34,15 @@ __all__ = ["Motion"]
 Array = NDArray[np.float32]
 Share = Callable[[Array, Array, Array], Array]  # of points in mm; from 0 to 1
 
-BREATH = (4.0, 25.0)  # mm of the diaphragm along the body between the two breath-holds
+BREATH = (5.0, 25.0)  # mm of the diaphragm along the body between the two breath-holds
 FORWARD = 0.3  # of the breath, that the front of the belly moves to anterior
 WIDEN = 0.1  # of the breath, that a flank moves outwards
 SHIFT = 15.0  # mm along an axis and
 TURN = np.deg2rad(3.0)  # radians about an axis, at most, between two positions on the table
-DEFORMATION = 1.5  # mm, root mean square along each axis
-WAVELENGTHS = (60.0, 150.0)  # mm, of the deformation
+BODY, BODY_WAVES = 1.5, (60.0, 150.0)  # mm, root mean square along each axis of the whole body's small deformation
+ORGANS, ORGAN_WAVES = 2.0, (40.0, 120.0)  # and of the organs' own, shortest and longest wavelengths
 LATTICE = 6.0  # mm
+PERIOD, POINTS = 576.0, 48  # mm after which the deformations repeat; lattice points in it
 SMOOTHING = 10.0  # mm, over which two organs that move differently are joined
 GLIDE = 12.0  # mm from the wall within which organs move along it
 SPINE = (42.0, 48.0)  # mm to either side and to front and back of the middle of the vertebrae, that keep still
@@ -65,13 +66,14 @@ class Motion:
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self.breath = float(rng.choice((-1.0, 1.0)) * np.clip(rng.gamma(3.0, 3.5), *BREATH))
+        self.breath = float(rng.choice((-1.0, 1.0)) * min(BREATH[0] + rng.gamma(2.0, 4.0), BREATH[1]))
         self.forward = float(FORWARD * rng.uniform(0.6, 1.4) * self.breath)
         self.widen = float(WIDEN * rng.uniform(0.0, 1.5) * self.breath)
         self.tilt = float(rng.normal(0, 0.1))  # share of the breath by which the two halves of the diaphragm differ
         self.shift = np.clip(rng.normal(0, (5.0, 4.0, 6.0)), -SHIFT, SHIFT).astype(np.float32)
         self.rotation = rotation(*np.clip(rng.normal(0, np.deg2rad((0.8, 0.8, 1.2))), -TURN, TURN)).astype(np.float32)
-        self._deformation = PeriodicField(smooth_vectors(rng, 48, 12.0, WAVELENGTHS) * np.float32(DEFORMATION), 576.0)
+        self._body_waves = _waves(rng, BODY, BODY_WAVES)
+        self._organ_waves = _waves(rng, ORGANS, ORGAN_WAVES)
 
     def __call__(self, x: Array, y: Array, z: Array, inside: Share, mobility: Share | None = None) -> Point:
         """Return the points of the contrast-enhanced scan; coordinates broadcast.
@@ -117,12 +119,12 @@ class Motion:
         ahead = np.clip((y - rear) / (front - rear + LATTICE), 0, 1)
         aside = np.clip((2 * x - left - right) / (right - left + LATTICE), -1, 1)
         moving = np.float32(1) - spine
-        dx, dy, dz = self._deformation(*lattice.axes)
+        dx, dy, dz = self._body_waves(*lattice.axes)
         # organs that lie higher in the contrast-enhanced scan: less air, and the wall further in
         return moving * np.stack([dx - np.float32(self.widen) * aside, dy - np.float32(self.forward) * ahead, dz])
 
     def _organs(self, lattice: _Lattice, cavity: NDArray[np.bool_], share: Array) -> Array:
-        """Return the organs' sliding: a flow that follows the cavity's border, continued beyond it."""
+        """Return how organs slide and deform: a flow that follows the cavity's border, continued beyond it."""
         depth = np.asarray(
             ndimage.distance_transform_edt(cavity) - ndimage.distance_transform_edt(~cavity), np.float32
         ) * np.float32(LATTICE)
@@ -132,16 +134,21 @@ class Motion:
         share = ndimage.gaussian_filter(np.where(cavity, share, 0).astype(np.float32), SMOOTHING / LATTICE)
         share /= np.maximum(weight, 1e-3)
         sides = 1 + np.float32(self.tilt) * np.tanh(lattice.axes[0] / 40)
-        speed = np.float32(self.breath) * sides * share
+        velocity = share * np.stack(self._organ_waves(*lattice.axes))
+        velocity[2] += np.float32(self.breath) * sides * share
         near = np.exp(-np.square(np.maximum(depth, 0) / np.float32(GLIDE)))
-        velocity = -near * normal[2] * normal * speed
-        velocity[2] += speed
+        velocity -= near * normal * (normal * velocity).sum(0)
         here = np.indices(lattice.shape, dtype=np.float32)
         moved = np.zeros_like(velocity)
         for _ in range(STEPS):
             places = here + moved / np.float32(LATTICE)
             moved += np.stack([_look_up(part, places) for part in velocity]) / np.float32(STEPS)
         return moved
+
+
+def _waves(rng: np.random.Generator, rms: float, wavelengths: tuple[float, float]) -> PeriodicField:
+    """Draw a smooth displacement."""
+    return PeriodicField(smooth_vectors(rng, POINTS, PERIOD / POINTS, wavelengths) * np.float32(rms), PERIOD)
 
 
 class _Lattice:

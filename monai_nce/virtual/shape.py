@@ -22,7 +22,7 @@ Array = NDArray[np.float32]
 Point = tuple[Array, Array, Array]  # coordinates in mm along x, y and z
 
 WAVELENGTHS = (60.0, 200.0)  # mm
-RMS = (3.0, 6.0)  # mm along each axis; the least and the most of a patient
+RMS = (2.0, 4.5)  # mm along each axis, so 3.5 to 7.8 in space; the least and the most of a patient
 SCALE = (0.85, 1.2)  # of the body against the label map, along each axis
 PERIOD = 576.0  # mm after which the deformation repeats: longer than a torso is wide
 COARSE, FINE = 48, 144  # points of the lattice along each axis: to integrate on, to look up in

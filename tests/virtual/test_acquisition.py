@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
+from scipy import ndimage
 
+from monai_nce.transforms.resampling import resample_axis
 from monai_nce.virtual.acquisition import HU_RANGE, THICKNESSES, WATER, Scanner, _Geometry, sample_scanner
 
 PIXEL, SIZE, SLICES = 2.7, 128, 6
@@ -43,6 +49,17 @@ def test_sigma_goes_with_dose_thickness_kernel_and_pixel():
     assert Scanner(blur=0.9, noise=12).sigma(0.7) < 0.7 * 12
     assert Scanner(enhancement=1.0, noise=12).sigma(0.7) > 1.3 * 12
     assert scanner.sigma(2.7) < scanner.sigma(1.4) < scanner.sigma(0.7)
+
+
+def test_a_scan_drawn_on_coarse_pixels_has_the_noise_of_a_fine_one_that_is_resampled():
+    """As data preparation resamples scans to the pixels that networks see."""
+    scanner, fine, coarse = Scanner(thickness=2.5, noise=16), 0.8, 8 / 3
+    scan = scanner.acquire(np.zeros((300, 300, 4), np.float32), (fine, fine, 2.5), np.random.default_rng(0))
+    assert scan[30:-30, 30:-30].std() == pytest.approx(scanner.sigma(fine), rel=0.1)
+    resampled = torch.from_numpy(scan.astype(np.float32))
+    for axis in (0, 1):
+        resampled = resample_axis(resampled, axis, 84, 9.0, coarse / fine)
+    assert resampled[4:-4, 4:-4].std() == pytest.approx(scanner.sigma(coarse), rel=0.15)
 
 
 def test_the_middle_of_a_water_cylinder_is_noisier_than_its_rim():
@@ -226,6 +243,38 @@ def test_same_seed_gives_same_scan_and_another_does_not():
     first, again, other = (Scanner().acquire(body, SPACING, np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert np.mean(first[body > -500] != other[body > -500]) > 0.5
+
+
+def global_noise(hu: np.ndarray, pixel: float) -> float:
+    """The most frequent standard deviation in 18 mm of soft tissue: Christianson et al., AJR 2015."""
+    size = max(5, round(18 / pixel) | 1)
+    soft = ndimage.uniform_filter(((hu > -20) & (hu < 130)).astype(float), size) > 0.995
+    mean, square = (ndimage.uniform_filter(value.astype(float), size) for value in (hu, hu.astype(float) ** 2))
+    deviations = np.sqrt(np.maximum(square - mean**2, 0))[soft]
+    counts, edges = np.histogram(deviations, np.arange(0, 40, 0.25))
+    return float(edges[ndimage.gaussian_filter1d(counts.astype(float), 2).argmax()])
+
+
+def test_noise_of_real_scans():
+    """Slices of 2.5 mm with a standard kernel: the noise is in the range that is drawn, and resampled falls alike."""
+    if not (folder := os.environ.get("NCE_REAL_DATA")):
+        pytest.skip("NCE_REAL_DATA is not set: no real scans to compare with")
+    pydicom = pytest.importorskip("pydicom")
+    coarse, falls = 8 / 3, []
+    for file in sorted(Path(folder, "motion_controls_2d").rglob("*.dcm")):
+        dataset = pydicom.dcmread(file)
+        if dataset.ConvolutionKernel != "STANDARD" or dataset.SliceThickness != 2.5:
+            continue
+        hu = dataset.pixel_array * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+        pixel = float(dataset.PixelSpacing[0])
+        resampled = torch.from_numpy(hu.astype(np.float32))
+        for axis in (0, 1):
+            resampled = resample_axis(resampled, axis, int(512 * pixel / coarse), 1.0, coarse / pixel)
+        native, reduced = global_noise(hu, pixel), global_noise(resampled.numpy(), coarse)
+        assert Scanner(thickness=2.5, noise=5).sigma(pixel) < native < Scanner(thickness=2.5, noise=25).sigma(pixel)
+        falls.append(reduced / native / Scanner(thickness=2.5).sigma(coarse) * Scanner(thickness=2.5).sigma(pixel))
+    assert len(falls) >= 3
+    assert 0.75 < np.mean(falls) < 1.35
 
 
 def test_settings_that_are_drawn():
