@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import json
 import pickle
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -21,11 +22,12 @@ from typing import Any
 
 from data_prep.arguments import add_fractions, add_licence, add_number, add_output, add_work, run_resumable
 from data_prep.contact_sheet import write_contact_sheets
-from data_prep.messages import progress_bar, warn_of_empty_splits
+from data_prep.messages import MessageLog, progress_bar, warn_of_empty_splits
 from data_prep.parallel import in_processes
 from monai_nce import __version__
 from monai_nce.data.dataset.splits import split_patients
 from monai_nce.data.dataset.writer import REPORT, SPLITS, DatasetWriter
+from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.errors import InputError
 from monai_nce.virtual import (
     LABELS,
@@ -36,6 +38,7 @@ from monai_nce.virtual import (
     make_virtual_patient,
     read_label_map,
 )
+from monai_nce.virtual.label_map import label_map_files
 from monai_nce.virtual.naming import NAMINGS
 
 __all__ = ["GENERATOR_VERSION", "LabelSource", "add_parser", "write_virtual_dataset"]
@@ -137,10 +140,7 @@ def write_virtual_dataset(
         finished = {row["index"] for row in dataset.finished.values()}
         wanted = {index: anatomy for index, anatomy in anatomy_of.items() if index not in finished}
         files = {number: Path(folder) / f"{number}.pickle.gz" for number in set(wanted.values())}
-        store = partial(_store, labels, files)  # those of which no patient is wanted are read and checked all the same
-        stored = in_processes(store, range(len(labels)), workers)
-        for _ in progress_bar(stored, "anatomies", "label map", progress, total=len(labels)):
-            pass
+        _complete_all(labels, files, workers, progress)
         # by anatomy, since a process keeps the last one in memory
         jobs = [_Job(i, number, files[number]) for i, number in sorted(wanted.items(), key=lambda one: one[::-1])]
         make = partial(_make, size=size, slices=slices, seed=seed, phase=phase)
@@ -150,13 +150,7 @@ def write_virtual_dataset(
         for job, patient in bar:
             _add(dataset, job, patient)
         dataset.take_over()
-        rows = sorted(dataset.finished.values(), key=lambda row: row["index"])
-        names = {f"{row['index']:06d}": row["patient"] for row in rows}
-        split_of = {names[number]: split for split, numbers in splits.items() for number in numbers}
-        dataset.resplit({split: [names[number] for number in numbers] for split, numbers in splits.items()})
-        dataset.report({**made, "patients": [{**row, "split": split_of[row["patient"]]} for row in rows]})
-        titles = {row["patient"]: f"{row['patient']}, {row['phase']}" for row in rows}
-        write_contact_sheets(dataset.volume_paths(), titles, dataset.sheet)
+        _sort_and_report(dataset, splits, made)
     counts = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
     print(f"virtual: {patients} patients ({counts}) of {len(labels)} anatomies; see {Path(out_dir) / REPORT}")
     warn_of_empty_splits(splits, [split for split in SPLITS if made.get(f"{split}_fraction", 1)])
@@ -182,20 +176,22 @@ def _share_out(splits: Mapping[str, Sequence[str]], held_out: Sequence[bool]) ->
 
 
 def _describe(source: LabelSource) -> dict[str, Any]:
-    """Describe a label map without the names of files."""
-    own = source.naming not in NAMINGS
-    naming = {"naming": "own", "naming_sha256": _sha256(Path(source.naming))} if own else {"naming": source.naming}
-    return {"sha256": _sha256(source.path), **naming, "hold_out": source.hold_out}
+    """Describe a label map without the names of files, but for a folder's, which go into its hash."""
+    naming = {"naming": source.naming}
+    if source.naming not in NAMINGS:
+        naming = {"naming": "own", "naming_sha256": _sha256(Path(source.naming))}
+    files = label_map_files(source.path)
+    if source.path.is_dir():  # as `sha256sum * | sha256sum`
+        lines = "".join(f"{_sha256(file)}  {file.name}\n" for file in files)
+        checksum = hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
+    else:
+        checksum = _sha256(files[0])
+    return {"sha256": checksum, **naming, "hold_out": source.hold_out}
 
 
 def _sha256(path: Path) -> str:
-    """Hash a file, or of a folder the lines that ``sha256sum`` prints of its files."""
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        lines = (f"{_sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
-        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
     if not path.is_file():
-        raise InputError(f"{path}: no such file or folder")
+        raise InputError(f"{path}: no such file")
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -203,12 +199,24 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _store(labels: Sequence[LabelSource], files: Mapping[int, Path], number: int) -> None:
-    """Read a label map, and complete it into its file if it has one."""
-    label_map = read_label_map(labels[number].path, labels[number].naming)
-    if number in files:
-        with gzip.open(files[number], "wb", compresslevel=1) as file:
-            pickle.dump(complete(label_map), file, protocol=pickle.HIGHEST_PROTOCOL)
+def _complete_all(labels: Sequence[LabelSource], files: Mapping[int, Path], workers: int, progress: bool) -> None:
+    """Complete the label maps that have a file into it; the others are read and checked all the same."""
+    stored = in_processes(partial(_store, labels, files), range(len(labels)), workers)
+    log = MessageLog("")
+    for messages in progress_bar(stored, "anatomies", "label map", progress, total=len(labels)):
+        log.add(messages)
+    log.close()
+
+
+def _store(labels: Sequence[LabelSource], files: Mapping[int, Path], number: int) -> list[str]:
+    """Read a label map, and complete it into its file if it has one; return the reader's warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ReaderWarning)
+        label_map = read_label_map(labels[number].path, labels[number].naming)
+        if number in files:
+            with gzip.open(files[number], "wb", compresslevel=1) as file:
+                pickle.dump(complete(label_map), file, protocol=pickle.HIGHEST_PROTOCOL)
+    return [f"warning: {one.message}" for one in caught if issubclass(one.category, ReaderWarning)]
 
 
 @lru_cache(maxsize=1)
@@ -228,6 +236,17 @@ def _add(dataset: DatasetWriter, job: _Job, made: VirtualPatient) -> None:
     images = {"source": made.nect, "target": made.cect, "aligned_source": made.nect_aligned}
     # the splits are made at the end, so that their order is not that in which processes were done
     dataset.add("training", made.patient, made.affine, **images, labels=made.labels, note=row)
+
+
+def _sort_and_report(dataset: DatasetWriter, splits: Mapping[str, Sequence[str]], made: Mapping[str, Any]) -> None:
+    """Put the patients into their splits, by number, and write report and contact sheets."""
+    rows = {f"{row['index']:06d}": row for row in dataset.finished.values()}
+    dataset.resplit({split: [rows[number]["patient"] for number in numbers] for split, numbers in splits.items()})
+    split_of = {number: split for split, numbers in splits.items() for number in numbers}
+    reported = [{**row, "split": split_of[number]} for number, row in sorted(rows.items())]
+    dataset.report({**made, "patients": reported})
+    titles = {row["patient"]: f"{row['patient']}, {row['phase']}" for row in reported}
+    write_contact_sheets(dataset.volume_paths(), titles, dataset.sheet)
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

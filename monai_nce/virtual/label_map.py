@@ -21,7 +21,7 @@ from monai_nce.virtual.naming import Naming, read_naming
 from monai_nce.virtual.plausibility import check_plausible
 from monai_nce.virtual.structures import STRUCTURES
 
-__all__ = ["LabelMap", "read_label_map"]
+__all__ = ["LabelMap", "label_map_files", "read_label_map"]
 
 SEGMENTATIONS = (
     "segmentations"  # folder inside a patient's, in TotalSegmentator's data set; also a name that says little
@@ -84,6 +84,27 @@ def read_label_map(path: str | PathLike[str], naming: str | PathLike[str]) -> La
     return LabelMap(structures, affine, _name(path))
 
 
+def label_map_files(path: Path) -> list[Path]:
+    """List the files that :func:`read_label_map` reads: the one of all labels, or those of a folder, sorted.
+
+    Raises:
+        InputError: if there are none.
+    """
+    if path.is_file():
+        return [path]
+    inner = path / SEGMENTATIONS
+    folder = inner if inner.is_dir() else path
+    if not folder.exists():
+        raise InputError(f"{path}: no such file or folder")
+    try:
+        files = sorted(file for file in folder.iterdir() if not file.name.startswith(".") and is_label_name(file))
+    except OSError as error:
+        raise InputError(f"{folder}: not a readable folder") from error
+    if not files:
+        raise InputError(f"{folder}: holds no label map ({', '.join(LABEL_SUFFIXES)})")
+    return files
+
+
 def _name(path: Path) -> str:
     path = path.resolve()
     name = path.name if path.is_dir() else label_stem(path)
@@ -138,14 +159,8 @@ def _first(items: Iterable[str]) -> str:
 
 
 def _read_folder(path: Path, naming: Naming) -> tuple[np.ndarray, np.ndarray]:
-    inner = path / SEGMENTATIONS
-    folder = inner if inner.is_dir() else path
-    try:
-        files = sorted(file for file in folder.iterdir() if not file.name.startswith(".") and is_label_name(file))
-    except OSError as error:
-        raise InputError(f"{folder}: not a readable folder") from error
-    if not files:
-        raise InputError(f"{folder}: holds no label map ({', '.join(LABEL_SUFFIXES)})")
+    files = label_map_files(path)
+    folder = files[0].parent
     unknown = [file for file in files if label_stem(file).lower() not in naming.names]
     if len(files) == 1 and unknown:
         return _structures_of(files[0], read_label_file(files[0]), naming)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from data_prep import virtual
 from data_prep.__main__ import main
 from data_prep.virtual import LabelSource, write_virtual_dataset
 from monai_nce.data.dataset.datalist import read_datalist, read_datalist_file
+from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.errors import InputError
 from monai_nce.virtual import LABELS, PHASES, VirtualPatient
-from tests.virtual.torso import numbers, save
+from monai_nce.virtual.structures import STRUCTURES
+from tests.virtual.anatomy_map import torso_map
 
 AFFINE = np.diag([10.0, 10.0, 5.0, 1.0])
 
@@ -233,16 +235,38 @@ def test_more_label_maps_than_patients_are_all_read_but_not_all_completed(
         write_virtual_dataset(tmp_path / "b", sources, patients=1, size=32, slices=1, progress=False)
 
 
-def test_a_folder_is_known_by_its_files(tmp_path: Path) -> None:
-    folder = tmp_path / "seg"
-    folder.mkdir()
-    (folder / "liver.nii.gz").write_bytes(b"1")
-    (folder / "aorta.nii.gz").write_bytes(b"2")
-    # what `sha256sum *` prints
+def test_a_folder_is_known_by_its_masks(stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    masks = tmp_path / "patient" / "segmentations"
+    masks.mkdir(parents=True)
+    (masks.parent / "ct.nii.gz").write_bytes(b"the scan itself")
+    for name, content in (("liver", b"1"), ("aorta", b"2")):
+        (masks / f"{name}.nii.gz").write_bytes(content)
+    monkeypatch.setattr(virtual, "read_label_map", lambda path, naming: "an anatomy")
+    source = LabelSource(masks.parent, "spl")
+    write_virtual_dataset(tmp_path / "out", [source], patients=1, size=8, slices=1, progress=False)
+    (about,) = report_of(tmp_path / "out")["anatomies"]
+    # what `sha256sum *` prints there
     lines = "".join(
-        f"{hashlib.sha256(text).hexdigest()}  {name}.nii.gz\n" for name, text in ((("aorta", b"2"), ("liver", b"1")))
+        f"{hashlib.sha256(text).hexdigest()}  {name}.nii.gz\n" for name, text in (("aorta", b"2"), ("liver", b"1"))
     )
-    assert virtual._sha256(folder) == hashlib.sha256(lines.encode()).hexdigest()
+    assert about["sha256"] == hashlib.sha256(lines.encode()).hexdigest()
+
+
+def test_warnings_of_the_reader_are_said(
+    stand_in: StandIn,
+    maps: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def doubtful(path: Path, naming: str) -> str:
+        warnings.warn(f"{path.name}: odd spacing", ReaderWarning, stacklevel=2)
+        return stand_in.read(path, naming)
+
+    monkeypatch.setattr(virtual, "read_label_map", doubtful)
+    assert main(arguments(tmp_path / "out", maps)) == 0
+    said = capsys.readouterr().err
+    assert all(said.count(f"warning: {path.name}: odd spacing\n") == 1 for path in maps)
 
 
 def test_an_interrupted_run_goes_on(
@@ -288,18 +312,16 @@ def test_numbers_and_seed_make_another_patient(stand_in: StandIn, maps: list[Pat
     assert outs[0] != outs[2]
 
 
-def test_what_goes_to_worker_processes_can_be_pickled() -> None:
-    job = virtual._Job(3, 1, Path("a.pickle.gz"))
-    assert pickle.loads(pickle.dumps(job)) == job
-
-
 @pytest.mark.slow
 def test_real_patients_are_the_same_however_many_processes_make_them(tmp_path: Path) -> None:
-    source = LabelSource(save(tmp_path / "torso.nii.gz", numbers()), "totalsegmentator")
+    torso, naming = torso_map(), tmp_path / "naming.json"
+    nib.save(nib.Nifti1Image(torso.structures, torso.affine), tmp_path / "torso.nii.gz")
+    naming.write_text(json.dumps({str(value): name for name, value in STRUCTURES.items()}))
+    source = LabelSource(tmp_path / "torso.nii.gz", str(naming))
     outs = []
     for workers in (1, 2):
         outs.append(tmp_path / str(workers))
-        small = {"patients": 3, "size": 32, "slices": 2, "seed": 4, "workers": workers, "progress": False}
+        small = {"patients": 2, "size": 32, "slices": 2, "seed": 4, "workers": workers, "progress": False}
         write_virtual_dataset(outs[-1], [source], **small)
     for name in ("datalist.json", "report.json", "contact_sheet.png"):
         assert (outs[0] / name).read_bytes() == (outs[1] / name).read_bytes()
