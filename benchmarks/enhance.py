@@ -37,4 +37,4 @@ def enhance(volumes: Mapping[str, tuple[np.ndarray, np.ndarray]], folder: Path, 
     workflow.run()
     workflow.finalize()
     outputs = {name: folder / "synthetic" / f"{name}_synthetic.nii.gz" for name in volumes}
-    return {name: np.asarray(nib.load(path).dataobj, dtype=np.float32) for name, path in outputs.items()}
+    return {name: nib.Nifti1Image.from_filename(path).get_fdata(dtype=np.float32) for name, path in outputs.items()}

@@ -90,9 +90,8 @@ def _probes(moved: Sequence[Mapping[str, Any]]) -> list[str]:
     for probe, found in by_probe.items():
         cells = []
         for organ in organs:
-            check = found.get(organ)
-            text = NOTHING if check is None else f"{check['value']:+.1f}"
-            cells.append(text if check is None or check["passed"] else f"**{text}**")
+            text = f"{found[organ]['value']:+.1f}" if organ in found else NOTHING
+            cells.append(text if organ not in found or found[organ]["passed"] else f"**{text}**")
         rows.append([probe, *cells, f"±{next(iter(found.values()))['high']:g}"])
     return [
         "Change of each organ's rise, in HU, where the scan is moved (bold: beyond what it may be):",

@@ -78,7 +78,7 @@ def measure_pair(pair: SlicePair, synthetic: np.ndarray | None = None, seed: int
 
     rows, moved = {"unregistered": errors(made)}, made
     spacing = (PIXEL_MM, PIXEL_MM, APART_MM)
-    slabs = [np.repeat(image, SLICES, axis=2) for image in (fixed, moving)]
+    slabs = np.repeat(fixed, SLICES, axis=2), np.repeat(moving, SLICES, axis=2)
     for name in REGISTRATIONS:
         points = make_registration(name, seed=seed, progress=False).points(*slabs, spacing)[..., SLICES // 2, None]
         points[2] = 0  # in a single slice again
