@@ -48,20 +48,20 @@ class RealScans:
 
     Args:
         checkpoint: the weights' file.
+        weights: what they are, in words.
         phase: whose ranges of the literature the organs are judged by, one of :data:`monai_nce.virtual.PHASES`.
         out: folder for the pictures.
-        flags: further keys of ``inference.json``.
     """
 
     checkpoint: Path
+    weights: str
     phase: str
     out: Path
-    flags: Mapping[str, Any]
 
     def enhance(self, volumes: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
         """Run the bundle's inference; its last line, which tells where the files are, is of no use here."""
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-            return enhance(volumes, Path(folder), checkpoint=str(self.checkpoint), **self.flags)
+            return enhance(volumes, Path(folder), checkpoint=str(self.checkpoint))
 
     def scan(self, scan: Scan) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
         """Enhance a scan as it is and moved, measure its regions, and draw it.
@@ -84,7 +84,7 @@ class RealScans:
         for (title, probe), (number, (changed, _)) in zip(probes.items(), volumes.items(), strict=True):
             back = probe.undo(made[number] - changed, hu.shape, affine)
             moved += moved_rise(title, synthetic - hu, back, regions, probe.tolerance)
-        draw_scan(hu, synthetic, affine, scan.name, f"Weights: {self.checkpoint.name}.").save(self._picture(scan.name))
+        draw_scan(hu, synthetic, affine, scan.name, f"Weights: {self.weights}.").save(self._picture(scan.name))
         draw_regions(hu, affine, regions, scan.name).save(self._picture(f"{scan.name}_regions"))
         result = {
             "about": scan.about,
@@ -154,16 +154,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--out", type=Path, default=Path("runs/real_scans"), metavar="DIR", help="default: runs/real_scans")
     options = parser.parse_args(arguments)
     try:
+        learnt = Provenance(TrainedFor.read(options.checkpoint).data).trained_on
+        weights = f"{options.checkpoint.name}, trained on {learnt}"
         scans = find_scans(real_data(), options.scans)
         pairs = [] if options.scans else find_pairs(real_data() or Path(), catalogue()["pairs"])
-        measured = RealScans(options.checkpoint, options.phase, options.out, {}).measure(scans, pairs)
+        runner = RealScans(options.checkpoint, weights, options.phase, options.out)
+        measured = runner.measure(scans, pairs)
     except Exception as error:
         if (cause := find_input_error(error)) is None:
             raise
         print(f"error: {cause}", file=sys.stderr)
         return 2
-    learnt = Provenance(TrainedFor.read(options.checkpoint).data).trained_on
-    weights = f"{options.checkpoint.name}, trained on {learnt}"
     given = ["--scans", *(scan.name for scan in scans)] if options.scans else []
     about = {
         "weights": weights,

@@ -45,7 +45,7 @@ STILL_HU = 5.0
 KIDNEY_RATIO = (0.75, 1.33)
 AORTA_VARIATION = 0.2
 BRIGHT_HU, BRIGHT_CM3 = 40.0, 2.0
-SEEN = 0.5  # part of an organ that a moved scan must still show
+SEEN = 0.2  # part of an organ that a moved scan must still show
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def moved_rise(
         tolerance: HU by which they may differ.
 
     Returns:
-        For each organ of which the moved scan shows half or more: ``organ``, ``probe``, and the difference as a check.
+        For each organ of which the moved scan shows a fifth or more: ``organ``, ``probe``, and the difference, checked.
     """
     found = []
     for organ in FOLLOWED:

@@ -13,7 +13,11 @@ from monai_nce.visualize.panels import Page
 __all__ = ["draw_pair", "draw_regions", "draw_scan"]
 
 ROWS = 6
-COLOURS = ("#ff5050", "#50c8ff", "#ffe050", "#60e060", "#ff90ff", "#ffa040", "#a0a0ff", "#40ffd0", "#ffffff", "#c08040")
+LEGEND = 1.4  # inches, for the regions' names
+COLOURS = (
+    "#ff5050 #50c8ff #ffe050 #60e060 #ff90ff #ffa040 #a0a0ff #40ffd0 #ffffff #c08040 #80c080 #ff8080 #8080ff #c0c000 "
+    "#00c0c0 #c000c0 #c0c0c0 #ffc0c0"
+).split()
 
 
 def shown_slices(depth: int, rows: int = ROWS) -> list[int]:
@@ -49,7 +53,11 @@ def draw_regions(hu: np.ndarray, affine: np.ndarray, regions: Mapping[str, np.nd
     """
     shown = shown_slices(hu.shape[2])
     rows = [FigureRow(_title(affine, k), hu[..., k], pixel_size=_pixel_size(affine)) for k in shown]
-    page = Page(["scan", "regions"], rows, Display(data_name=name), f"Regions: {', '.join(regions)}.", right=0.2)
+    page = Page(["scan", "regions"], rows, Display(data_name=name), right=LEGEND)
+    width, height = page.figure.get_size_inches()
+    for number, region in enumerate(regions):
+        place = 1 - (LEGEND - 0.1) / width, 1 - (0.5 + 0.16 * number) / height
+        page.figure.text(*place, region, color=COLOURS[number % len(COLOURS)], fontsize=7)
     for row, k in enumerate(shown):
         for column in range(2):
             page.panel(row, column, hu[..., k])

@@ -140,7 +140,7 @@ def _limits(check: Mapping[str, Any] | None) -> str:
     if check is None:
         return NOTHING
     low, high, unit = check["low"], check["high"], check["unit"]
-    text = f"at most {high:g}" if low is None else f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
+    text = f"at most {high:g}" if low is None else f"{low:.3g} to {high:.3g}"
     return f"{text} {unit}".strip()
 
 
