@@ -14,10 +14,26 @@ __all__ = ["draw_pair", "draw_regions", "draw_scan"]
 
 ROWS = 6
 LEGEND = 1.4  # inches, for the regions' names
-COLOURS = (
-    "#ff5050 #50c8ff #ffe050 #60e060 #ff90ff #ffa040 #a0a0ff #40ffd0 #ffffff #c08040 #80c080 #ff8080 #8080ff #c0c000 "
-    "#00c0c0 #c000c0 #c0c0c0 #ffc0c0"
-).split()
+COLOURS = [  # fmt: skip
+    "#ff5050",
+    "#50c8ff",
+    "#ffe050",
+    "#60e060",
+    "#ff90ff",
+    "#ffa040",
+    "#a0a0ff",
+    "#40ffd0",
+    "#ffffff",
+    "#c08040",
+    "#80c080",
+    "#ff8080",
+    "#8080ff",
+    "#c0c000",
+    "#00c0c0",
+    "#c000c0",
+    "#c0c0c0",
+    "#ffc0c0",
+]
 
 
 def shown_slices(depth: int, rows: int = ROWS) -> list[int]:
