@@ -25,7 +25,7 @@ from data_prep.parallel import in_processes
 from data_prep.registration import METHODS, Pair, Registration, make_registration
 from monai_nce.data.dataset.datalist import read_datalist, read_datalist_file
 from monai_nce.data.dataset.kind import dataset_kind
-from monai_nce.data.dataset.writer import ROLES, SPLITS, DatasetWriter
+from monai_nce.data.dataset.writer import CONTRAST, ROLES, SPLITS, DatasetWriter
 from monai_nce.errors import InputError
 
 __all__ = ["add_parser", "register_dataset"]
@@ -110,7 +110,7 @@ def _header(content: Mapping[str, Any], method: str, settings: dict[str, Any], p
     }
 
 
-def _register(registration: Registration, item: Mapping[str, str]) -> tuple[str, np.ndarray]:
+def _register(registration: Registration, item: Mapping[str, Any]) -> tuple[str, np.ndarray]:
     try:
         return item["patient"], registration.register(*_pair(item))
     except RuntimeError as error:  # ITK's, whose last line says what went wrong
@@ -118,7 +118,7 @@ def _register(registration: Registration, item: Mapping[str, str]) -> tuple[str,
         raise InputError(f"patient {item['patient']}: cannot be registered: {' '.join(reason)}") from error
 
 
-def _pair(item: Mapping[str, str]) -> Pair:
+def _pair(item: Mapping[str, Any]) -> Pair:
     """Map a patient's volumes, to be read when they are needed."""
     fixed, moving = _open(item["target"]), _open(item["source"])
     return _voxels(fixed), _voxels(moving), [float(side) for side in voxel_sizes(fixed.affine)]
@@ -132,7 +132,7 @@ def _voxels(image: nib.Nifti1Image) -> np.ndarray:
     return np.asanyarray(image.dataobj)
 
 
-def _add(dataset: DatasetWriter, item: Mapping[str, str], source: np.ndarray | None = None) -> None:
+def _add(dataset: DatasetWriter, item: Mapping[str, Any], source: np.ndarray | None = None) -> None:
     """Copy a patient, with another source where one is given."""
     paths = {role: item[role] for role in ROLES if role in item}
     # each file once: an aligned source that is the source stays one file
@@ -141,7 +141,8 @@ def _add(dataset: DatasetWriter, item: Mapping[str, str], source: np.ndarray | N
     volumes = {role: voxels[path] for role, path in paths.items()}
     if source is not None:
         volumes["source"] = source
-    dataset.add(item["split"], item["patient"], next(iter(images.values())).affine, **volumes)
+    contrast = {key: item[key] for key in CONTRAST if key in item}
+    dataset.add(item["split"], item["patient"], next(iter(images.values())).affine, **volumes, **contrast)
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -235,7 +235,8 @@ def _add(dataset: DatasetWriter, job: _Job, made: VirtualPatient) -> None:
     row = {**made.note, "patient": made.patient, "index": job.index, "anatomy": job.anatomy}
     images = {"source": made.nect, "target": made.cect, "aligned_source": made.nect_aligned}
     # the splits are made at the end, so that their order is not that in which processes were done
-    dataset.add("training", made.patient, made.affine, **images, labels=made.labels, note=row)
+    contrast = {"phase": row["phase"], "level": row["level"]}
+    dataset.add("training", made.patient, made.affine, **images, labels=made.labels, **contrast, note=row)
 
 
 def _sort_and_report(dataset: DatasetWriter, splits: Mapping[str, Sequence[str]], made: Mapping[str, Any]) -> None:

@@ -30,6 +30,8 @@ OWN_FILE = Path("configs", "paper_ixi.json")  # no other bundle has one
 EXPRESSIONS = ("$", "@", "%")
 OF_MONAI = {*inspect.signature(run).parameters, "_meta_"}
 PRESETS = ("ixi.json", "paper.json", "paper_ixi.json")  # laid over the schemes' files, in this order
+CONDITIONAL = "conditional.json"
+TOLD_NOTHING = ("single.json", "cycle.json", "joint.json")  # schemes whose trainers know no condition
 # keys of version 0.1.0, and what begins with them, by their present names
 RENAMED = {
     "classify": "classifier",
@@ -84,8 +86,10 @@ def refuse_unknown_flags(arguments: Sequence[str] | None = None) -> None:
 
 
 def _check_order(files: Sequence[str]) -> None:
-    """Refuse a scheme after a preset, whose settings it would undo, and ``paper_ixi.json`` without ``paper.json``."""
+    """Refuse a scheme after a preset, whose settings it would undo, and files that do not go with each other."""
     names = [Path(file).name for file in files]
+    for scheme in set(TOLD_NOTHING) & set(names) if CONDITIONAL in names else ():
+        raise InputError(f"{CONDITIONAL}: expected separate training, regression.json or oracle.json but got {scheme}")
     for position, name in enumerate(names):
         before = [preset for preset in PRESETS if preset in names[:position]]
         if before and "method" in ConfigParser.load_config_file(files[position]):

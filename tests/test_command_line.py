@@ -156,3 +156,16 @@ def test_other_programs_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_run_list_asks_first(path: Path) -> None:
     text = path.read_text()
     assert text.count('"$one_line_errors()"') == text.count('"$one_line_errors()",\n        "$refuse_unknown_flags()"')
+
+
+@pytest.mark.parametrize("scheme", ["single", "cycle", "joint"])
+def test_schemes_that_tell_their_networks_nothing_refuse_a_condition(scheme: str) -> None:
+    files = [str(CONFIGS / f"{name}.json") for name in ("train", scheme, "conditional")]
+    with pytest.raises(InputError, match=f"^conditional.json: expected separate training, .* but got {scheme}.json"):
+        refuse_unknown_flags(["run", "training", "--config_file", str(files)])
+
+
+def test_the_others_take_it() -> None:
+    for schemes in ((), ("regression",), ("regression", "oracle")):
+        files = [str(CONFIGS / f"{name}.json") for name in ("train", *schemes, "conditional", "paper")]
+        refuse_unknown_flags(["run", "training", "--config_file", str(files), "--condition#dropped", "0.2"])

@@ -30,6 +30,7 @@ TOP_EDGES: dict[str, set[str]] = {
 INNER_EDGES: dict[str, set[str]] = {
     "__init__": set(),
     "command_line": set(),
+    "contrast": {"errors"},
     "distributed": {"errors"},
     "errors": set(),
     "precision": set(),
@@ -45,7 +46,7 @@ INNER_EDGES: dict[str, set[str]] = {
     "virtual": {"data"},
     "visualize": {"data"},
 }
-OPEN_TO_ALL = {"__init__", "distributed", "errors", "precision"}
+OPEN_TO_ALL = {"__init__", "contrast", "distributed", "errors", "precision"}
 BY_NAME = {"import_module", "__import__", "optional_import"}
 
 

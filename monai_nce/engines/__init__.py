@@ -8,7 +8,7 @@ from .cycle_trainer import CycleTrainer
 from .image_buffer import ImageBuffer
 from .joint_trainer import JointTrainer
 from .parallel import bare, end_processes, parallel
-from .prepare_batch import DomainBatch, RealPair, SyntheticPair
+from .prepare_batch import DomainBatch, RealPair, SyntheticPair, VolumePair
 from .supervised_iteration import SupervisedIteration
 from .validation_share import ValidationShare
 
@@ -24,6 +24,7 @@ __all__ = [
     "SyntheticPair",
     "ThreeClassAdversarialTrainer",
     "ValidationShare",
+    "VolumePair",
     "bare",
     "compiled",
     "end_processes",

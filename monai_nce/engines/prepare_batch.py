@@ -6,10 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from monai.engines.utils import default_prepare_batch
 from torch import nn
 
-__all__ = ["DomainBatch", "RealPair", "SyntheticPair", "on_device"]
+from monai_nce.contrast import append_condition
 
+__all__ = ["DomainBatch", "RealPair", "SyntheticPair", "VolumePair", "on_device"]
+
+CONDITION = "condition"
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -28,17 +32,26 @@ def on_device(
     return [batchdata[key].to(device=device, non_blocking=non_blocking, **layout) for key in keys]
 
 
+def _told(images: torch.Tensor, batchdata: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Append the batch's condition to images, if it has one."""
+    if CONDITION not in batchdata:
+        return images
+    return append_condition(images, batchdata[CONDITION]).contiguous(memory_format=torch.channels_last)
+
+
 class RealPair:
     """Take source and target as they were acquired, aligned or not: regression without stage 1 (decision 28).
 
-    Called as MONAI calls a ``prepare_batch``, with what :func:`on_device` takes but the keys.
+    A ``condition`` of the batch goes behind the source's channels. Called as MONAI calls a ``prepare_batch``, with what
+    :func:`on_device` takes but the keys.
 
     Args:
         source_key: images that the network is given; ``aligned_source`` makes the oracle.
         target_key: images that it should give.
 
     Shape:
-        - each image of the batch and of the output: ``(B, C, H, W)``
+        - each image of the batch and of the output: ``(B, C, H, W)``, with a condition ``(B, K)`` the output's first
+          ``(B, C + K, H, W)``
     """
 
     def __init__(self, source_key: str = "source", target_key: str = "target") -> None:
@@ -46,7 +59,7 @@ class RealPair:
 
     def __call__(self, batchdata: Mapping[str, torch.Tensor], *args: Any, **kwargs: Any) -> Pair:
         source, target = on_device(batchdata, self.keys, *args, **kwargs)
-        return source, target
+        return _told(source, batchdata), target
 
 
 class DomainBatch(RealPair):
@@ -74,7 +87,8 @@ class SyntheticPair:
 
     Shape:
         - image of the batch: ``(B, C, H, W)``
-        - output: synthetic source and real target, ``(B, C, H, W)`` each
+        - output: synthetic source and real target, ``(B, C, H, W)`` each; with a condition of the target in the batch,
+          ``(B, K)``, the first is ``(B, C + K, H, W)``
     """
 
     def __init__(self, auxiliary: nn.Module, target_key: str = "target") -> None:
@@ -86,4 +100,14 @@ class SyntheticPair:
         self.auxiliary.eval()
         with torch.no_grad():
             # under autocast the network's output may be of a short type, and losses want fp32
-            return self.auxiliary(target).float(), target
+            return _told(self.auxiliary(target).float(), batchdata), target
+
+
+class VolumePair:
+    """Take ``image`` and ``label`` of an evaluator's batch, and its ``condition``, if it has one, for the inferer."""
+
+    def __call__(self, batchdata: Mapping[str, torch.Tensor], *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        image, label = default_prepare_batch(batchdata, *args, **kwargs)
+        if CONDITION not in batchdata:
+            return image, label
+        return image, label, (), {CONDITION: batchdata[CONDITION].to(image.device)}

@@ -52,6 +52,7 @@ class EvaluationReport:
         additional_metrics: beside the standard ones; they appear in the files, on the screen and in the picture.
         training_data: data sets that the weights learnt from, as :func:`monai_nce.data.training_data` lists them; None
             where they do not say.
+        told: what the network was told of each patient beside the image, in words.
 
     Raises:
         InputError: when one of several processes makes it, or nothing is evaluated.
@@ -70,6 +71,7 @@ class EvaluationReport:
         unit: str = "HU",
         additional_metrics: Sequence[Metric] = (),
         training_data: Sequence[Mapping[str, Any]] | None = None,
+        told: str = "",
     ) -> None:
         if world_size() > 1:  # each would evaluate, and write, everything
             raise InputError(ALONE)
@@ -80,6 +82,7 @@ class EvaluationReport:
         self.display = Display(source_name, target_name, window_level, window_width, unit)
         self.compare = ImageMetrics(window_width, unit, additional_metrics)
         self.training_data = training_data
+        self.told = told
 
     def attach(self, engine: Engine) -> None:
         if engine.state.epoch_length == 0:
@@ -159,6 +162,7 @@ class EvaluationReport:
             "checkpoint": self.checkpoint.name,
             "checkpoint_sha256": hashlib.sha256(self.checkpoint.read_bytes()).hexdigest(),
             "trained_on": self.training_data,
+            **({"told": self.told} if self.told else {}),
             "ms_ssim": ms_ssim_setting(*self._shape),
             "interval": "95 % percentile bootstrap over patients, 9999 resamples, seed 0",
             "torch": torch.__version__,

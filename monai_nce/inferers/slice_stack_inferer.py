@@ -14,6 +14,7 @@ from monai.inferers import Inferer
 from torch.nn import functional
 from tqdm.auto import tqdm
 
+from monai_nce.contrast import append_condition
 from monai_nce.errors import InputError
 from monai_nce.transforms import StackMean, slice_stacks, stack_centres, stack_positions
 
@@ -39,9 +40,12 @@ class SliceStackInferer(Inferer):
         padding_value: intensity of the padding; -1 is air in a windowed CT.
         progress: show a bar per volume, on a terminal.
         runtime: what computes the forward passes; None calls the network as it is.
+        condition: ``(C,)``, told to a network that takes one (``condition_channels``) behind the slices of each stack;
+            None tells it zeros, that nothing is known.
 
     Raises:
-        InputError: for a count below 1, or a stride that would leave slices out.
+        InputError: for a count below 1, or a stride that would leave slices out; when called, for a condition of other
+            channels than the network takes.
         ValueError: for an even number of slices, or a volume that is not ``(B, 1, H, W, D)``.
 
     Example:
@@ -58,6 +62,7 @@ class SliceStackInferer(Inferer):
         padding_value: float = -1.0,
         progress: bool = False,
         runtime: Runtime | None = None,
+        condition: torch.Tensor | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -74,18 +79,26 @@ class SliceStackInferer(Inferer):
         self.padding_value = padding_value
         self.progress = progress
         self.runtime = runtime
+        self.condition = condition
 
     def __call__(
-        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+        self,
+        inputs: torch.Tensor,
+        network: Callable[..., torch.Tensor],
+        *args: Any,
+        condition: torch.Tensor | None = None,
+        **kwargs: Any,
     ) -> torch.Tensor:
         """
         Args:
             inputs: volumes in [-1, 1].
             network: takes ``(N, slices, H, W)`` and gives the same shape; ``args`` and ``kwargs`` are passed on. With a
                 ``runtime`` a :class:`torch.nn.Module` that takes nothing else.
+            condition: of these volumes, in place of the constructor's.
 
         Shape:
             - inputs and output: ``(B, 1, H, W, D)``
+            - condition: ``(B, C)``
         """
         if inputs.ndim != 5 or inputs.shape[1] != 1:
             raise ValueError(f"expected volumes of shape (B, 1, H, W, D) but got {tuple(inputs.shape)}")
@@ -93,14 +106,29 @@ class SliceStackInferer(Inferer):
         if divisor is None:
             divisor = int(getattr(getattr(network, "module", network), "size_factor", 1))
         plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+        conditions = self._conditions(condition, network, plain)
+        compute = partial(network, *args, **kwargs)
 
-        volumes = [self._one(volume, divisor, network, partial(network, *args, **kwargs)) for volume in plain]
+        volumes = [self._one(*volume, divisor, network, compute) for volume in zip(plain, conditions, strict=True)]
         output = volumes[0][None] if len(volumes) == 1 else torch.stack(volumes)  # without a copy, slices stay whole
         return MetaTensor(output).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else output
+
+    def _conditions(
+        self, condition: torch.Tensor | None, network: Callable[..., torch.Tensor], volumes: torch.Tensor
+    ) -> torch.Tensor:
+        """Return a condition ``(B, C)`` for the volumes, C being 0 for a network that takes none."""
+        channels = int(getattr(getattr(network, "module", network), "condition_channels", 0))
+        given = self.condition if condition is None else condition
+        if given is None:
+            return volumes.new_zeros(len(volumes), channels)
+        if given.shape[-1] != channels:
+            raise InputError(f"expected a condition of {channels} numbers for this network but got {given.shape[-1]}")
+        return given.to(volumes).expand(len(volumes), -1)
 
     def _one(
         self,
         volume: torch.Tensor,
+        condition: torch.Tensor,
         divisor: int,
         network: Callable[..., torch.Tensor],
         compute: Callable[[torch.Tensor], torch.Tensor],
@@ -113,7 +141,9 @@ class SliceStackInferer(Inferer):
 
         def stacks_at(centres: Sequence[int]) -> torch.Tensor:
             stacks = slice_stacks(volume, self.slices, centres)
-            return functional.pad(stacks, padding, value=self.padding_value) if any(padding) else stacks
+            if any(padding):
+                stacks = functional.pad(stacks, padding, value=self.padding_value)
+            return append_condition(stacks, condition[None]) if len(condition) else stacks
 
         workers = threads = sharing = 1
         if self.runtime is not None:

@@ -22,6 +22,9 @@ class Generator(nn.Module):
     input at the new grid is concatenated to the result. The first block starts from a 3x3 convolution of the input
     reduced by ``2 ** len(channels)``; a 3x3 convolution and tanh end it. The defaults are the figures of §4.1.
 
+    A condition, such as the contrast phase, is channels behind the slices, a constant plane for each of its numbers
+    (:func:`monai_nce.contrast.append_condition`). Only SPADE's guides hold it: it scales and shifts features.
+
     Args:
         slices: slices of the stack, in and out.
         channels: output channels of the residual blocks; their number is the number of blocks.
@@ -31,6 +34,7 @@ class Generator(nn.Module):
         residual: learn the change instead of the image, starting at the identity: with ``t = tanh(.)`` the output is
             ``x + t (1 - x)`` where t is positive and ``x + t (1 + x)`` where it is negative, that is, so much of the
             way to the end of [-1, 1]. Off in the paper.
+        condition_channels: planes of a condition. None in the paper.
 
     Raises:
         ValueError: when ``channels`` is empty or a count is below 1.
@@ -49,6 +53,7 @@ class Generator(nn.Module):
         num_groups: int = 32,
         negative_slope: float = 0.2,
         residual: bool = False,
+        condition_channels: int = 0,
     ) -> None:
         super().__init__()
         if not channels or min(slices, hidden_channels, *channels) < 1:
@@ -56,14 +61,17 @@ class Generator(nn.Module):
                 "expected at least one block and only positive counts but got "
                 f"slices={slices}, channels={tuple(channels)}, hidden_channels={hidden_channels}"
             )
+        if condition_channels < 0:
+            raise ValueError(f"expected condition_channels of at least 0 but got {condition_channels}")
         # each argument is kept under its name: the weights' file says how to build the network again
         self.slices, self.channels, self.hidden_channels = slices, tuple(channels), hidden_channels
         self.num_groups, self.negative_slope, self.residual = num_groups, negative_slope, residual
+        self.condition_channels = condition_channels
         self.size_factor = 2 ** len(channels)
         self.stem = nn.Conv2d(slices, channels[0], kernel_size=3, padding=1)
         in_channels = [channels[0], *(c + slices for c in channels[:-1])]
         self.blocks = nn.ModuleList(
-            SPADEResidualBlock(c_in, c_out, slices, hidden_channels, num_groups, negative_slope)
+            SPADEResidualBlock(c_in, c_out, slices + condition_channels, hidden_channels, num_groups, negative_slope)
             for c_in, c_out in zip(in_channels, channels, strict=True)
         )
         self.head = nn.Conv2d(channels[-1] + slices, slices, kernel_size=3, padding=1)
@@ -81,25 +89,33 @@ class Generator(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """
         Shape:
-            - x: slice stacks ``(B, slices, H, W)`` in [-1, 1], H and W divisible by ``2 ** number of blocks``
+            - x: slice stacks ``(B, slices, H, W)`` in [-1, 1], H and W divisible by ``2 ** number of blocks``; with
+              their condition ``(B, slices + condition_channels, H, W)``, whose planes are zeros where it is not given
             - output: ``(B, slices, H, W)``
 
         Raises:
             InputError: as :meth:`check_size` does.
         """
         self.check_size(x.shape[2], x.shape[3])
+        if self.condition_channels > 0 and x.shape[1] == self.slices:
+            x = torch.cat([x, x.new_zeros(x.shape[0], self.condition_channels, x.shape[2], x.shape[3])], dim=1)
         # area reduction by two, again and again, is area reduction by each power of two
         guides = [x]
         for _ in range(len(self.blocks)):
             guides.append(functional.avg_pool2d(guides[-1], kernel_size=2))
-        y = self.stem(guides[-1])
+        y = self.stem(self._stacks(guides[-1]))
         for level, block in enumerate(self.blocks):
             y = block(y, guides[len(self.blocks) - level])
             y = functional.interpolate(y, scale_factor=2.0, mode="bilinear", align_corners=False)
-            y = torch.cat([y, guides[len(self.blocks) - level - 1]], dim=1)
+            y = torch.cat([y, self._stacks(guides[len(self.blocks) - level - 1])], dim=1)
         y = torch.tanh(self.head(y))
         if self.residual:
             # bounded without a clamp, whose gradient would end where it is needed; two ReLUs, one for each sign, would
             # have no gradient at t = 0, where everything starts
+            x = self._stacks(x)
             y = x + y - y.abs() * x
         return y
+
+    def _stacks(self, guide: torch.Tensor) -> torch.Tensor:
+        """Return a guide without its condition."""
+        return guide[:, : self.slices] if self.condition_channels > 0 else guide

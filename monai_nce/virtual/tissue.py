@@ -52,9 +52,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from monai_nce.contrast import PHASES
 from monai_nce.errors import InputError
-
-PHASES: tuple[str, ...] = ("arterial", "portal", "delayed")
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,8 @@ def draw_preview(
         display: names, window and unit.
         note: for the bottom.
         table: its lines, the first one the head.
-        provenance: what the weights learnt from, for the note; where they learnt from phantoms alone and the slices are
-            of none, every synthetic panel says so, and a warning stands on top.
+        provenance: what the weights learnt from and were asked for, for the note; where they learnt from phantoms alone
+            and the slices are of none, every synthetic panel says so, and a warning stands on top.
 
     Raises:
         ValueError: without rows, or without a synthetic image.
@@ -78,7 +78,8 @@ def draw_preview(
     columns = [display.source_name, synthetic, *([f"real {display.target_name}"] if real else [])]
     columns.append(f"synthetic - {'real' if real else display.source_name}")
     if provenance is not None:
-        note = f"{note} Weights trained on {provenance.trained_on}.".strip()
+        learnt = f"Weights trained on {provenance.trained_on}."
+        note = " ".join(filter(None, (note, provenance.request, learnt)))
     warning = "" if provenance is None else provenance.warning
     mark = "SYNTHETIC, trained on phantoms" if warning else "SYNTHETIC"
     below = LINE * len(table) + (0.1 if table else 0)

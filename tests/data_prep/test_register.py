@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -174,3 +175,14 @@ def test_a_failure_in_a_worker_names_the_patient(tmp_path: Path, capsys: pytest.
 def test_voxelmorph_through_the_command(phantom: Path, tmp_path: Path) -> None:
     assert main(["register", str(phantom), "--method", "voxelmorph", "--out-dir", str(tmp_path / "out")]) == 0
     assert read_datalist_file(tmp_path / "out")["provenance"]["method"] == "voxelmorph"
+
+
+def test_phase_and_level_stay(phantom: Path, tmp_path: Path, plus: None) -> None:
+    shutil.copytree(phantom, tmp_path / "set")
+    path = tmp_path / "set" / "datalist.json"
+    content = json.loads(path.read_text())
+    content["training"][0].update(phase="portal", level=1.25)
+    path.write_text(json.dumps(content))
+    first, *others = read_datalist(register_dataset(tmp_path / "set", tmp_path / "out", "affine", progress=False))
+    assert (first["phase"], first["level"]) == ("portal", 1.25)
+    assert not any({"phase", "level"} & item.keys() for item in others)

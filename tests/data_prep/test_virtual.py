@@ -53,7 +53,7 @@ class StandIn:
         rng = np.random.default_rng([seed, index, *anatomy.encode()])
         volumes = (rng.integers(-1000, 1000, (size, size, slices)).astype(np.int16) for _ in range(3))
         labels = rng.integers(0, 9, (size, size, slices)).astype(np.uint8)
-        note = {"phase": phase or "portal", "level": float(rng.uniform()), "anatomy": anatomy}
+        note = {"phase": phase or "portal", "level": float(rng.uniform(0.6, 1.5)), "anatomy": anatomy}
         return VirtualPatient(f"virtual_{index:04d}", *volumes, labels, AFFINE, note)
 
     def sheet(self, volumes: dict[str, dict[str, Path]], titles: dict[str, str], next_page: Callable[[], Path]) -> None:
@@ -109,6 +109,7 @@ def test_the_data_set_holds_the_patients(
         "index": 3,
         "split": item["split"],
     }
+    assert (item["phase"], item["level"]) == ("arterial", row["level"])
     made = stand_in.make(f"anatomy {row['anatomy']} by spl", 3, seed=5, size=32, slices=3)
     for role, volume in (
         ("source", made.nect),

@@ -7,7 +7,8 @@ import torch
 from monai.engines import SupervisedTrainer
 from torch import nn
 
-from monai_nce.engines import DomainBatch, RealPair, SyntheticPair
+from monai_nce.contrast import append_condition
+from monai_nce.engines import DomainBatch, RealPair, SyntheticPair, VolumePair
 from monai_nce.losses import PerceptualLoss, ReconstructionLoss
 from monai_nce.networks import DomainClassifier, Generator
 
@@ -122,3 +123,42 @@ def test_images_come_channels_last_and_unchanged():
         for image in pair:
             assert image.is_contiguous(memory_format=torch.channels_last) and not image.is_contiguous()
     assert torch.equal(images, torch.cat([batch["source"], batch["target"]]))
+
+
+CONDITION = torch.tensor([[1.0, 0.5], [0.0, -0.5]])
+
+
+@pytest.mark.parametrize("prepare", [RealPair(), SyntheticPair(nn.Identity())])
+def test_a_condition_goes_behind_the_slices_that_the_network_is_given(prepare: RealPair | SyntheticPair) -> None:
+    plain, target = prepare(batch())
+    told, same = prepare({**batch(), "condition": CONDITION})
+    assert torch.equal(told, append_condition(plain, CONDITION)) and told.shape == (2, 5, 16, 16)
+    assert torch.equal(same, target) and target.shape == (2, 3, 16, 16)
+    assert told.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_stage_2_learns_what_it_is_told() -> None:
+    network = Generator(channels=(8, 4), hidden_channels=4, num_groups=2, condition_channels=2)
+    before = copy.deepcopy(network.state_dict())
+    trainer = SupervisedTrainer(
+        device=torch.device("cpu"),
+        max_epochs=1,
+        train_data_loader=[{**batch(), "condition": CONDITION}],
+        network=network,
+        optimizer=torch.optim.Adam(network.parameters(), lr=1e-3),
+        loss_function=nn.L1Loss(),
+        prepare_batch=SyntheticPair(small_generator(0)),
+    )
+    trainer.run()
+    for name, value in network.state_dict().items():
+        if name.endswith("hidden.0.weight"):
+            assert not torch.equal(value[:, 3:], before[name][:, 3:]), name
+
+
+def test_an_evaluator_s_inferer_is_given_the_condition() -> None:
+    volumes = {"image": torch.rand(1, 1, 4, 4, 5), "label": torch.rand(1, 1, 4, 4, 5), "patient": ["a"]}
+    image, label = VolumePair()(volumes, torch.device("cpu"), False)
+    assert torch.equal(image, volumes["image"]) and torch.equal(label, volumes["label"])
+    *pair, args, kwargs = VolumePair()({**volumes, "condition": CONDITION[:1]}, torch.device("cpu"), False)
+    assert [torch.equal(one, volumes[key]) for one, key in zip(pair, ("image", "label"), strict=True)] == [True, True]
+    assert args == () and torch.equal(kwargs["condition"], CONDITION[:1])

@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from torch import nn
 
 from monai_nce.errors import InputError
-from monai_nce.inferers import SliceStackInferer
+from monai_nce.inferers import Runtime, SliceStackInferer
 from monai_nce.inferers.slice_stack_inferer import even_batches, run_batches
 from monai_nce.networks import Generator
 
@@ -331,3 +331,58 @@ def test_workers_have_the_threads_that_the_backend_asks_for():
         assert torch.get_num_threads() == 4
     finally:
         torch.set_num_threads(before)
+
+
+class Told(Probe):
+    """Takes stacks with a condition of two numbers; adds the second to the slices."""
+
+    condition_channels = 2
+    size_factor = 8
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        super().forward(x)
+        return x[:, :3] + x[:, 4:]
+
+
+def test_a_condition_is_told_to_each_stack_and_not_padded():
+    x, network = volumes(2, 1, 5, 6, 4), Told()
+    condition = torch.tensor([0.25, 0.5])
+    y = SliceStackInferer(condition=condition)(x, network)
+    torch.testing.assert_close(y, x + 0.5)
+    assert all(stacks.shape[1:] == (5, 8, 8) for stacks in network.seen)
+    for stacks in network.seen:
+        assert (stacks[:, 3] == 0.25).all() and (stacks[:, 4] == 0.5).all()
+
+
+def test_each_volume_has_a_condition_of_its_own_when_called():
+    x = volumes(2, 1, 8, 8, 4)
+    given = torch.tensor([[0.0, 0.5], [0.0, -0.25]])
+    y = SliceStackInferer(condition=torch.ones(2))(x, Wrapped(Told()), condition=given)
+    torch.testing.assert_close(y, x + given[:, 1].view(2, 1, 1, 1, 1))
+
+
+def test_nothing_known_is_zeros():
+    x, network = volumes(1, 1, 8, 8, 4), Told()
+    torch.testing.assert_close(SliceStackInferer()(x, network), x)
+    assert all(stacks.shape[1] == 5 and not stacks[:, 3:].any() for stacks in network.seen)
+
+
+@pytest.mark.parametrize(("network", "channels"), [(Told(), 3), (Probe(), 2), (mark_position, 2)])
+def test_a_condition_that_the_network_does_not_take_is_refused(network, channels):
+    takes = getattr(network, "condition_channels", 0)
+    with pytest.raises(
+        InputError, match=f"expected a condition of {takes} numbers for this network but got {channels}"
+    ):
+        SliceStackInferer()(volumes(1, 1, 8, 8, 2), network, condition=torch.zeros(1, channels))
+
+
+def test_a_backend_computes_with_the_condition():
+    torch.manual_seed(0)
+    network = Generator(channels=(8, 4), hidden_channels=4, num_groups=2, condition_channels=2)
+    x, condition = volumes(1, 1, 16, 24, 5), torch.tensor([1.0, -0.5])
+    with torch.inference_mode():
+        expected = SliceStackInferer(condition=condition)(x, network)
+        got = SliceStackInferer(condition=condition, runtime=Runtime("torch", "fp32"))(x, network)
+        other = SliceStackInferer(runtime=Runtime("torch", "fp32"))(x, network)
+    torch.testing.assert_close(got, expected)
+    assert not torch.allclose(other, expected)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import re
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from monai_nce.contrast import append_condition
 from monai_nce.networks import Generator
 
 
@@ -193,6 +195,7 @@ def test_training_and_evaluation_agree():
         ({"slices": 0}, "slices=0"),
         ({"hidden_channels": -1}, "hidden_channels=-1"),
         ({"num_groups": 0}, "0"),
+        ({"condition_channels": -1}, "condition_channels of at least 0 but got -1"),
     ],
 )
 def test_invalid_arguments(wrong, named):
@@ -200,14 +203,94 @@ def test_invalid_arguments(wrong, named):
         Generator(**{"channels": (8, 4), **wrong})
 
 
-@pytest.mark.parametrize("residual", [False, True])
-def test_torchscript(residual, tmp_path):
-    net = small(residual=residual).eval()
+def told(x: torch.Tensor, *condition: float) -> torch.Tensor:
+    return append_condition(x, torch.tensor([condition]))
+
+
+def test_without_a_condition_the_weights_are_those_of_the_paper_s_network():
+    convolutions = {"stem": (8, 3), "head": (3, 7)}
+    for b, (c_in, c_out) in enumerate(((8, 8), (11, 6), (9, 4))):
+        convolutions |= {f"blocks.{b}.conv_1": (c_out, c_in), f"blocks.{b}.conv_2": (c_out, c_out)}
+        for spade in (f"blocks.{b}.spade_{n}" for n in (1, 2)):
+            convolutions |= {f"{spade}.hidden.0": (4, 3), f"{spade}.gamma_beta": (2 * c_out, 4)}
+        convolutions |= {f"blocks.{b}.shortcut": (c_out, c_in)} if c_in != c_out else {}
+    for net in (small(), small(condition_channels=0)):
+        weights = {name: tuple(value.shape) for name, value in net.state_dict().items() if name.endswith("weight")}
+        assert {name.removesuffix(".weight"): shape[:2] for name, shape in weights.items()} == convolutions
+        with_bias = {name for name in convolutions if not name.endswith(("conv_1", "conv_2"))}
+        assert set(net.state_dict()) == {*weights, *(f"{name}.bias" for name in with_bias)}
+
+
+def test_a_condition_reaches_spade_alone():
+    plain, net = small().state_dict(), small(condition_channels=2).state_dict()
+    wider = {name for name in plain if plain[name].shape != net[name].shape}
+    assert wider == {f"blocks.{b}.spade_{n}.hidden.0.weight" for b in range(3) for n in (1, 2)}
+    assert all(net[name].shape[1] == 5 for name in wider)
+
+
+def test_a_condition_of_zeros_is_none():
+    for residual in (False, True):
+        net = small(condition_channels=2, residual=residual)
+        perturb_head(net, std=0.2)
+        x = torch.rand(2, 3, 16, 24) * 2 - 1
+        with torch.no_grad():
+            assert torch.equal(net(x), net(told(x, 0, 0)))
+            assert not torch.equal(net(x), net(told(x, 0, 1)))
+            assert net(told(x, 1, 1)).shape == x.shape
+
+
+def test_the_weights_that_take_no_condition_are_those_of_a_network_without():
+    plain, net = small(residual=True), small(residual=True, condition_channels=2)
+    perturb_head(plain, std=0.2)
+    widened = net.state_dict()
+    for name, value in plain.state_dict().items():
+        widened[name] = torch.cat([value, widened[name][:, value.shape[1] :]], 1) if value.ndim == 4 else value
+    net.load_state_dict(widened)
+    x = torch.rand(2, 3, 16, 24)
+    with torch.no_grad():
+        torch.testing.assert_close(net(x), plain(x))
+
+
+def test_gradient_reaches_the_condition_s_weights():
+    net = small(condition_channels=2)
+    net(told(torch.rand(2, 3, 32, 32), 0.5, -1.0)).square().sum().backward()
+    for name, parameter in net.named_parameters():
+        if name.endswith("hidden.0.weight"):
+            assert (parameter.grad[:, 3:].abs().amax((0, 2, 3)) > 0).all(), name
+
+
+def test_a_level_is_learnt():
+    """What is brighter than -1 rises by a tenth of the level: only the condition tells by how much."""
+    torch.manual_seed(1)
+    net = small(residual=True, condition_channels=2, hidden_channels=8)
+    optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)
+    mask = torch.zeros(1, 1, 16, 16)
+    mask[..., 4:12, 4:12] = 1
+    x = (mask * 0.9 - 1).expand(4, 3, -1, -1)
+    for _ in range(150):
+        level = torch.rand(4) * 2 - 1
+        known = (torch.rand(4) < 0.8).float()
+        y = net(append_condition(x, torch.stack([known, level * known], 1)))
+        loss = (y - x - 0.1 * (2 + level)[:, None, None, None] * mask).abs().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    inside = mask.bool().expand_as(x[:1])
+    with torch.no_grad():
+        low, high, unknown = (
+            float((net(given) - x[:1])[inside].mean()) for given in (told(x[:1], 1, -0.8), told(x[:1], 1, 0.8), x[:1])
+        )
+    assert high - low > 0.08 and low < unknown < high  # 0.16 would be perfect
+
+
+@pytest.mark.parametrize(("residual", "condition_channels"), [(False, 0), (True, 0), (True, 2)])
+def test_torchscript(residual, condition_channels, tmp_path):
+    net = small(residual=residual, condition_channels=condition_channels).eval()
     perturb_head(net, std=0.2)
     torch.jit.script(net).save(tmp_path / "net.ts")
     scripted = torch.jit.load(tmp_path / "net.ts")
-    for size in ((16, 16), (32, 24)):
-        x = torch.rand(2, 3, *size)
+    for size, channels in itertools.product(((16, 16), (32, 24)), {3, 3 + condition_channels}):
+        x = torch.rand(2, channels, *size)
         with torch.no_grad():
             torch.testing.assert_close(scripted(x), net(x))
     with pytest.raises(Exception, match="divisible by 8 but got 17 x 16"):
@@ -224,15 +307,17 @@ def test_export_with_any_size_that_fits():
             torch.testing.assert_close(exported(x), net(x), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("residual", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_onnx_with_any_batch(residual, tmp_path):
+@pytest.mark.parametrize(
+    ("residual", "condition_channels"), [(True, 2), pytest.param(False, 0, marks=pytest.mark.slow)]
+)
+def test_onnx_with_any_batch(residual, condition_channels, tmp_path):
     openvino = pytest.importorskip("openvino")
-    net = small(residual=residual, channels=(8, 4)).eval()
+    net = small(residual=residual, channels=(8, 4), condition_channels=condition_channels).eval()
     perturb_head(net, std=0.2)
     path = str(tmp_path / "net.onnx")
     torch.onnx.export(
         net,
-        (torch.rand(2, 3, 16, 12),),
+        (torch.rand(2, 3 + condition_channels, 16, 12),),
         path,
         input_names=["image"],
         output_names=["pred"],
@@ -241,6 +326,6 @@ def test_onnx_with_any_batch(residual, tmp_path):
     )
     session = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for batch in (1, 5):
-        x = torch.rand(batch, 3, 16, 12) * 2 - 1
+        x = torch.rand(batch, 3 + condition_channels, 16, 12) * 2 - 1
         with torch.no_grad():
             np.testing.assert_allclose(session({"image": x.numpy()})["pred"], net(x), atol=1e-4)

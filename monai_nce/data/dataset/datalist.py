@@ -13,7 +13,8 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
-from monai_nce.data.dataset.writer import DATALIST, PATIENT, ROLES, SPLITS
+from monai_nce.contrast import check_contrast
+from monai_nce.data.dataset.writer import CONTRAST, DATALIST, PATIENT, ROLES, SPLITS
 from monai_nce.errors import InputError
 
 __all__ = ["read_datalist", "read_datalist_file"]
@@ -44,7 +45,7 @@ def read_datalist_file(dataset_dir: str | PathLike[str]) -> dict[str, Any]:
 
 def read_datalist(
     dataset_dir: str | PathLike[str], split: str | None = None, require: Sequence[str] = ()
-) -> list[dict[str, str]]:
+) -> list[dict[str, Any]]:
     """List the items of a data set, checked against the files (by their headers, so quickly).
 
     Args:
@@ -53,18 +54,20 @@ def read_datalist(
         require: roles that every item returned must have, of ``source``, ``target``, ``aligned_source``, ``labels``.
 
     Returns:
-        One dictionary per item: ``patient``, ``split``, and for each role that it has the absolute path.
+        One dictionary per item: ``patient``, ``split``, for each role that it has the absolute path, and ``phase`` and
+        ``level`` of the target's contrast where they are known.
 
     Raises:
         InputError: if a file, role or patient is missing, a patient comes twice, a path leads outside the folder, an
-            item's volumes differ in shape or position, or images are not plain int16 HU in ``.nii``.
+            item's volumes differ in shape or position, images are not plain int16 HU in ``.nii``, or there is no such
+            phase or level.
     """
     if split is not None and split not in SPLITS:
         raise InputError(f"split: expected one of {', '.join(SPLITS)} but got {split!r}")
     root = Path(dataset_dir).resolve()
     content = read_datalist_file(dataset_dir)
     seen: set[str] = set()
-    items: list[dict[str, str]] = []
+    items: list[dict[str, Any]] = []
     for name in SPLITS:
         for entry in content[name]:
             patient = entry.get("patient")
@@ -74,7 +77,8 @@ def read_datalist(
                 raise InputError(f"{root / DATALIST}: patient {patient} is listed twice")
             seen.add(patient)
             if split in (None, name):
-                items.append({"patient": patient, "split": name, **_volume_paths(root, patient, entry, require)})
+                paths = _volume_paths(root, patient, entry, require)
+                items.append({"patient": patient, "split": name, **paths, **_contrast(root, patient, entry)})
     if split is not None and not items:
         raise InputError(f"{root / DATALIST}: the split '{split}' is empty")
     return items
@@ -105,6 +109,15 @@ def _volume_paths(root: Path, patient: str, entry: Mapping[str, Any], require: S
             raise InputError(f"{path}: its affine differs from that of the patient's {roles[0]}")
         paths[role] = str(path)
     return paths
+
+
+def _contrast(root: Path, patient: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    known = {key: entry[key] for key in CONTRAST if entry.get(key) is not None}
+    try:
+        check_contrast(**known)
+    except InputError as error:
+        raise InputError(f"{root / DATALIST}: patient {patient}: {error}") from error
+    return known
 
 
 def _read_grid(path: Path, dtype: np.dtype) -> tuple[tuple[int, ...], np.ndarray]:

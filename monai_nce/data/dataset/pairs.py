@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from monai_nce.errors import InputError
@@ -11,7 +11,10 @@ __all__ = ["evaluation_pairs", "regression_pairs"]
 
 
 def evaluation_pairs(
-    items: Sequence[Mapping[str, Any]], image: str = "source", label: str = "target"
+    items: Sequence[Mapping[str, Any]],
+    image: str = "source",
+    label: str = "target",
+    condition: Callable[[Mapping[str, Any]], Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Pair items of ``read_datalist`` as ``image`` and ``label``, with the aligned source where there is one.
 
@@ -19,10 +22,11 @@ def evaluation_pairs(
         items: as ``read_datalist`` gives them.
         image: role that the network is given.
         label: role that its output is compared with.
+        condition: what the network is to be told of an item, such as a :class:`~monai_nce.contrast.ContrastCondition`.
 
     Returns:
-        One dictionary per patient with both roles: ``patient``, ``image``, ``label``, ``aligned``, and ``organs`` where
-        there is a label map.
+        One dictionary per patient with both roles: ``patient``, ``image``, ``label``, ``aligned``, ``organs`` where
+        there is a label map, and ``condition`` if one is given.
     """
     pairs = []
     for item in items:
@@ -32,6 +36,8 @@ def evaluation_pairs(
             pair = {"patient": paths["patient"], "image": paths[image], "label": paths[label], "aligned": aligned}
             if "labels" in paths:
                 pair["organs"] = paths["labels"]
+            if condition is not None:
+                pair["condition"] = condition(item)
             pairs.append(pair)
     return pairs
 

@@ -1,4 +1,4 @@
-"""Say in words what the weights behind a synthetic image learnt from."""
+"""Say in words what the weights behind a synthetic image learnt from, and what they were asked for."""
 
 from __future__ import annotations
 
@@ -27,16 +27,30 @@ PHANTOMS_ALONE = "Weights trained on phantoms alone, and this scan is none: what
 
 @dataclass(frozen=True)
 class Provenance:
-    """Hold what weights were trained on and what they are used on, and say it in plain ASCII.
+    """Hold what weights were trained on, what they are used on and asked for, and say it in plain ASCII.
 
     Attributes:
         data: data sets, as :func:`~monai_nce.data.dataset.training_data.training_data` lists them; None where the
             weights do not say.
         scan: kind of the scan, as :func:`~monai_nce.data.dataset.kind.scan_kind` gives it.
+        phase, level: of the contrast that was asked for, as in :mod:`monai_nce.contrast`; None where it was not.
     """
 
     data: Sequence[Mapping[str, Any]] | None = None
     scan: str | None = None
+    phase: str | None = None
+    level: float | None = None
+
+    @property
+    def asked(self) -> str:
+        """Such as "portal, level 1.3", in at most 20 characters for a level of two decimals; empty without one."""
+        level = None if self.level is None else f"level {self.level:g}"
+        return ", ".join(filter(None, (self.phase, level)))
+
+    @property
+    def request(self) -> str:
+        """Such as "Asked for: portal, level 1.3.", or nothing."""
+        return f"Asked for: {self.asked}." if self.asked else ""
 
     @property
     def phantoms_alone(self) -> bool:

@@ -38,7 +38,10 @@ class SliceStackDataset(Dataset):
         keys: roles to read, such as ``("target", "source")``.
         slices: slices of a stack, odd.
         transform: applied to each item, a dictionary transform.
-        seed: of the random stacks.
+        seed: of the random stacks and numbers.
+        condition: called with the patient's item of ``data`` and a random number in [0, 1), which depends on seed,
+            index and epoch alone; gives what the network is told, such as a
+            :class:`~monai_nce.contrast.ContrastCondition`.
 
     Raises:
         InputError: when the volumes differ in their in-plane size, or in a mixture in that of their pixels, one is
@@ -51,6 +54,7 @@ class SliceStackDataset(Dataset):
 
     Shape:
         - each key of an item: float32 tensor ``(slices, H, W)`` in HU
+        - with a ``condition``, that of an item: its tensor ``(C,)``
     """
 
     def __init__(
@@ -60,11 +64,13 @@ class SliceStackDataset(Dataset):
         slices: int = 3,
         transform: Callable[[dict[str, Any]], Any] | None = None,
         seed: int = 0,
+        condition: Callable[[Mapping[str, Any], float], torch.Tensor] | None = None,
     ) -> None:
         self.data = list(data)
         self.keys = tuple(keys)
         self.slices = slices
         self.transform = transform
+        self.condition = condition
         self.seed = seed
         self._index: dict[str, np.ndarray] = {}
         self._rows: dict[tuple[str, str], range] = {}  # of the index, by role and data set
@@ -125,6 +131,8 @@ class SliceStackDataset(Dataset):
                 rows = self._rows[key, _data_set(self.data[patient])]
                 place = self._index[key][rows[self._draw(index, number) % len(rows)]]
             item[key] = self._read(self.data[place[0]][key], place[1])
+        if self.condition is not None:
+            item["condition"] = self.condition(self.data[patient], self._draw(index, len(self.keys)) / 2**64)
         return item if self.transform is None else self.transform(item)
 
     def _share_out(self) -> list[tuple[range, int]]:

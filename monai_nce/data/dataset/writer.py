@@ -9,7 +9,8 @@
 
 Uncompressed, so that training reads a slice stack without the volume. All volumes of one item lie on one grid. An item
 of an unpaired data set has only a source or only a target. Where the source as acquired has no motion against the
-target, ``source`` and ``aligned_source`` name one file.
+target, ``source`` and ``aligned_source`` name one file. ``phase`` and ``level`` of the target's contrast, where it has
+them, are those of :mod:`monai_nce.contrast`.
 """
 
 from __future__ import annotations
@@ -25,18 +26,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from monai_nce.contrast import check_contrast
 from monai_nce.data.files.atomic import make_folders, remove_empty, write_json
 from monai_nce.data.files.unfinished import JoinedRun, UnfinishedRun
 from monai_nce.data.nifti.writer import write_nifti_hu, write_nifti_labels
 from monai_nce.errors import InputError
 
-__all__ = ["DATALIST", "KINDS", "MARKS", "PATIENT", "REPORT", "ROLES", "SPLITS", "DatasetWriter", "VolumeWriter"]
+__all__ = [
+    "CONTRAST",
+    "DATALIST",
+    "KINDS",
+    "MARKS",
+    "PATIENT",
+    "REPORT",
+    "ROLES",
+    "SPLITS",
+    "DatasetWriter",
+    "VolumeWriter",
+]
 
 DATALIST = "datalist.json"
 REPORT = "report.json"
 VOLUMES = "volumes"
 SPLITS = ("training", "validation", "test")
 ROLES = ("source", "target", "aligned_source", "labels")
+CONTRAST = ("phase", "level")
 COUNTS = {"training": "numTraining", "validation": "numValidation", "test": "numTest"}
 KINDS = ("phantom", "virtual", "real")  # what images show, from the farthest from a patient to the nearest
 # descriptions in the headers of images of no patient, so that a file that leaves its folder still says what it is
@@ -55,7 +69,7 @@ class VolumeWriter:
         self._staging = staging
         self._mark = MARKS.get(kind or "", "")
         self._notes = run
-        self._items: dict[str, list[dict[str, str]]] = {split: [] for split in SPLITS}
+        self._items: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
         self._patients: set[str] = set()
         self._files: set[str] = set()
 
@@ -69,6 +83,8 @@ class VolumeWriter:
         target: ArrayLike | None = None,
         aligned_source: ArrayLike | None = None,
         labels: ArrayLike | None = None,
+        phase: Any = None,
+        level: Any = None,
         note: Any = None,
     ) -> None:
         """Write one patient's volumes.
@@ -81,13 +97,16 @@ class VolumeWriter:
             target: volume (H, W, D) in HU of the target domain.
             aligned_source: a source without motion against the target, for evaluation; may be ``source`` itself.
             labels: organ labels, 0 to 255.
+            phase, level: of the target's contrast, as in :mod:`monai_nce.contrast`; None where they are not known.
             note: what a resumed run finds in :attr:`finished`: anything JSON can hold, no patient data.
 
         Raises:
+            InputError: for a phase or level that is none.
             ValueError: if something is not as said above, shapes differ, or the patient was added before.
         """
         given = {"source": source, "target": target, "aligned_source": aligned_source, "labels": labels}
         volumes = {role: volume for role, volume in given.items() if volume is not None}
+        check_contrast(phase, level)
         if split not in SPLITS:
             raise ValueError(f"split: expected one of {', '.join(SPLITS)} but got {split!r}")
         if not PATIENT.fullmatch(patient):
@@ -110,12 +129,13 @@ class VolumeWriter:
         for role, volume in volumes.items():
             write = write_nifti_labels if role == "labels" else write_nifti_hu
             write(self._staging / VOLUMES / names[role], volume, affine, self._mark)
-        item = {"patient": patient, **{role: f"{VOLUMES}/{name}" for role, name in names.items()}}
+        contrast = {key: value for key, value in zip(CONTRAST, (phase, level), strict=True) if value is not None}
+        item = {"patient": patient, **{role: f"{VOLUMES}/{name}" for role, name in names.items()}, **contrast}
         if self._notes is not None:
             self._notes.note(patient, {"split": split, "item": item, "note": note})
         self._register(split, item)
 
-    def _register(self, split: str, item: dict[str, str]) -> None:
+    def _register(self, split: str, item: dict[str, Any]) -> None:
         self._patients.add(item["patient"])
         self._files.update(Path(item[role]).name.lower() for role in ROLES if role in item)
         self._items[split].append(item)

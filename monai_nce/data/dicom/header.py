@@ -22,8 +22,7 @@ MAY_BE_EMPTY = (
     *("AccessionNumber", "ReferringPhysicianName", "PatientPosition", "PositionReferenceIndicator", "SliceThickness"),
     *("KVP", "AcquisitionNumber"),
 )
-DESCRIPTION = "SYNTHETIC CECT (AI) - research only"
-PHANTOMS_ALONE = "SYNTHETIC CECT (AI trained on phantoms) - research only"
+DESCRIPTION = "SYNTHETIC CECT ({}) - research only"  # has room for 64 characters
 SERIES_NUMBER_OFFSET = 9000  # far from the numbers that scanners give
 MAX_SERIES_NUMBER = 2**31 - 1
 LOSSY_SYNTAXES = ("JPEGBaseline8Bit", "JPEGExtended12Bit", "JPEGLSNearLossless")
@@ -62,12 +61,13 @@ class Derivation:
             ),
         }[self.mode]
         contrast = " The source image itself names a contrast agent." if source_names_contrast else ""
+        asked = f" {self.provenance.request}" if self.provenance.request else ""
         warning = f" WARNING: {self.provenance.warning}" if self.provenance.warning else ""
         return (
             "SYNTHETIC image, computed by a neural network from the referenced source image and its neighbours. No"
             f" contrast medium was given for it: all enhancement that it adds is a guess.{contrast} {beyond} Outside"
             f" the body values are those of the source. monai-nce {__version__}, weights SHA-256"
-            f" {self.weights_sha256}, trained on {self.provenance.kinds}.{warning} Research use only, not for"
+            f" {self.weights_sha256}, trained on {self.provenance.kinds}.{asked}{warning} Research use only, not for"
             " diagnosis."
         )
 
@@ -157,8 +157,11 @@ def derived_header(source: Dataset, series: SeriesIdentity, derivation: Derivati
     header.SyntheticData = "YES"
     header.ContentQualification = "RESEARCH"
     provenance = derivation.provenance
-    header.SeriesDescription = PHANTOMS_ALONE if provenance.phantoms_alone else DESCRIPTION
-    comments = ("SYNTHETIC, not acquired.", provenance.warning, "Research use only, not for diagnosis.")
+    made_by = "AI trained on phantoms" if provenance.phantoms_alone else "AI"
+    asked = f", {provenance.asked}" if provenance.asked and not provenance.phantoms_alone else ""
+    header.SeriesDescription = DESCRIPTION.format(made_by + asked)
+    research = "Research use only, not for diagnosis."
+    comments = ("SYNTHETIC, not acquired.", provenance.request, provenance.warning, research)
     header.ImageComments = " ".join(filter(None, comments))
     header.BurnedInAnnotation = "NO"
     names_contrast = bool(source.get("ContrastBolusAgent") or source.get("ContrastBolusAgentSequence"))

@@ -23,8 +23,8 @@ class SaveImageNiftid(MapTransform):
     MONAI's ``SaveImaged`` wraps what int16 cannot hold and turns NaN into 0. The name begins like its, since MONAI
     Deploy leaves out the transforms of a bundle whose names begin with LoadImage or SaveImage.
 
-    The header's ``descrip`` is the description, in few words what the weights learnt from, and "research only", as far
-    as 79 characters go; a "comment" among its extensions has it in full.
+    The header's ``descrip`` is the description, in few words what the weights were asked for and learnt from, and
+    "research only", as far as 79 characters go; a "comment" among its extensions has it in full.
 
     Args:
         keys: MetaTensors, in HU for CT, from 0 to 1000 for MR.
@@ -58,15 +58,17 @@ class SaveImageNiftid(MapTransform):
                 raise ValueError(f"expected a volume of shape (1, H, W, D) but got {tuple(volume.shape)}")
             path, provenance = d[self.output_key], d.get(self.provenance_key, Provenance())
             text = self._description(provenance)
-            comment = f"{self.description}. Weights trained on {provenance.trained_on}. {provenance.warning}".strip()
-            comment += " Research use only, not for diagnosis."
+            learnt = f"Weights trained on {provenance.trained_on}."
+            parts = (f"{self.description}.", provenance.request, learnt, provenance.warning)
+            comment = " ".join([*filter(None, parts), "Research use only, not for diagnosis."])
             with writing(path):
                 write_nifti_hu(path, volume[0], volume.affine, text, comment)
         return d
 
     def _description(self, provenance: Provenance) -> str:
         learnt = "PHANTOMS ALONE" if provenance.phantoms_alone else provenance.shortly
-        trained = f", trained on {learnt}" if learnt else ""
+        trained = f", {provenance.asked}" if provenance.asked else ""
+        trained += f", trained on {learnt}" if learnt else ""
         what = self.description[: MAX_DESCRIPTION - len(trained)]
         whole = f"{what}{trained}{RESEARCH_ONLY}"
         return whole if len(whole) <= MAX_DESCRIPTION else f"{what}{trained}"

@@ -1,4 +1,4 @@
-"""Say, on the console and with each volume of an inference, what the weights learnt from."""
+"""Say, on the console and with each volume of an inference, what the weights learnt from and were asked for."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class AddProvenanced(Transform):
         data: data sets that the weights learnt from; None where the weights do not say.
         source_key: of the path of the scan, or of the list of its files; need not be there.
         provenance_key: for the result.
+        phase, level: of the contrast that is asked for; None where it is not.
     """
 
     def __init__(
@@ -31,8 +32,12 @@ class AddProvenanced(Transform):
         data: Sequence[Mapping[str, Any]] | None,
         source_key: str = "source",
         provenance_key: str = "provenance",
+        phase: str | None = None,
+        level: float | None = None,
     ) -> None:
         self.data = data
+        self.phase = phase
+        self.level = level
         self.source_key = source_key
         self.provenance_key = provenance_key
 
@@ -40,19 +45,28 @@ class AddProvenanced(Transform):
         d = dict(data)
         source = d.get(self.source_key, ())
         files = [source] if isinstance(source, str) else source
-        d[self.provenance_key] = Provenance(self.data, scan_kind(files[0]) if len(files) == 1 else None)
+        kind = scan_kind(files[0]) if len(files) == 1 else None
+        d[self.provenance_key] = Provenance(self.data, kind, self.phase, self.level)
         return d
 
 
-def tell_training_data(items: Sequence[Mapping[str, Any]], data: Sequence[Mapping[str, Any]] | None) -> None:
-    """Print what the weights learnt from, and :func:`warn_of_phantoms`, before the first volume is computed.
+def tell_training_data(
+    items: Sequence[Mapping[str, Any]],
+    data: Sequence[Mapping[str, Any]] | None,
+    phase: str | None = None,
+    level: float | None = None,
+) -> None:
+    """Print what the weights learnt from and are asked for, and :func:`warn_of_phantoms`, before the first volume.
 
     Args:
         items: as :func:`~monai_nce.data.inference_items` gives them, checked or not.
-        data: as in :class:`AddProvenanced`.
+        data, phase, level: as in :class:`AddProvenanced`.
     """
+    provenance = Provenance(data, None, phase, level)
     if is_main_process():
-        print(f"weights: trained on {Provenance(data).trained_on}", flush=True)
+        print(f"weights: trained on {provenance.trained_on}", flush=True)
+        if provenance.asked:
+            print(f"asked for: {provenance.asked}", flush=True)
     warn_of_phantoms(items, data)
 
 

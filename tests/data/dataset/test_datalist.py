@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from monai_nce.data.dataset.datalist import read_datalist
+from monai_nce.data.dataset.writer import DatasetWriter
 from monai_nce.data.nifti.writer import write_nifti_hu
 from monai_nce.errors import InputError
-from tests.data.datasets import AFFINE, VOLUME, make
+from tests.data.datasets import ABOUT, AFFINE, VOLUME, make
 
 
 def spoil(folder: Path, change: Any) -> None:
@@ -124,3 +125,32 @@ def test_three_hundred_patients_are_read_quickly(tmp_path: Path) -> None:
     started = time.process_time()
     assert len(read_datalist(tmp_path, "training", require=["source", "target"])) == 300
     assert time.process_time() - started < 1
+
+
+def test_phase_and_level_come_back_where_they_are_known(tmp_path: Path) -> None:
+    with DatasetWriter(tmp_path / "set", **ABOUT) as dataset:
+        dataset.add("training", "a", AFFINE, target=VOLUME, phase="portal", level=1.25)
+        dataset.add("training", "b", AFFINE, target=VOLUME, phase="delayed")
+        dataset.add("test", "c", AFFINE, target=VOLUME, level=0.7)
+        dataset.add("test", "d", AFFINE, source=VOLUME)
+    found = [{key: item.get(key) for key in ("phase", "level")} for item in read_datalist(tmp_path / "set")]
+    assert [(one["phase"], one["level"]) for one in found] == [
+        ("portal", 1.25), ("delayed", None), (None, 0.7), (None, None),
+    ]  # fmt: skip
+    spoil(tmp_path / "set", lambda content: content["training"][0].update(phase=None))
+    assert "phase" not in read_datalist(tmp_path / "set")[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"phase": "venous"}, "patient a: phase: expected one of arterial, portal, delayed but got 'venous'"),
+        ({"level": 3}, "patient a: level: expected a number from 0.3 to 2 .* but got 3"),
+        ({"level": "1"}, "patient a: level: expected a number from 0.3 to 2 .* but got '1'"),
+    ],
+)
+def test_no_such_phase_or_level(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    folder = make(tmp_path / "set")
+    spoil(folder, lambda content: content["training"][0].update(change))
+    with pytest.raises(InputError, match=message):
+        read_datalist(folder)

@@ -56,3 +56,9 @@ def test_regression_needs_pairs_in_each_data_set_of_a_mixture() -> None:
 def test_regression_without_pairs_is_refused() -> None:
     with pytest.raises(InputError, match="no training patient of the data set has both aligned_source and target"):
         regression_pairs([BOTH], "aligned_source")
+
+
+def test_a_condition_is_that_of_the_item() -> None:
+    items = [{**BOTH, "phase": "portal"}, {**BOTH, "aligned_source": "a_as.nii"}]
+    pairs = evaluation_pairs(items, condition=lambda item: item.get("phase", "unknown"))
+    assert [pair["condition"] for pair in pairs] == ["portal", "unknown"]

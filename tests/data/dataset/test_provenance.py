@@ -65,3 +65,18 @@ def test_words_are_short_and_plain() -> None:
 def test_phantoms_alone_on_a_scan_that_is_none(data: Any, scan: str | None, warned: bool) -> None:
     provenance = Provenance(data, scan)
     assert provenance.phantoms_alone == warned == ("trained on phantoms alone" in provenance.warning)
+
+
+@pytest.mark.parametrize(
+    ("phase", "level", "asked"),
+    [
+        (None, None, ""),
+        ("portal", None, "portal"),
+        (None, 1.0, "level 1"),
+        ("arterial", 1.25, "arterial, level 1.25"),
+    ],
+)
+def test_what_was_asked_for(phase: str | None, level: float | None, asked: str) -> None:
+    provenance = Provenance([VIRTUAL], None, phase, level)
+    assert provenance.asked == asked and len(asked) <= 20
+    assert provenance.request == (f"Asked for: {asked}." if asked else "")

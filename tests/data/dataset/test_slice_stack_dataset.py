@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from monai_nce.contrast import ContrastCondition
 from monai_nce.data import (
     DatasetWriter,
     EpochIndex,
@@ -273,3 +275,28 @@ def test_other_in_plane_sizes_are_refused_by_name(
 
 def test_the_in_plane_size_is_that_of_the_volumes(paired: list[dict[str, str]]) -> None:
     assert SliceStackDataset(paired).in_plane_size == (7, 5)
+
+
+def test_a_condition_is_that_of_the_leading_patient(unpaired: list[dict[str, str]]) -> None:
+    seen: list[tuple[str, float]] = []
+
+    def condition(item: Mapping[str, Any], draw: float) -> torch.Tensor:
+        seen.append((item["patient"], draw))
+        return torch.tensor([draw])
+
+    dataset = SliceStackDataset(unpaired, keys=("target", "source"), seed=3, condition=condition)
+    found = [float(dataset[EpochIndex(index, epoch)]["condition"]) for epoch in (0, 1) for index in range(len(dataset))]
+    assert {patient for patient, _ in seen} == {"t"}
+    assert all(0 <= draw < 1 for _, draw in seen) and len(set(found)) == len(found) == 10
+    again = SliceStackDataset(unpaired, keys=("target", "source"), seed=3, condition=condition)
+    backwards = [float(again[EpochIndex(i, epoch)]["condition"]) for epoch in (1, 0) for i in reversed(range(5))]
+    assert backwards[::-1] == found  # of seed, epoch and index alone
+    assert "condition" not in SliceStackDataset(unpaired)[0]
+
+
+def test_conditions_make_a_batch_whether_known_or_not(paired: list[dict[str, str]]) -> None:
+    items: list[Any] = [{**paired[0], "phase": "portal", "level": 1.25}, paired[1]]
+    dataset = SliceStackDataset(items, keys=("target",), condition=ContrastCondition(dropped=0.1))
+    (batch,) = DataLoader(dataset, batch_size=len(dataset))
+    assert batch["condition"].shape == (10, 5) and not batch["condition"][6:].any()
+    assert [0, 1, 0, 1, 0.5] in batch["condition"][:6].tolist()

@@ -161,6 +161,8 @@ REAL = {"name": "a name of many words " * 30, "kind": "real", "patients": 3, "sc
         Provenance([VIRTUAL, REAL]),
         Provenance([PHANTOM], "phantom"),
         Provenance([PHANTOM]),
+        Provenance([VIRTUAL, REAL], None, "arterial", 1.25),
+        Provenance([PHANTOM], None, "arterial", 1.25),
         Provenance([{**PHANTOM, "name": f"phantoms, set {number}"} for number in range(50)]),
     ],
 )
@@ -171,9 +173,11 @@ def test_the_header_says_what_the_weights_learnt_from(
     program = made.ContributingEquipmentSequence[0]
     assert f"trained on {provenance.kinds}." in made.DerivationDescription
     assert f"trained on {provenance.trained_on}." in program.ContributionDescription
-    alone = provenance.phantoms_alone
-    assert made.SeriesDescription == f"SYNTHETIC CECT (AI{' trained on phantoms' if alone else ''}) - research only"
+    alone, asked = provenance.phantoms_alone, provenance.asked
+    how = "AI trained on phantoms" if alone else ", ".join(filter(None, ("AI", asked)))
+    assert made.SeriesDescription == f"SYNTHETIC CECT ({how}) - research only"
     for text in (made.DerivationDescription, made.ImageComments):
+        assert ("Asked for: arterial, level 1.25." in text) == bool(asked)
         assert ("trained on phantoms alone, and this scan is none" in text) == alone
         assert "Research use only" in text and text.isascii()
     # as long as the standard allows: LO 64, ST 1024 characters

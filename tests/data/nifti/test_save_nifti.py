@@ -83,7 +83,7 @@ def test_missing_keys(tmp_path: Path) -> None:
 PHANTOM = {"name": "monai-nce phantom", "kind": "phantom", "patients": 15, "scans": 30}
 VIRTUAL = {"name": "monai-nce virtual", "kind": "virtual", "patients": 120, "scans": 240}
 REAL = {"name": "café", "kind": "real", "patients": 3, "scans": 3}
-CT, LONG = "SYNTHETIC CECT from NECT by monai-nce", "SYNTHETIC " + "x" * 90
+ASKED, CT, LONG = "SYNTHETIC CECT by monai-nce", "SYNTHETIC CECT from NECT by monai-nce", "SYNTHETIC " + "x" * 90
 
 
 @pytest.mark.parametrize(
@@ -98,6 +98,13 @@ CT, LONG = "SYNTHETIC CECT from NECT by monai-nce", "SYNTHETIC " + "x" * 90
         (CT, Provenance([PHANTOM, VIRTUAL, REAL]), f"{CT}, trained on phantoms+virtual+real"),
         (LONG, Provenance([PHANTOM]), f"{LONG[:52]}, trained on PHANTOMS ALONE"),
         (LONG, None, LONG[:79]),
+        (ASKED, Provenance([VIRTUAL], None, "portal", 1.3), f"{ASKED}, portal, level 1.3, trained on virtual"),
+        (
+            ASKED,
+            Provenance([VIRTUAL, REAL], None, "arterial", 1.25),
+            f"{ASKED}, arterial, level 1.25, trained on virtual+real",
+        ),
+        (ASKED, Provenance(None, None, None, 0.7), f"{ASKED}, level 0.7; research only"),
     ],
 )
 def test_the_header_says_what_the_weights_learnt_from(
@@ -112,6 +119,8 @@ def test_the_header_says_what_the_weights_learnt_from(
     (comment,) = image.header.extensions
     text = comment.text.rstrip("\0")
     assert comment.get_code() == 6  # "comment" in nifti1.h
-    assert text.startswith(f"{description}. Weights trained on {(provenance or Provenance()).trained_on}.")
+    provenance = provenance or Provenance()
+    begin = " ".join(filter(None, (f"{description}.", provenance.request, "Weights trained on")))
+    assert text.startswith(f"{begin} {provenance.trained_on}.")
     assert text.endswith("Research use only, not for diagnosis.")
     assert ("trained on phantoms alone" in text) == ("PHANTOMS ALONE" in said)

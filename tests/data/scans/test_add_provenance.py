@@ -90,3 +90,10 @@ def test_what_was_checked_and_read_already_is_known_too(
         check_inference_items(items)
         warn_of_phantoms(items, PHANTOM)
         assert ("WARNING" in capfd.readouterr().err) == warned
+
+
+def test_what_is_asked_for_is_told_and_added(scan: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    added = AddProvenanced(REAL, phase="portal", level=1.3)({"source": str(scan)})
+    assert added["provenance"] == Provenance(REAL, None, "portal", 1.3)
+    tell_training_data([{"image": str(scan)}], REAL, "portal", 1.3)
+    assert capfd.readouterr().out == "weights: trained on 3 real scans (mine)\nasked for: portal, level 1.3\n"
