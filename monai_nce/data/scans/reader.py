@@ -22,6 +22,7 @@ from monai_nce.data.dicom.reader import DicomSource, check_dicom, one_series, re
 from monai_nce.data.nifti.reader import check_nifti, is_nifti_name, read_nifti
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.found import FoundVolume, find_images
+from monai_nce.data.scans.hounsfield import why_not_hounsfield
 from monai_nce.errors import InputError
 from monai_nce.transforms.mri_intensity import FULL_SCALE, full_scale
 
@@ -41,7 +42,6 @@ __all__ = [
 
 CT, MR = "CT", "MR"
 AIR_HU = -1024.0
-MAX_HU = 32767.0
 BELOW_ZERO = 0.1  # of full scale: what interpolation undershoots in an MR image
 
 
@@ -63,15 +63,14 @@ def read_ct(source: DicomSource) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
         InputError: if the volume cannot be read without guessing, or its values cannot be HU: NaN or infinities, one
-            value everywhere, nothing below 0 (no air and no fat: raw scanner values, 8-bit pictures, labels) or
-            something above 32767 (a sign lost on the way).
+            value everywhere, or as :func:`~monai_nce.data.scans.hounsfield.why_not_hounsfield` says.
     """
     nifti = _nifti_path(source)
     volume, affine = read_nifti(nifti) if nifti else read_dicom(source)
     name = nifti or _name(source)
     low, high = _range(name, volume)
-    if low >= 0 or high > MAX_HU:
-        raise InputError(f"{name}: values from {low:g} to {high:g} cannot be Hounsfield units")
+    if reason := why_not_hounsfield(volume):
+        raise InputError(f"{name}: values from {low:g} to {high:g} cannot be Hounsfield units: {reason}")
     return np.maximum(volume, np.float32(AIR_HU), out=volume), affine
 
 

@@ -14,6 +14,7 @@ from monai.transforms import Compose, EnsureChannelFirstd, Invertd, LoadImage, L
 from monai_nce.data.nifti.writer import write_nifti_hu
 from monai_nce.data.scans.reader import CTReader, check_volume, find_volumes, read_ct
 from monai_nce.errors import InputError
+from monai_nce.phantom import make_phantom_patient
 from monai_nce.transforms import InPlaneSpacingd
 
 Series = Callable[..., Path]
@@ -66,6 +67,19 @@ def test_values_that_cannot_be_hu_are_refused(values: list[float], message: str,
     nib.save(nib.Nifti1Image(np.array(values, np.float32).reshape(1, 1, 3), AFFINE), path)
     with pytest.raises(InputError, match=message):
         read_ct(path)
+
+
+def test_shares_decide_where_there_are_voxels_enough(tmp_path: Path) -> None:
+    patient = make_phantom_patient(0, size=32, slices=4)
+    write_nifti_hu(tmp_path / "ct.nii.gz", patient.nect, patient.affine)
+    np.testing.assert_array_equal(read_ct(tmp_path / "ct.nii.gz")[0], patient.nect)
+    raw = np.maximum(patient.nect + 1024, 0)
+    raw[0, 0, 0] = -1
+    write_nifti_hu(tmp_path / "raw.nii.gz", raw, patient.affine)
+    with pytest.raises(
+        InputError, match=r"raw.nii.gz: values from -1 to \d+ cannot be Hounsfield units: \d+% lie from 850"
+    ):
+        read_ct(tmp_path / "raw.nii.gz")
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
