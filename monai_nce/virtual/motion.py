@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from monai_nce.virtual.shape import PeriodicField, Point, rotation, smooth_vectors
+from monai_nce.virtual.structures import STRUCTURES
 
-__all__ = ["Motion"]
+__all__ = ["ORGANS_SHARE", "Motion"]
 
 Array = NDArray[np.float32]
 Share = Callable[[Array, Array, Array], Array]  # of points in mm; from 0 to 1
@@ -40,7 +41,7 @@ WIDEN = 0.1  # of the breath, that a flank moves outwards
 SHIFT = 15.0  # mm along an axis and
 TURN = np.deg2rad(3.0)  # radians about an axis, at most, between two positions on the table
 BODY, BODY_WAVES = 1.5, (60.0, 150.0)  # mm, root mean square along each axis of the whole body's small deformation
-ORGANS, ORGAN_WAVES = 2.0, (40.0, 120.0)  # and of the organs' own, shortest and longest wavelengths
+ORGANS, ORGAN_WAVES = 2.0, (40.0, 120.0)  # mm, of the organs' own; shortest and longest wavelengths
 LATTICE = 6.0  # mm
 PERIOD, POINTS = 576.0, 48  # mm after which the deformations repeat; lattice points in it
 SMOOTHING = 10.0  # mm, over which two organs that move differently are joined
@@ -48,11 +49,27 @@ GLIDE = 12.0  # mm from the wall within which organs move along it
 SPINE = (42.0, 48.0)  # mm to either side and to front and back of the middle of the vertebrae, that keep still
 VERTEBRA = 18.0  # mm from the vertebrae's middle to the cavity in front of them
 STRIP = 12.0  # mm to either side of the cavity's middle, in which its back is looked for
-MOBILITY = 0.15  # share of the breath beside the spine, if none is given
-MOBILE = (25.0, 100.0)  # mm from the spine's axis where the share begins to grow, and where it is 1
+LEAST_SHARE = 0.15  # of the breath, beside the spine, where no organ is known
+MOBILE = (25.0, 100.0)  # mm from the spine's axis where that share begins to grow, and where it is 1
+REACH = 150.0  # mm from the organs that take the whole breath, over which it falls to 1 / e
 STEPS = 4  # of the integration
-MARGIN = 36.0  # mm along the body beyond the points, in which the cavity is looked at
+MARGIN = 96.0  # mm along the body beyond the points, in which cavity and organs are looked at
 WIDTH = 252.0  # mm to either side of the centre, in plane, in which it is
+
+
+_SHARES = {
+    1.0: ("liver", "gallbladder", "spleen", "stomach", "hepatic_vein", "portal_vein", "liver_lesion"),
+    0.7: ("pancreas",),
+    0.6: ("kidney_right", "kidney_left", "kidney_cyst", "kidney_lesion", "renal_pelvis", "adrenal_gland", "duodenum"),
+    0.5: ("heart",),
+    0.3: ("inferior_vena_cava", "esophagus", "trachea", "ureter"),
+    0.1: ("urinary_bladder", "uterus"),
+    0.05: ("aorta", "prostate"),
+}
+# by the values of ``STRUCTURES``; the kidneys' from the literature above, the others are choices
+ORGANS_SHARE: Array = np.full(256, np.nan, np.float32)
+for _share, _names in _SHARES.items():
+    ORGANS_SHARE[[STRUCTURES[_name] for _name in _names]] = _share
 
 
 class Motion:
@@ -83,15 +100,17 @@ class Motion:
             inside: 1 inside chest and abdomen, 0 in the wall around them and in the spine, at points of the
                 contrast-enhanced scan; the organs slide along the border, at 0.5. It should go on beyond the ends of
                 a map as it ends, since organs stop where a cavity ends.
-            mobility: part of the diaphragm's motion that the organ at a point takes, at points of the
-                contrast-enhanced scan. By default it grows with the distance from the spine: 0.15 beside it, half of
-                the motion where kidneys lie, all of it from 100 mm on.
+            mobility: part of the diaphragm's motion that the organ at a point takes, as ``ORGANS_SHARE`` has it, at
+                points of the contrast-enhanced scan; NaN where there is none that is known. There, it grows with the
+                distance from the spine, from 0.15 beside it over a half where kidneys lie to all of it from 100 mm on,
+                and falls with the distance from the organs that take all of it, as towards the lungs' apex and the
+                pelvis. By default none is known.
         """
         table = self.on_table(x, y, z)
         lattice = _Lattice(table[2])
         cavity = inside(*lattice.axes) > 0.5
         spine, away = _spine(lattice, cavity)
-        share = _default_mobility(away) if mobility is None else mobility(*lattice.axes)
+        share = _mobility(away, None if mobility is None else mobility(*lattice.axes))
         body = self._body(lattice, cavity, spine)
         organs = self._organs(lattice, cavity, share)
         places = lattice.places(table)
@@ -203,10 +222,16 @@ def _extent(lattice: _Lattice, cavity: NDArray[np.bool_]) -> tuple[Array, Array,
     return ends[0], ends[1], ends[2], ends[3]
 
 
-def _default_mobility(away: Array) -> Array:
-    """Return the share of the diaphragm's motion by the distance from the spine in mm."""
-    least, (near, far) = MOBILITY, MOBILE
-    return np.asarray(least + (1 - least) * np.clip((away - near) / (far - near), 0, 1), np.float32)
+def _mobility(away: Array, given: Array | None) -> Array:
+    """Return the share of the diaphragm's motion, where none is given by the distance ``away`` from the spine in mm."""
+    near, far = MOBILE
+    share = np.asarray(LEAST_SHARE + (1 - LEAST_SHARE) * np.clip((away - near) / (far - near), 0, 1), np.float32)
+    if given is None:
+        return share
+    domes = given >= 1
+    distance = LATTICE * ndimage.distance_transform_edt(~domes) if domes.any() else MARGIN
+    share = np.minimum(share, np.exp(-distance / REACH))
+    return np.where(np.isnan(given), share, given).astype(np.float32)
 
 
 def _smooth_curve(lattice: _Lattice, known: NDArray[np.int64], values: Array) -> Array:

@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from monai_nce.virtual.acquisition import sample_scanner
 from monai_nce.virtual.anatomy import Anatomy
-from monai_nce.virtual.motion import Motion
+from monai_nce.virtual.motion import ORGANS_SHARE, Motion
 from monai_nce.virtual.physiology import sample_physiology
 from monai_nce.virtual.shape import Shape
 from monai_nce.virtual.tissue_map import CODES, draw_tissues, redraw_bowel
@@ -103,7 +103,12 @@ def make_virtual_patient(
         cavity: Volume = _look_up(anatomy.cavity, anatomy, _in_anatomy(shape(x, y, z), anatomy))
         return cavity / np.float32(255)
 
-    moved = _in_anatomy(shape(*motion(*grid, inside=inside)), anatomy)
+    def mobility(x: Volume, y: Volume, z: Volume) -> Volume:
+        organs = _look_up(anatomy.structures, anatomy, _in_anatomy(shape(x, y, z), anatomy), order=0)
+        share: Volume = ORGANS_SHARE[organs]
+        return share
+
+    moved = _in_anatomy(shape(*motion(*grid, inside=inside, mobility=mobility)), anatomy)
     heights = [float(end) for points in (still, moved) for end in (points[2].min(), points[2].max())]
     slab = anatomy.slab(min(heights) - 5, max(heights) + 5)
     tissues = draw_tissues(slab, tissues_rng)

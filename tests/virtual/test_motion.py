@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from monai_nce.virtual.motion import BREATH, SHIFT, TURN, Motion, Share
+from monai_nce.virtual.motion import BREATH, ORGANS_SHARE, SHIFT, TURN, Motion, Share
+from monai_nce.virtual.structures import STRUCTURES
 
 SEEDS = range(6)
 HALF = (120.0, 85.0)  # mm, half axes of the cavity of the body below
@@ -155,6 +158,30 @@ def test_mobility_of_organs_can_be_given():
     still = np.stack(motion(*place, inside, lambda x, y, z: 0 * (x + y + z)))
     half = np.stack(motion(*place, inside, lambda x, y, z: 0 * (x + y + z) + 0.5))
     assert (half - still)[2].mean() == pytest.approx(motion.breath / 2, rel=0.1, abs=1)
+
+
+def test_mobility_falls_towards_the_pelvis_where_organs_are_known():
+    """A liver above, fat below it: the less it moves the farther down."""
+    motion = Motion(np.random.default_rng(2))
+
+    def mobility(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        return np.where(z > 100, np.float32(1), np.float32(np.nan)) + 0 * (x + y)
+
+    heights = (150, 60, 0, -60, -120)
+    place = off_table(motion, *((x, y, z) for z in heights for x in (-90, -80, 80, 90) for y in range(-20, 41, 10)))
+    moved = motion(*place, inside, mobility)[2] - _still(motion, place, inside)[2]
+    shares = moved.reshape(len(heights), -1).mean(1) / motion.breath
+    assert shares[0] == pytest.approx(1, abs=0.15)
+    assert all(high > low for high, low in itertools.pairwise(shares))
+    assert shares[-1] < 0.45
+
+
+def test_share_of_each_organ():
+    share = {name: ORGANS_SHARE[value] for name, value in STRUCTURES.items()}
+    assert share["liver"] == share["spleen"] == 1
+    assert 0.5 <= share["kidney_right"] == share["kidney_left"] <= 0.7
+    assert share["aorta"] < 0.1
+    assert np.isnan([share[name] for name in ("lung", "visceral_fat", "bowel", "vertebra", "background")]).all()
 
 
 def test_a_body_without_cavity_only_moves_on_the_table():
