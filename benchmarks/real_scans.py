@@ -106,7 +106,7 @@ class RealScans:
         """Enhance and register two slices of a patient, measure the error that is left, and draw them."""
         synthetic = self.enhance({"slice": pair.moving.volume})["slice"] if pair.enhanced else None
         errors, images = measure_pair(pair, synthetic)
-        draw_pair(images, pair.name).save(self._picture(pair.name.replace("/", "_")))
+        draw_pair(images, pair.name, pair.enhanced).save(self._picture(pair.name.replace("/", "_")))
         return errors
 
     def measure(self, scans: Sequence[Scan], pairs: Sequence[SlicePair]) -> dict[str, Any]:

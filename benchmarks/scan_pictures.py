@@ -85,16 +85,18 @@ def draw_regions(hu: np.ndarray, affine: np.ndarray, regions: Mapping[str, np.nd
     return page
 
 
-def draw_pair(images: Mapping[str, np.ndarray], name: str) -> Page:
-    """Draw the registered slice without contrast medium, its synthetic CECT, the other slice, and the differences.
+def draw_pair(images: Mapping[str, np.ndarray], name: str, enhanced: bool) -> Page:
+    """Draw the registered slice, its synthetic CECT, the slice of the other day, and their differences.
 
     Args:
         images: as :func:`~benchmarks.slice_pairs.measure_pair` gives them.
         name: of the pair.
+        enhanced: whether the slice of the other day is with contrast medium.
     """
-    made = {method: image for method, image in images.items() if method != "fixed"}
-    row = FigureRow(name, made["identity"], images["fixed"], made)
-    return draw_comparison([row], Display(data_name=name))
+    made = {f"{method} CECT": image for method, image in images.items() if method not in ("fixed", "identity")}
+    target = "CECT" if enhanced else "NECT, other day"
+    row = FigureRow(name, images["identity"], images["fixed"], made or {"identity": images["identity"]})
+    return draw_comparison([row], Display(target_name=target, data_name=name))
 
 
 def _title(affine: np.ndarray, k: int) -> str:

@@ -55,9 +55,10 @@ def find_regions(scan: Scan) -> dict[str, np.ndarray]:
     regions |= {name: discs_mask(discs, hu.shape, affine) for name, discs in scan.discs.items()}
     for name in KIDNEYS & set(regions):
         regions[name] &= smooth > SINUS_HU
-    deep = _eroded(body_mask(hu[None])[0], SKIN_MM, sizes)
+    body = body_mask(hu[None])[0]  # without the table, whose metal is as bright as bone
+    deep = _eroded(body, SKIN_MM, sizes)
     regions[FAT] = deep & _between(smooth, FAT_HU)
-    regions[BONE] = _bone(hu, float(np.prod(sizes)))
+    regions[BONE] = _bone(np.where(body, hu, 0), float(np.prod(sizes)))
     if scan.outlines:
         wall = deep & ~inside_outlines(scan.outlines, hu.shape, affine) & ~_around(hu > BONE_HU, MARROW_MM, sizes)
         wall[..., ~_drawn(scan.outlines, hu.shape[2], affine)] = False

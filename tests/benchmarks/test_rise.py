@@ -102,6 +102,12 @@ def test_variation_is_that_of_the_slices_means(hu, good):
     assert variation_along_z(good, box(slice(0, 4), slice(0, 4), slice(0, 2))) is None
 
 
+def test_a_single_slice_is_not_judged_along_z(hu, good):
+    one = {name: mask[..., :1] for name, mask in REGIONS.items()}
+    measured = measure_rise(hu[..., :1], good[..., :1], AFFINE, one, "portal")
+    assert not [check.what for check in checks(measured) if "along z" in check.what or not check.passed]
+
+
 def test_moved_scans_are_compared_where_both_show_the_organ(good, hu):
     rise = good - hu
     moved = rise + np.where(REGIONS["spleen"], -16, 0)

@@ -28,6 +28,7 @@ def body() -> np.ndarray:
     hu[spine < 15] = 500
     hu[spine < 9] = 60
     hu[60:61, 40:41] = 400
+    hu[5:75, 2:3] = 900
     return hu
 
 
