@@ -112,15 +112,14 @@ class Motion:
         spine, away = _spine(lattice, cavity)
         share = _mobility(away, None if mobility is None else mobility(*lattice.axes))
         body = self._body(lattice, cavity, spine)
-        organs = self._organs(lattice, cavity, share)
-        places = lattice.places(table)
-        moved = [value + _look_up(part, places) for value, part in zip(table, body, strict=True)]
-        within = np.flatnonzero(inside(moved[0], moved[1], moved[2]).ravel() > 0.5)
-        points = [value.ravel()[within] for value in moved]
-        places = lattice.places((points[0], points[1], points[2]))
-        for value, part in zip(moved, organs, strict=True):
-            value.reshape(-1)[within] += _look_up(part, places)
-        return moved[0], moved[1], moved[2]
+        border = _Border(cavity)
+        organs = self._organs(lattice, cavity, border, share)
+        moved = _shifted(table, body, lattice)
+        within = np.flatnonzero(inside(*moved).ravel() > 0.5)
+        start = _taken(_flat(moved), within)
+        for value, end in zip(_flat(moved), _slid(start, organs, border, lattice, inside), strict=True):
+            value[within] = end
+        return moved
 
     def on_table(self, x: Array, y: Array, z: Array) -> Point:
         """Return where points would lie if nothing but the position on the table had changed."""
@@ -142,21 +141,16 @@ class Motion:
         # organs that lie higher in the contrast-enhanced scan: less air, and the wall further in
         return moving * np.stack([dx - np.float32(self.widen) * aside, dy - np.float32(self.forward) * ahead, dz])
 
-    def _organs(self, lattice: _Lattice, cavity: NDArray[np.bool_], share: Array) -> Array:
+    def _organs(self, lattice: _Lattice, cavity: NDArray[np.bool_], border: _Border, share: Array) -> Array:
         """Return how organs slide and deform: a flow that follows the cavity's border, continued beyond it."""
-        depth = np.asarray(
-            ndimage.distance_transform_edt(cavity) - ndimage.distance_transform_edt(~cavity), np.float32
-        ) * np.float32(LATTICE)
-        slopes = np.stack(np.gradient(ndimage.gaussian_filter(depth, 1.0), LATTICE))
-        normal = slopes / np.maximum(np.sqrt(np.square(slopes).sum(0)), 1e-3)
         weight = ndimage.gaussian_filter(cavity.astype(np.float32), SMOOTHING / LATTICE)
         share = ndimage.gaussian_filter(np.where(cavity, share, 0).astype(np.float32), SMOOTHING / LATTICE)
         share /= np.maximum(weight, 1e-3)
         sides = 1 + np.float32(self.tilt) * np.tanh(lattice.axes[0] / 40)
         velocity = share * np.stack(self._organ_waves(*lattice.axes))
         velocity[2] += np.float32(self.breath) * sides * share
-        near = np.exp(-np.square(np.maximum(depth, 0) / np.float32(GLIDE)))
-        velocity -= near * normal * (normal * velocity).sum(0)
+        near = np.exp(-np.square(np.maximum(border.depth, 0) / np.float32(GLIDE)))
+        velocity -= near * border.normal * (border.normal * velocity).sum(0)
         here = np.indices(lattice.shape, dtype=np.float32)
         moved = np.zeros_like(velocity)
         for _ in range(STEPS):
@@ -190,6 +184,49 @@ class _Lattice:
         return np.stack(
             [value / np.float32(LATTICE) - np.float32(start) for value, start in zip(points, self.first, strict=True)]
         )
+
+
+class _Border:
+    """Hold the depth in the cavity in mm, negative outside, and the direction in which it grows, on a lattice."""
+
+    def __init__(self, cavity: NDArray[np.bool_]) -> None:
+        steps = ndimage.distance_transform_edt(cavity) - ndimage.distance_transform_edt(~cavity)
+        self.depth = np.asarray(steps, np.float32) * np.float32(LATTICE)
+        slopes = np.stack(np.gradient(ndimage.gaussian_filter(self.depth, 1.0), LATTICE))
+        self.normal = slopes / np.maximum(np.sqrt(np.square(slopes).sum(0)), 1e-3)
+
+    def way_in(self) -> Array:
+        """Return the displacement that brings points outside of the cavity a little way into it."""
+        inwards: Array = self.normal * (np.maximum(-self.depth, 0) + np.float32(LATTICE / 3))
+        return inwards
+
+
+def _slid(start: Point, organs: Array, border: _Border, lattice: _Lattice, inside: Share) -> Point:
+    """Move organs; those that a coarse lattice would carry into the wall are brought back, or stay where they are."""
+    points = _shifted(start, organs, lattice)
+    lost = np.flatnonzero(inside(*points) <= 0.5)
+    back = _shifted(_taken(points, lost), border.way_in(), lattice)
+    stay = inside(*back) <= 0.5
+    for value, first, found in zip(points, _taken(start, lost), back, strict=True):
+        value[lost] = np.where(stay, first, found)
+    return points
+
+
+def _shifted(points: Point, displacement: Array, lattice: _Lattice) -> Point:
+    """Move points by a displacement that is known on the lattice."""
+    places = lattice.places(points)
+    x, y, z = (value + _look_up(part, places) for value, part in zip(points, displacement, strict=True))
+    return x, y, z
+
+
+def _flat(points: Point) -> Point:
+    x, y, z = (value.reshape(-1) for value in points)
+    return x, y, z
+
+
+def _taken(points: Point, which: NDArray[np.int64]) -> Point:
+    x, y, z = (value[which] for value in points)
+    return x, y, z
 
 
 def _spine(lattice: _Lattice, cavity: NDArray[np.bool_]) -> tuple[Array, Array]:
