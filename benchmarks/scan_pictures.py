@@ -41,6 +41,20 @@ def shown_slices(depth: int, rows: int = ROWS) -> list[int]:
     return sorted({int((i + 0.5) * depth / rows) for i in range(rows)}, reverse=True)
 
 
+def telling_slices(regions: Mapping[str, np.ndarray], rows: int = ROWS) -> list[int]:
+    """Choose slices that show each region, those with most of them first; returned from the head down."""
+    shows = np.stack([mask.any(axis=(0, 1)) for mask in regions.values()])
+    chosen: list[int] = []
+    left = np.ones(len(shows), dtype=bool)
+    while len(chosen) < min(rows, shows.shape[1]):
+        counts = shows[left].sum(axis=0)
+        counts[chosen] = -1
+        chosen.append(int(counts.argmax()))
+        left &= ~shows[:, chosen[-1]]
+        left |= not left.any()  # all are shown: once more
+    return sorted(chosen, reverse=True)
+
+
 def draw_scan(hu: np.ndarray, synthetic: np.ndarray, affine: np.ndarray, name: str, note: str) -> Page:
     """Draw slices of a scan, its synthetic CECT and the difference in HU.
 
@@ -59,7 +73,7 @@ def draw_scan(hu: np.ndarray, synthetic: np.ndarray, affine: np.ndarray, name: s
 
 
 def draw_regions(hu: np.ndarray, affine: np.ndarray, regions: Mapping[str, np.ndarray], name: str) -> Page:
-    """Draw slices of a scan, and beside them the same with the outlines of its regions, each in a colour of its own.
+    """Draw slices of a scan that show its regions, beside them the outlines, each region in a colour of its own.
 
     Args:
         hu: (H, W, D), axes towards right, anterior and superior.
@@ -67,7 +81,7 @@ def draw_regions(hu: np.ndarray, affine: np.ndarray, regions: Mapping[str, np.nd
         regions: masks by name.
         name: of the scan.
     """
-    shown = shown_slices(hu.shape[2])
+    shown = telling_slices(regions)
     rows = [FigureRow(_title(affine, k), hu[..., k], pixel_size=_pixel_size(affine)) for k in shown]
     page = Page(["scan", "regions"], rows, Display(data_name=name), right=LEGEND)
     width, height = page.figure.get_size_inches()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.scan_pictures import draw_pair, draw_regions, draw_scan, shown_slices
+from benchmarks.scan_pictures import draw_pair, draw_regions, draw_scan, shown_slices, telling_slices
 
 SHAPE, AFFINE = (40, 30, 12), np.diag([2.0, 2.0, 5.0, 1.0])
 
@@ -42,8 +42,16 @@ def test_regions_are_outlined(hu):
     mask[10:20, 10:20, 5] = True
     page = draw_regions(hu, AFFINE, {"liver": mask}, "scan")
     assert "liver" in words(page)
+    assert "z = 25 mm" in words(page)  # the slice that shows it
     outlined = [axes for axes in page.figure.axes if axes.collections]
     assert len(outlined) == 1
+
+
+def test_slices_are_chosen_that_show_all_regions():
+    masks = {name: np.zeros(SHAPE, dtype=bool) for name in "abc"}
+    masks["a"][5, 5, 2:5], masks["b"][5, 5, 4], masks["c"][5, 5, 11] = True, True, True
+    assert telling_slices(masks, rows=2) == [11, 4]
+    assert len(telling_slices(masks)) == 6 and telling_slices({"a": masks["a"][..., :1]}) == [0]
 
 
 def test_a_pair_shows_each_methods_error(hu):
