@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 import nibabel as nib
 import numpy as np
 import torch
+from monai.transforms import Randomizable
 from nibabel.affines import voxel_sizes
 from nibabel.arrayproxy import ArrayProxy
 from torch.utils.data import Dataset
@@ -37,7 +38,8 @@ class SliceStackDataset(Dataset):
             or ``mixed_items``.
         keys: roles to read, such as ``("target", "source")``.
         slices: slices of a stack, odd.
-        transform: applied to each item, a dictionary transform.
+        transform: applied to each item, a dictionary transform; the random numbers of a ``Randomizable`` one, such as
+            MONAI's ``Compose``, depend on seed, index and epoch alone.
         seed: of the random stacks and numbers.
         condition: called with the patient's item of ``data`` and a random number in [0, 1), which depends on seed,
             index and epoch alone; gives what the network is told, such as a
@@ -133,6 +135,8 @@ class SliceStackDataset(Dataset):
             item[key] = self._read(self.data[place[0]][key], place[1])
         if self.condition is not None:
             item["condition"] = self.condition(self.data[patient], self._draw(index, len(self.keys)) / 2**64)
+        if isinstance(self.transform, Randomizable):
+            self.transform.set_random_state(seed=self._draw(index, len(self.keys) + 1) % 2**32)
         return item if self.transform is None else self.transform(item)
 
     def _share_out(self) -> list[tuple[range, int]]:
