@@ -16,7 +16,7 @@ Sources:
         Kijewski and Judy, Phys. Med. Biol. 1987
     tube current by the square root of the attenuation: Gies et al., Med. Phys. 1999
     in-plane point spread nearly Gaussian: Nickoloff and Riley, Med. Phys. 1985
-    slice profile of a helical scan: a box with slanted sides, Polacin et al., Radiology 1992
+    slice profile of a helical scan, between a box and a bell: Polacin et al., Radiology 1992; here with slanted sides
 """
 
 from __future__ import annotations

@@ -2,21 +2,22 @@
 
 Breathing moves the organs along the body while the wall around them stays, so neighbours on the two sides of the
 cavity's border part: no smooth deformation does that, and registration with smooth ones fails there
-(Schmidt-Richberg et al., Med. Image Anal. 2012; Papież et al., Med. Image Anal. 2014; Fig. 2 of the paper)::
+(Schmidt-Richberg et al., Med. Image Anal. 2012; Pace et al., IEEE Trans. Med. Imaging 2013; Fig. 2 of the paper)::
 
     motion = Motion(np.random.default_rng(0))
     x, y, z = motion(x, y, z, inside)  # from points of the acquired NECT to points of the CECT, mm
 
 How far, from the literature:
 
-    diaphragm and liver   10 mm and 8 mm SD along the body in quiet breathing: Davies et al., Br. J. Radiol. 1994;
-                          12 to 26 mm, 1 to 12 to anterior: Rohlfing et al., Med. Phys. 2004;
-                          8 mm on average between two breath-holds of cooperative patients: J. Comput. Assist.
-                          Tomogr. 3(5), 1979, "Variation of position of the kidneys and diaphragm"
+    diaphragm and liver   about a centimetre along the body in quiet breathing and some millimetres to anterior: Davies
+                          et al., Br. J. Radiol. 1994, Rohlfing et al., Med. Phys. 2004;
+                          8 mm on average between breath-holds of cooperative patients: "Variation of position of the
+                          kidneys and diaphragm", J. Comput. Assist. Tomogr. 1979
     kidneys               0.6 to 0.7 of the diaphragm: Song et al., J. Magn. Reson. Imaging 2011;
-                          5 to 8 mm between two breath-holds: as above
+                          5 to 8 mm between breath-holds: as above
 
-The position on the table and the small deformation are choices. Axes are RAS+ about the body's centre.
+Breaths here are deeper than those of cooperative patients, 13 mm on average, since patients are not all cooperative.
+The position on the table and the smooth deformations are choices. Axes are RAS+ about the body's centre.
 """
 
 from __future__ import annotations
