@@ -43,7 +43,7 @@ INNER_EDGES: dict[str, set[str]] = {
     "networks": set(),
     "phantom": {"data"},
     "transforms": set(),
-    "virtual": {"data"},
+    "virtual": {"data", "phantom"},
     "visualize": {"data"},
 }
 OPEN_TO_ALL = {"__init__", "contrast", "distributed", "errors", "precision"}

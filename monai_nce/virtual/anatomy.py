@@ -17,6 +17,7 @@ from scipy.spatial import ConvexHull, QhullError
 
 from monai_nce.errors import InputError
 from monai_nce.virtual.label_map import LabelMap
+from monai_nce.virtual.pelvis import add_pelvis, lacks_pelvis
 from monai_nce.virtual.structures import STRUCTURES
 
 __all__ = ["ABDOMINAL", "BONES", "Anatomy", "complete", "is_any", "smooth_mask"]
@@ -160,6 +161,12 @@ def complete(label_map: LabelMap, spacing: float = SPACING) -> Anatomy:
     given, origin = _isotropic(label_map, spacing)
     if lacking := [name for name in NEEDED if not is_any(given, (name,)).any()]:
         raise InputError(f"{label_map.name}: expected a torso with {', '.join(NEEDED)} but {', '.join(lacking)} lack")
+    own = np.ones(given.shape[2], bool)
+    if lacks_pelvis(given, spacing):
+        given = add_pelvis(given, spacing)
+        made = given.shape[2] - len(own)
+        own = np.pad(own, (made, 0))
+        origin = (*origin[:2], origin[2] - made * spacing)
     body = given == STRUCTURES["body"]
     known = (given > 0) & ~body
     cavity = _cavity(given, spacing)
@@ -171,7 +178,7 @@ def complete(label_map: LabelMap, spacing: float = SPACING) -> Anatomy:
         _paint(structures, _canal(structures, spacing), "spinal_canal")
     if not is_any(given, LUNGS).any():
         _paint(structures, _lungs(structures, cavity, spacing), "lung")
-    named_wall = skeleton | is_any(structures, ("muscle",))
+    named_wall = skeleton | (is_any(structures, ("muscle",)) & own)
     _paint(structures, cavity, "visceral_fat")
     _paint(structures, trunk, "muscle")
     breathing = np.clip(ndimage.gaussian_filter((cavity & ~skeleton).astype(np.float32), 1.5 / spacing), 0, 1)

@@ -29,7 +29,7 @@ LABELS: dict[str, int] = CODES
 FIELD_OF_VIEW = 1024 / 3  # mm in plane, as the phantom's: 256 pixels of 1 / 0.75 mm
 SLICE_SPACING = (3.0, 5.0)  # mm
 OFF_CENTER = (18.0, 18.0)  # mm that a patient lies off the field of view's centre, at most
-ABDOMINAL_SHARE = 0.75  # of the patients are scanned about liver or kidneys, the others anywhere in the map
+ABDOMINAL_SHARE = 0.6  # of the patients are scanned about liver or kidneys, the others anywhere in the map
 BLUR = 0.35  # of a pixel, before the anatomy's finer grid is sampled
 COUCH_UNDER = 12.0  # mm outside of the trunk: where a body meets the table, its fat pressed flat
 

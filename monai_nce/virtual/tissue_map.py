@@ -94,6 +94,9 @@ def draw_tissues(anatomy: Anatomy, rng: np.random.Generator) -> TissueMap:
     for name, share in REMOVABLE.items():
         if rng.uniform() < share:
             structures[structures == STRUCTURES[name]] = STRUCTURES["visceral_fat"]
+    sexes = [name for name in ("uterus", "prostate") if (structures == STRUCTURES[name]).any()]
+    if len(sexes) == 2:  # of a made pelvis
+        structures[structures == STRUCTURES[rng.choice(sexes)]] = STRUCTURES["visceral_fat"]
     codes = np.array([CODES[name] for name in FILLED], np.uint8)[structures]
     patient = _Drawing(anatomy, structures, codes, rng)
     clothes = patient.wrap_in_fat()
@@ -281,28 +284,6 @@ class _Drawing:
             free = (self.codes == CODES["visceral_fat"]) & (self.anatomy.cavity > 200)
             free &= self.structures == STRUCTURES["visceral_fat"]
             self.paint(free & (self.noise(60) > rng.uniform(-0.8, 1.2)), "fluid")
-        if not is_any(self.structures, ("urinary_bladder",)).any() and rng.uniform() < 0.5:
-            self._add_bladder()
-
-    def _add_bladder(self) -> None:
-        """Put a bladder into the lowest part of the cavity of a map that has none."""
-        rng, spacing = self.rng, self.spacing
-        free = (self.structures == STRUCTURES["visceral_fat"]) | is_any(self.structures, BOWEL)
-        free &= self.anatomy.cavity > 230
-        bottom = min(round(rng.uniform(0, 40) / spacing), free.shape[2] - 1)
-        places = np.argwhere(free[:, :, bottom])
-        if not len(places) or is_any(self.structures[:, :, : bottom + 1], KIDNEYS).any():
-            return
-        center = np.array([*places.mean(0), bottom], np.float32)
-        radii = rng.uniform((22, 16, 16), (45, 35, 40)) / spacing
-        axes = [
-            (np.arange(n, dtype=np.float32) - c) / np.float32(r)
-            for n, c, r in zip(free.shape, center, radii, strict=True)
-        ]
-        x, y, z = np.meshgrid(*axes, indexing="ij", sparse=True)
-        level = np.sqrt(x * x + y * y + z * z)
-        self.paint(free & (level < 1), "bladder_wall")
-        self.paint(free & (level < 1 - 3.0 / spacing / radii.min()), "urine")
 
     def add_lesions(self, uptake: NDArray[np.float32]) -> None:
         """Draw lesions, each with its own share of its kind's enhancement."""
