@@ -121,8 +121,10 @@ def make_virtual_patient(
     hu = ndimage.gaussian_filter(tissues.hu(values)[0], blur, mode="nearest")
     acquired = _averaged(_look_up(hu, slab, moved), weights)
     middles = _points(np.ascontiguousarray(v[:, :, len(weights) // 2 :: len(weights)]) for v in still)
+    before = scanner.repeat(noise_rng)  # the scan without contrast, of a slightly other dose
     cect, nect, nect_aligned = (
-        scanner.acquire(np.maximum(scan, couch), spacing, noise_rng) for scan in (enhanced, acquired, aligned)
+        settings.acquire(np.maximum(scan, couch), spacing, noise_rng)
+        for settings, scan in ((scanner, enhanced), (before, acquired), (before, aligned))
     )
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = [-(n - 1) / 2 * step for n, step in zip((size, size, slices), spacing, strict=True)]
