@@ -17,6 +17,7 @@ from data_prep.contact_sheet import write_contact_sheets
 from data_prep.messages import MessageLog, progress_bar, warn_of_empty_splits
 from data_prep.parallel import gather, in_processes, others_end_on_error, share
 from data_prep.patient import Job, Outcome, PairSettings, prepare_patient
+from data_prep.phases import CONTRAST_PHASES
 from monai_nce import __version__
 from monai_nce.data.dataset.splits import split_patients
 from monai_nce.data.dataset.writer import REPORT, SPLITS, DatasetWriter, VolumeWriter
@@ -126,8 +127,9 @@ def _add_patients(
             left_out.append(outcome.report)
             continue
         volumes = {"source": outcome.source, "target": outcome.target}
+        phase = CONTRAST_PHASES.get(outcome.report["cect"]["phase"])
         # the splits are made at the end, of the patients that are left
-        dataset.add("training", outcome.patient, outcome.affine, **volumes, note=outcome.report)
+        dataset.add("training", outcome.patient, outcome.affine, **volumes, phase=phase, note=outcome.report)
     return left_out, messages
 
 

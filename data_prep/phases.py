@@ -19,12 +19,23 @@ from monai_nce.data.scans.phase import (
     plain_words,
 )
 
-__all__ = ["ENHANCED", "OTHER", "PHASES", "WANTED", "enhanced_order", "name_phase", "phase_of", "strip_phase"]
+__all__ = [
+    "CONTRAST_PHASES",
+    "ENHANCED",
+    "OTHER",
+    "PHASES",
+    "WANTED",
+    "enhanced_order",
+    "name_phase",
+    "phase_of",
+    "strip_phase",
+]
 
 WANTED = ("portal", "arterial", "late")
 ENHANCED = ("portal", CECT, "late", "arterial")  # best first; "cect" is one whose phase has no name
 OTHER = "other"  # no CT as acquired, or one that a preset says is neither
 PHASES = (NECT, *ENHANCED, OTHER, UNKNOWN)
+CONTRAST_PHASES = {"arterial": "arterial", "portal": "portal", "late": "delayed"}  # those of monai_nce.contrast
 
 # Calculated from others: a virtual non-contrast image is none as acquired.
 CALCULATED = (

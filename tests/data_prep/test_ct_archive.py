@@ -55,6 +55,8 @@ def test_a_folder_of_studies(add_series: Add, tmp_path: Path, capsys: Output) ->
     assert "pair_004: left out: no contrast-enhanced series" in err
     items = read_datalist(tmp_path / "out", require=["source", "target"])
     assert sorted(item["patient"] for item in items) == ["pair_000", "pair_001", "pair_002", "pair_003", "pair_006"]
+    phases = {item["patient"]: item["phase"] for item in items}
+    assert phases == {f"pair_{n:03d}": "delayed" if n == 1 else "portal" for n in (0, 1, 2, 3, 6)}
     content = report(tmp_path / "out")
     assert content["counts"] == {
         "patients": 7,

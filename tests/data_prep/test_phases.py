@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.phases import enhanced_order, name_phase, phase_of, strip_phase
+from data_prep.phases import CONTRAST_PHASES, ENHANCED, enhanced_order, name_phase, phase_of, strip_phase
+from monai_nce import contrast
 from monai_nce.data.scans.found import FoundVolume
 
 NAMES = {
@@ -74,3 +75,8 @@ def test_order_begins_with_what_is_wanted() -> None:
 @pytest.mark.parametrize("text", ["p07_nativ", "p07-PORTAL", "p07 sans injection", "nect_p07", "P07"])
 def test_one_patient_under_all_phases(text: str) -> None:
     assert strip_phase(text) == "p07"
+
+
+def test_phases_that_a_network_can_be_told() -> None:
+    assert set(CONTRAST_PHASES) == set(ENHANCED) - {"cect"}
+    assert set(CONTRAST_PHASES.values()) == set(contrast.PHASES)
