@@ -18,6 +18,7 @@ from monai_nce.handlers import TrainedFor, WeightsSaver
 from monai_nce.inferers import runtime
 from monai_nce.inferers.torch_backend import TorchBackend
 from monai_nce.networks import Generator
+from monai_nce.phantom import make_phantom_patient
 from monai_nce.precision import best_precision
 
 REAL = os.environ.get("NCE_REAL_DATA")
@@ -52,6 +53,21 @@ def write(path: Path, hu: np.ndarray, affine: np.ndarray) -> Path:
     path.parent.mkdir(exist_ok=True)
     nib.save(nib.Nifti1Image(hu, affine), path)
     return path
+
+
+def test_strict_refuses_what_the_weights_were_not_made_for(infer, checkpoint, tmp_path):
+    patient = make_phantom_patient(0, size=64, slices=6)
+    nect = write(tmp_path / "nect.nii.gz", patient.nect, patient.affine)
+    infer(nect, tmp_path / "out", **checkpoint[1], strict=True)
+    assert (tmp_path / "out" / "nect_synthetic_cect.nii.gz").exists()
+    cect = write(tmp_path / "cect.nii.gz", patient.cect, patient.affine)
+    with pytest.raises(RuntimeError) as caught:
+        infer(cect, tmp_path / "none", **checkpoint[1], strict=True)
+    assert f"{cect}: seems to show contrast medium already: " in str(find_input_error(caught.value))
+    assert not (tmp_path / "none").exists()
+    with pytest.warns(UserWarning, match="cect.nii.gz: seems to show contrast medium already: "):
+        infer(cect, tmp_path / "warned", **checkpoint[1])
+    assert (tmp_path / "warned" / "cect_synthetic_cect.nii.gz").exists()
 
 
 AFFINES = {

@@ -90,11 +90,11 @@ class _Values:
 
     def _offset(self) -> str:
         """Find fat and soft tissue about 1000, where bone and metal have a few voxels among many of less dense bone."""
-        share, air = self.share(*OFFSET_TISSUE), self.share(-math.inf, AIR_BELOW)
-        if share < 0.01 or share < 3 * self.share(*BETWEEN) or air > 0.2 * share:
-            return ""
+        share, between, air = self.share(*OFFSET_TISSUE), self.share(*BETWEEN), self.share(-math.inf, AIR_BELOW)
         around = self.edge_share(*OFFSET_AIR) + self.edge_share(*OFFSET_TISSUE)
-        if share < 0.1 and around < 0.5:
+        most = share + between >= 0.4
+        apart = share >= 3 * between and (share >= 0.1 or (share >= 0.01 and around >= 0.5))
+        if air > 0.2 * share or not (most or apart):
             return ""
         return f"{share:.0%} lie from {OFFSET_TISSUE[0]:g} to {OFFSET_TISSUE[1]:g}, and no air at -1000: raw values?"
 
@@ -113,7 +113,7 @@ class _Values:
         beside = self.share(-60, -20) + self.share(20, 60)
         fat = self.share(-math.inf, -60)
         if (zero >= 0.05 and beside < min(zero, above) and above >= 0.05 and fat < 0.04) or (
-            self.share(0, 0) >= 0.5 and fat < 0.01
+            self.share(0, 0) >= 0.1 and fat < 0.01
         ):
             return f"{zero:.0%} lie about 0 and hardly any below, where a CT has air and fat"
         if self.edge.size < 50:

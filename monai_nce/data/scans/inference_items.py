@@ -9,12 +9,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from monai.data import MetaTensor
 from tqdm import tqdm
 
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.found import FoundVolume
-from monai_nce.data.scans.phase import CECT, phase_hint
+from monai_nce.data.scans.phase import CECT, NECT, phase_hint
 from monai_nce.data.scans.reader import CT, find_volumes, one_volume, read_tensor
+from monai_nce.data.scans.suitability import doubts
 from monai_nce.errors import InputError
 
 __all__ = ["check_inference_items", "inference_items"]
@@ -75,18 +77,23 @@ def inference_items(
     return [{"image": volume, "output": str(output)} for output, volume in items.items()]
 
 
-def check_inference_items(items: Sequence[dict[str, Any]], modality: str = CT) -> None:
+def check_inference_items(
+    items: Sequence[dict[str, Any]], modality: str = CT, source: str = NECT, strict: bool = False
+) -> None:
     """Read every voxel before the first volume is computed, since a run must not end at a bad one after hours.
 
     The volume of a single item stays in it, so that it is read once: ``image`` becomes the volume, and ``source`` what
-    it was read from. A CT that seems to show contrast medium already is warned of.
+    it was read from. Of a CT that is unlike what the weights were made for, it is warned: what the image shows
+    (:func:`~monai_nce.data.scans.suitability.doubts`), and contrast medium that its header names.
 
     Args:
         items: as :func:`inference_items` gives them; paths or lists of a series' files will do as ``image``.
         modality: ``"CT"`` or ``"MR"``.
+        source: the domain that the weights expect; for CECT, contrast medium is no doubt.
+        strict: refuse what would be warned of.
 
     Raises:
-        InputError: naming the first volume that cannot be used.
+        InputError: naming the first volume that cannot be used, or, if ``strict``, that is doubted.
     """
     hide = True if len(items) == 1 else None  # None: in a file the next message would stand on the bar's line
     for item in tqdm(items, desc="checking the input", unit="volume", leave=False, disable=hide):
@@ -94,9 +101,18 @@ def check_inference_items(items: Sequence[dict[str, Any]], modality: str = CT) -
         volume = read_tensor(found, modality)
         if len(items) == 1:
             item.update(image=volume, source=found)
-        if modality == CT and phase_hint(found, volume.numpy(), volume.affine.numpy()) == CECT:
-            text = f"{found.path}: seems to show contrast medium already; the network expects a scan without"
-            warnings.warn(text, ReaderWarning, stacklevel=2)
+        if modality == CT:
+            for doubt in _doubts(found, volume, enhanced_ok=source.lower() == CECT):
+                if strict:
+                    raise InputError(f"{found.path}: {doubt} (refused because of --strict)")
+                warnings.warn(f"{found.path}: {doubt}", ReaderWarning, stacklevel=2)
+
+
+def _doubts(found: FoundVolume, volume: MetaTensor, enhanced_ok: bool) -> list[str]:
+    seen = doubts(volume.numpy(), volume.affine.numpy(), enhanced_ok)
+    if not enhanced_ok and phase_hint(found) == CECT and not any("contrast medium" in doubt for doubt in seen):
+        seen.append("seems to show contrast medium already, by its header")
+    return seen
 
 
 def _stem(volume: FoundVolume) -> str:

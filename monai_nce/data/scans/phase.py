@@ -11,8 +11,9 @@ import unicodedata
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from nibabel.affines import voxel_sizes
 
+from monai_nce.data.scans.coarse import CoarseScan
+from monai_nce.data.scans.enhancement import CECT_ABOVE, NECT_BELOW, bright_tissue
 from monai_nce.data.scans.found import FoundVolume
 
 __all__ = [
@@ -56,15 +57,7 @@ BOTH = r"\bw(?:ith)?\s(?:and\s)?(?:wo|without)\b|\b(?:wo|without)\s(?:and\s)?w(?
 GUT = r"(?:oral\w*|per\sos|rectal\w*|po)"
 ASIDE = rf"\b{GUT}\s(?:contrast\w*|km|kontrast\w*)|\b(?:contrast\w*|km)\s{GUT}\b"
 
-# Image: smooth places of 100 to 450 HU are vessels and kidneys with contrast medium, or spongy bone; in HU and mm.
-VOXEL_MM = 2.7
-APART_MM = 5.0  # from one slice that is looked at to the next
-SMOOTH_HU = 20.0
-TISSUE_HU = (0.0, 90.0)
-BRIGHT_HU = (110.0, 450.0)
-MIN_TISSUE_MM3 = 1e5
-# Bright as a share of tissue: 0.005 in a real NECT, 0.072 in a real CECT; on the phantom at most 0.022, at least 0.6.
-NECT_BELOW, CECT_ABOVE = 0.025, 0.035
+MIN_TISSUE_ML = 100.0
 
 
 def phase_hint(found: FoundVolume, volume: np.ndarray | None = None, affine: np.ndarray | None = None) -> str:
@@ -122,7 +115,7 @@ def phase_from_text(text: str) -> str:
 
 
 def phase_from_image(volume: np.ndarray, affine: np.ndarray) -> str:
-    """Look how much of the image is bright and smooth, compared with soft tissue.
+    """Look how much of the soft tissue is bright: :func:`~monai_nce.data.scans.enhancement.bright_tissue`.
 
     Args:
         volume: (H, W, D) in HU.
@@ -131,45 +124,10 @@ def phase_from_image(volume: np.ndarray, affine: np.ndarray) -> str:
     Returns:
         ``"nect"``, ``"cect"``, or ``"unknown"`` in between or where there is less than 100 ml of tissue.
     """
-    order = np.argsort(volume.strides)[::-1]  # as the voxels lie in memory
-    volume, sizes = volume.transpose(order), voxel_sizes(affine)[order]
-    factors = np.clip(np.rint(VOXEL_MM / sizes), 1, volume.shape).astype(int)
-    shape = np.array(volume.shape) // factors
-    cut = volume[tuple(slice(0, size) for size in shape * factors)]
-    coarse = cut.astype(np.float32, copy=False)
-    thick = int(np.argmax(sizes * factors))  # across the thickest slices neighbours differ too much
-    in_plane = [axis for axis in range(3) if axis != thick]
-    every = max(round(APART_MM / float((sizes * factors)[thick])), 1)
-    steps = factors.copy()
-    steps[thick] *= every
-    for axis in (thick, *in_plane):
-        parts = [coarse[(slice(None),) * axis + (slice(at, None, steps[axis]),)] for at in range(factors[axis])]
-        coarse = parts[0]
-        if len(parts) > 1:  # reshaping and one mean over all takes three times as long
-            coarse = sum(parts[2:], start=parts[0] + parts[1])
-            coarse *= np.float32(1 / len(parts))
-    mean = _mean_of_neighbours(coarse, in_plane)
-    smooth = _mean_of_neighbours(coarse**2, in_plane) - mean**2 < SMOOTH_HU**2
-    tissue = np.count_nonzero(smooth & (mean > TISSUE_HU[0]) & (mean < TISSUE_HU[1]))
-    bright = np.count_nonzero(smooth & (mean > BRIGHT_HU[0]) & (mean < BRIGHT_HU[1]))
-    if (tissue + bright) * float(np.prod(sizes * factors)) * every < MIN_TISSUE_MM3:
+    found = bright_tissue(CoarseScan.of(volume, affine))
+    if found.total < MIN_TISSUE_ML:
         return UNKNOWN
-    share = float(bright) / max(float(tissue), 1.0)
-    return NECT if share < NECT_BELOW else CECT if share > CECT_ABOVE else UNKNOWN
-
-
-def _mean_of_neighbours(volume: np.ndarray, axes: Sequence[int]) -> np.ndarray:
-    """Average each voxel and its neighbours along the axes; beyond the edge the voxel itself counts."""
-    for axis in axes:
-        along = np.moveaxis(volume, axis, 0)
-        mean = along.copy(order="K")
-        mean[1:] += along[:-1]
-        mean[:1] += along[:1]
-        mean[:-1] += along[1:]
-        mean[-1:] += along[-1:]
-        mean /= np.float32(3)
-        volume = np.moveaxis(mean, 0, axis)
-    return volume
+    return NECT if found.share < NECT_BELOW else CECT if found.share > CECT_ABOVE else UNKNOWN
 
 
 def _contrast_element(keyword: str, value: str) -> str:

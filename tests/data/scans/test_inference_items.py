@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 from monai.data import MetaTensor
 
-from monai_nce.data import FoundVolume, LoadScand, check_inference_items, inference_items
+from benchmarks.suitability import arm
+from monai_nce.data import FoundVolume, LoadScand, ReaderWarning, check_inference_items, inference_items
 from monai_nce.data.nifti import reader as nifti_reader
 from monai_nce.errors import InputError
+from monai_nce.phantom import make_phantom_patient
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -95,9 +98,40 @@ def test_contrast_is_warned_of_and_a_synthetic_image_refused(tmp_path: Path, wri
     with pytest.warns(UserWarning, match="seems to show contrast medium already") as caught:
         check_inference_items(inference_items(tmp_path, tmp_path / "out"))
     assert [str(item.message).split(":")[0] for item in caught] == [str(tmp_path / "a")]
+    with pytest.raises(InputError, match=r"already, by its header \(refused because of --strict\)"):
+        check_inference_items(inference_items(tmp_path / "a", tmp_path / "out"), strict=True)
     write_series(tmp_path / "c", described("nativ", "YES"))
     with pytest.raises(InputError, match="synthetic already"):
         check_inference_items(inference_items(tmp_path / "c", tmp_path / "out"))
+
+
+def saved(path: Path, hu: np.ndarray, affine: np.ndarray) -> Path:
+    nib.save(nib.Nifti1Image(hu, affine), path)
+    return path
+
+
+def test_what_the_weights_were_not_made_for_is_warned_of_or_refused(tmp_path: Path) -> None:
+    patient = make_phantom_patient(0, size=64, slices=16)
+    nect = saved(tmp_path / "nect.nii.gz", patient.nect, patient.affine)
+    cect = saved(tmp_path / "cect.nii.gz", patient.cect, patient.affine)
+    arm_ = saved(tmp_path / "arm.nii.gz", *arm(np.random.default_rng(0)))
+
+    def check(path: Path, **options: Any) -> list[str]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            check_inference_items(inference_items(path, tmp_path / "out"), **options)
+        return [str(item.message) for item in caught if issubclass(item.category, ReaderWarning)]
+
+    assert check(nect, strict=True) == []
+    (said,) = check(cect)
+    assert said.startswith(f"{cect}: seems to show contrast medium already: ")
+    assert check(cect, source="CECT", strict=True) == []
+    (said,) = check(arm_)
+    assert said.startswith(f"{arm_}: seems to show an arm or a leg")
+    for path in (cect, arm_):
+        with pytest.raises(InputError, match=rf"{path}: seems to show .* \(refused because of --strict\)"):
+            check(path, strict=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_current_folder_as_a_series_has_its_name(
