@@ -12,6 +12,7 @@ from scipy import ndimage
 from data_prep.__main__ import main
 from data_prep.ct import prepare_ct
 from monai_nce.data.dataset.datalist import read_datalist, read_datalist_file
+from monai_nce.data.nifti.writer import write_nifti_hu
 from monai_nce.errors import InputError
 from monai_nce.phantom.dataset import write_phantom_dataset
 
@@ -74,8 +75,9 @@ def test_pairs_of_different_number_are_refused(write_body: Body, tmp_path: Path)
 def test_pairs_that_do_not_overlap_are_refused(write_body: Body, tmp_path: Path) -> None:
     far = LPS.copy()
     far[2, 3] = 1000
-    nect = write_body(tmp_path / "n.nii.gz", far, SHAPE, (0, 0))
     cect = write_body(tmp_path / "c.nii.gz", LPS, SHAPE, (0, 0))
+    nect = tmp_path / "n.nii.gz"
+    write_nifti_hu(nect, nib.load(cect).get_fdata(), far)
     with pytest.raises(InputError, match=r"n\.nii\.gz: does not overlap"):
         prepare_ct([nect], [cect], tmp_path / "out", paired=True)
     assert not (tmp_path / "out").exists()
