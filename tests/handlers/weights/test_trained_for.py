@@ -129,7 +129,8 @@ def generator(**changed: Any) -> Generator:
 def test_the_file_says_how_to_build_the_network(tmp_path):
     said = TrainedFor.read(saved(generator(), tmp_path / "model.pt", CT))
     assert said == dataclasses.replace(CT, network=network_arguments(generator()))
-    assert said.network == {**ARGUMENTS, "residual": False, "_target_": "monai_nce.networks.Generator"}
+    kind = {"residual": False, "condition_channels": 0, "_target_": "monai_nce.networks.Generator"}
+    assert said.network == {**ARGUMENTS, **kind}
     built = said.build_like(Generator(channels=(4,)))
     assert isinstance(built, Generator)
     load_weights(built, tmp_path / "model.pt", CT)
