@@ -10,11 +10,20 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
+import numpy as np
 import torch
 
 from monai_nce.errors import InputError
 
-__all__ = ["LEVELS", "PHASES", "ContrastCondition", "append_condition", "asked_condition", "check_contrast"]
+__all__ = [
+    "LEVELS",
+    "PHASES",
+    "ContrastCondition",
+    "append_condition",
+    "asked_condition",
+    "check_contrast",
+    "raise_contrast",
+]
 
 PHASES: tuple[str, ...] = ("arterial", "portal", "delayed")
 LEVELS = (0.3, 2.0)  # lowest and highest contrast level that can be asked for
@@ -38,14 +47,17 @@ class ContrastCondition:
     """Turn phase and level into a condition: one-hot phase, whether the level is known, and twice its distance from 1.
 
     What is unknown is zeros. In training a share of what is known is left out, as for classifier-free guidance (Ho and
-    Salimans, "Classifier-Free Diffusion Guidance", 2022), so that one network learns to do with and without.
+    Salimans, "Classifier-Free Diffusion Guidance", 2022), so that one network learns to do with and without; and a
+    share of the levels is raised, and the targets with them, since a network that always sees a patient at one level
+    comes to know the level by the patient.
 
     Args:
         dropped: share of the training's stacks that lose phase and level; as many lose the phase alone, and as many the
             level alone.
+        raised: share of those with a level that get a higher one, up to the highest of ``LEVELS``.
 
     Raises:
-        InputError: for a share below 0 or above 1/3.
+        InputError: for a ``dropped`` below 0 or above 1/3, or a ``raised`` below 0 or above 1.
 
     Example:
         >>> ContrastCondition()({"phase": "portal", "level": 1.25})
@@ -54,17 +66,16 @@ class ContrastCondition:
 
     channels = len(PHASES) + 2
 
-    def __init__(self, dropped: float = 0.0) -> None:
+    def __init__(self, dropped: float = 0.0, raised: float = 0.0) -> None:
         if not 0 <= 3 * dropped <= 1:
             raise InputError(f"dropped: expected a share from 0 to 1/3 but got {dropped}")
+        if not 0 <= raised <= 1:
+            raise InputError(f"raised: expected a share from 0 to 1 but got {raised}")
         self.dropped = dropped
+        self.raised = raised
 
-    def __call__(self, item: Mapping[str, Any], draw: float = 1.0) -> torch.Tensor:
-        """Return the condition of an item, float32 ``(channels,)``.
-
-        Args:
-            item: with ``phase`` and ``level`` as far as they are known.
-            draw: random number in [0, 1), which decides what is dropped; 1 drops nothing.
+    def __call__(self, item: Mapping[str, Any]) -> torch.Tensor:
+        """Return the condition, float32 ``(channels,)``, of an item with ``phase`` and ``level`` as far as known.
 
         Raises:
             InputError: as :func:`check_contrast`.
@@ -72,11 +83,29 @@ class ContrastCondition:
         phase, level = item.get("phase"), item.get("level")
         check_contrast(phase, level)
         condition = torch.zeros(self.channels)
-        if phase is not None and draw >= 2 * self.dropped:
+        if phase is not None:
             condition[PHASES.index(phase)] = 1
-        if level is not None and not (draw < self.dropped or 2 * self.dropped <= draw < 3 * self.dropped):
+        if level is not None:
             condition[-2:] = torch.tensor([1, 2 * (level - 1)])
         return condition
+
+    def sample(self, item: Mapping[str, Any], random: np.random.Generator) -> dict[str, torch.Tensor]:
+        """Draw what a training stack of an item is told.
+
+        Returns:
+            ``condition``; and ``rise``, a number by which :func:`raise_contrast` is to scale the target's contrast.
+        """
+        phase, level, rise = item.get("phase"), item.get("level"), 1.0
+        check_contrast(phase, level)
+        kind, raised, height = random.random(3)
+        if kind < 2 * self.dropped:
+            phase = None
+        if kind < self.dropped or 2 * self.dropped <= kind < 3 * self.dropped:
+            level = None
+        if level is not None and raised < self.raised:
+            higher = level + height * (LEVELS[1] - level)
+            rise, level = higher / level, higher
+        return {"condition": self({"phase": phase, "level": level}), "rise": torch.tensor(rise, dtype=torch.float32)}
 
 
 def append_condition(images: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
@@ -89,6 +118,19 @@ def append_condition(images: torch.Tensor, condition: torch.Tensor) -> torch.Ten
     """
     planes = condition.to(images)[:, :, None, None].expand(len(images), -1, *images.shape[2:])
     return torch.cat([images, planes], dim=1)
+
+
+def raise_contrast(source: torch.Tensor, target: torch.Tensor, rise: torch.Tensor) -> torch.Tensor:
+    """Scale the rise from source to target, as a higher contrast level does.
+
+    What lies beyond the window stays there: for a ``rise`` of 1 or more that is as if it had been scaled before.
+
+    Shape:
+        - source, target: ``(B, S, H, W)`` in [-1, 1], without motion between them
+        - rise: ``(B,)``, 1 or more
+        - output: ``(B, S, H, W)`` in [-1, 1]
+    """
+    return (source + rise.to(source)[:, None, None, None] * (target - source)).clamp(-1, 1)
 
 
 def asked_condition(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from monai_nce.contrast import (
     append_condition,
     asked_condition,
     check_contrast,
+    raise_contrast,
 )
 from monai_nce.errors import InputError
 from monai_nce.virtual.physiology import LEVEL_RANGE
@@ -41,23 +43,61 @@ def test_whatever_is_known_differs_from_whatever_is_not() -> None:
     assert len({tuple(ContrastCondition()(item).tolist()) for item in items}) == len(items)
 
 
+def sampled(condition: ContrastCondition, item: dict[str, Any], count: int = 5000) -> list[tuple[torch.Tensor, float]]:
+    random = np.random.default_rng(0)
+    made = [condition.sample(item, random) for _ in range(count)]
+    return [(one["condition"], float(one["rise"])) for one in made]
+
+
 def test_shares_are_dropped() -> None:
     condition, item = ContrastCondition(dropped=0.1), {"phase": "portal", "level": 1.2}
-    whole = condition(item)
-    draws = [(i + 0.5) / 1000 for i in range(1000)]
-    kept = [(bool(one[:3].any()), bool(one[3])) for one in (condition(item, draw) for draw in draws)]
-    assert [kept.count(both) for both in itertools.product((False, True), repeat=2)] == [100, 100, 100, 700]
-    assert torch.equal(condition(item), whole) and torch.equal(ContrastCondition()(item, 0.0), whole)
-    for draw in draws:  # what is kept is as it was
-        part = condition(item, draw)
+    whole, made = condition(item), sampled(condition, item)
+    kept = [(bool(one[:3].any()), bool(one[3])) for one, _ in made]
+    shares = [kept.count(both) / len(kept) for both in itertools.product((False, True), repeat=2)]
+    assert shares == pytest.approx([0.1, 0.1, 0.1, 0.7], abs=0.02)
+    for part, rise in made:  # what is kept is as it was
+        assert rise == 1
         for among in (slice(0, 3), slice(3, 5)):
             assert not part[among].any() or torch.equal(part[among], whole[among])
+    assert all(torch.equal(one, whole) and rise == 1 for one, rise in sampled(ContrastCondition(), item, 50))
 
 
-@pytest.mark.parametrize("dropped", [-0.1, 0.34, float("nan")])
-def test_shares_that_cannot_be(dropped: float) -> None:
-    with pytest.raises(InputError, match=r"^dropped: expected a share from 0 to 1/3 but got "):
-        ContrastCondition(dropped)
+def test_levels_are_raised_with_their_targets() -> None:
+    made = sampled(ContrastCondition(dropped=0.1, raised=0.5), {"phase": "portal", "level": 1.2})
+    with_level = [(float(one[4]) / 2 + 1, rise) for one, rise in made if one[3]]
+    assert all(rise == 1 for one, rise in made if not one[3])  # what is not told stays what it is
+    assert all(level == pytest.approx(1.2 * rise, rel=1e-5) for level, rise in with_level)
+    raised = [level for level, rise in with_level if rise > 1]
+    assert len(raised) / len(with_level) == pytest.approx(0.5, abs=0.04)
+    assert 1.2 < min(raised) < 1.22 and 1.98 < max(raised) <= LEVELS[1]
+    assert all(rise == 1 for _, rise in sampled(ContrastCondition(raised=1.0), {"phase": "portal"}, 50))
+
+
+def test_contrast_is_raised_as_before_the_window() -> None:
+    source = torch.rand(3, 3, 4, 4) - 0.5
+    rises = torch.rand(3, 3, 4, 4) * 2 - 0.2
+    target = (source + rises).clamp(-1, 1)
+    scale = torch.tensor([1.0, 1.3, 2.5])
+    expected = (source + scale[:, None, None, None] * rises).clamp(-1, 1)
+    made = raise_contrast(source, target, scale)
+    torch.testing.assert_close(made, expected)
+    torch.testing.assert_close(made[0], target[0])
+    assert raise_contrast(source.double(), target.double(), scale).dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ({"dropped": -0.1}, "dropped: expected a share from 0 to 1/3 but got -0.1"),
+        ({"dropped": 0.34}, "dropped: expected a share from 0 to 1/3 but got 0.34"),
+        ({"dropped": float("nan")}, "dropped: expected a share from 0 to 1/3 but got nan"),
+        ({"raised": 1.1}, "raised: expected a share from 0 to 1 but got 1.1"),
+        ({"raised": -1}, "raised: expected a share from 0 to 1 but got -1"),
+    ],
+)
+def test_shares_that_cannot_be(shares: dict[str, float], message: str) -> None:
+    with pytest.raises(InputError, match=f"^{message}$"):
+        ContrastCondition(**shares)
 
 
 @pytest.mark.parametrize("phase", ["venous", "PORTAL", "", 1, ["portal"]])

@@ -9,11 +9,13 @@ import torch
 from monai.engines.utils import default_prepare_batch
 from torch import nn
 
-from monai_nce.contrast import append_condition
+from monai_nce.contrast import append_condition, raise_contrast
+from monai_nce.errors import InputError
 
 __all__ = ["DomainBatch", "RealPair", "SyntheticPair", "VolumePair", "on_device"]
 
-CONDITION = "condition"
+CONDITION, RISE = "condition", "rise"
+ALIGNED = "aligned_source"
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -32,18 +34,20 @@ def on_device(
     return [batchdata[key].to(device=device, non_blocking=non_blocking, **layout) for key in keys]
 
 
-def _told(images: torch.Tensor, batchdata: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Append the batch's condition to images, if it has one."""
-    if CONDITION not in batchdata:
-        return images
-    return append_condition(images, batchdata[CONDITION]).contiguous(memory_format=torch.channels_last)
+def _told(source: torch.Tensor, target: torch.Tensor, batchdata: Mapping[str, torch.Tensor]) -> Pair:
+    """Append the batch's condition to the source, if it has one, and raise the target's contrast to what that says."""
+    if RISE in batchdata:
+        target = raise_contrast(source, target, batchdata[RISE])
+    if CONDITION in batchdata:
+        source = append_condition(source, batchdata[CONDITION]).contiguous(memory_format=torch.channels_last)
+    return source, target
 
 
 class RealPair:
     """Take source and target as they were acquired, aligned or not: regression without stage 1 (decision 28).
 
-    A ``condition`` of the batch goes behind the source's channels. Called as MONAI calls a ``prepare_batch``, with what
-    :func:`on_device` takes but the keys.
+    A ``condition`` of the batch goes behind the source's channels, and the target is raised by its ``rise``. Called as
+    MONAI calls a ``prepare_batch``, with what :func:`on_device` takes but the keys.
 
     Args:
         source_key: images that the network is given; ``aligned_source`` makes the oracle.
@@ -52,6 +56,9 @@ class RealPair:
     Shape:
         - each image of the batch and of the output: ``(B, C, H, W)``, with a condition ``(B, K)`` the output's first
           ``(B, C + K, H, W)``
+
+    Raises:
+        InputError: when called, for a batch that is to be raised whose source is not the aligned one.
     """
 
     def __init__(self, source_key: str = "source", target_key: str = "target") -> None:
@@ -59,7 +66,11 @@ class RealPair:
 
     def __call__(self, batchdata: Mapping[str, torch.Tensor], *args: Any, **kwargs: Any) -> Pair:
         source, target = on_device(batchdata, self.keys, *args, **kwargs)
-        return _told(source, batchdata), target
+        if self.keys[0] != ALIGNED and (batchdata.get(RISE, torch.ones(1)) != 1).any():
+            raise InputError(
+                f"condition: only aligned pairs can be raised; give --condition#raised 0 for {self.keys[0]}"
+            )
+        return _told(source, target, batchdata)
 
 
 class DomainBatch(RealPair):
@@ -88,7 +99,7 @@ class SyntheticPair:
     Shape:
         - image of the batch: ``(B, C, H, W)``
         - output: synthetic source and real target, ``(B, C, H, W)`` each; with a condition of the target in the batch,
-          ``(B, K)``, the first is ``(B, C + K, H, W)``
+          ``(B, K)``, the first is ``(B, C + K, H, W)``, and the second is raised by ``rise``, ``(B,)``
     """
 
     def __init__(self, auxiliary: nn.Module, target_key: str = "target") -> None:
@@ -100,7 +111,7 @@ class SyntheticPair:
         self.auxiliary.eval()
         with torch.no_grad():
             # under autocast the network's output may be of a short type, and losses want fp32
-            return _told(self.auxiliary(target).float(), batchdata), target
+            return _told(self.auxiliary(target).float(), target, batchdata)
 
 
 class VolumePair:

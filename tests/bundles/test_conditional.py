@@ -61,6 +61,15 @@ def run(bundle: Path, names: tuple[str, ...], run_id: str, **overrides: Any) -> 
     return workflow
 
 
+def test_acquired_pairs_are_not_raised(bundle: Path, tiny: dict, told_dataset: Path) -> None:
+    given = {**tiny, "dataset_dir": str(told_dataset), "stages": ["@train#trainer"]}
+    names = ("train", "regression", "conditional")
+    with pytest.raises(Exception) as caught:
+        run(bundle, names, "training", **given, **{"condition#dropped": 0, "condition#raised": 1})
+    assert "give --condition#raised 0 for source" in str(find_input_error(caught.value))
+    run(bundle, names, "training", **given, **{"condition#raised": 0})
+
+
 @pytest.mark.parametrize("schemes", [(), ("regression", "oracle")])
 def test_training_and_evaluation(bundle: Path, tiny: dict, told_dataset: Path, schemes: tuple[str, ...]) -> None:
     given = {**tiny, "dataset_dir": str(told_dataset)}
@@ -68,7 +77,7 @@ def test_training_and_evaluation(bundle: Path, tiny: dict, told_dataset: Path, s
     network = workflow.parser.get_parsed_content("network")
     assert network.condition_channels == 5
     batch = next(iter(workflow.parser.get_parsed_content("train#dataloader")))
-    assert batch["condition"].shape == (2, 5)
+    assert batch["condition"].shape == (2, 5) and batch["rise"].shape == (2,)
     models = Path(tiny["output_dir"]) / "models"
     assert TrainedFor.read(models / "model.pt").network["condition_channels"] == 5
     assert (models / "model_best.pt").is_file()

@@ -7,8 +7,9 @@ import torch
 from monai.engines import SupervisedTrainer
 from torch import nn
 
-from monai_nce.contrast import append_condition
+from monai_nce.contrast import append_condition, raise_contrast
 from monai_nce.engines import DomainBatch, RealPair, SyntheticPair, VolumePair
+from monai_nce.errors import InputError
 from monai_nce.losses import PerceptualLoss, ReconstructionLoss
 from monai_nce.networks import DomainClassifier, Generator
 
@@ -135,6 +136,26 @@ def test_a_condition_goes_behind_the_slices_that_the_network_is_given(prepare: R
     assert torch.equal(told, append_condition(plain, CONDITION)) and told.shape == (2, 5, 16, 16)
     assert torch.equal(same, target) and target.shape == (2, 3, 16, 16)
     assert told.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("prepare", [RealPair("aligned_source"), SyntheticPair(nn.Identity())])
+def test_a_target_is_raised_to_the_level_that_is_told(prepare: RealPair | SyntheticPair) -> None:
+    given = {**batch(), "condition": CONDITION}
+    given["aligned_source"] = given["source"]
+    rise = torch.tensor([1.0, 1.5])
+    source, target = prepare(given)
+    same, raised = prepare({**given, "rise": rise})
+    assert torch.equal(same, source)
+    assert torch.equal(raised, raise_contrast(source[:, :3], target, rise))
+    torch.testing.assert_close(raised[0], target[0])
+
+
+def test_only_aligned_pairs_are_raised() -> None:
+    given = {**batch(), "condition": CONDITION, "rise": torch.tensor([1.0, 1.0])}
+    _, target = RealPair()(given)
+    torch.testing.assert_close(target, given["target"])
+    with pytest.raises(InputError, match="only aligned pairs can be raised; give --condition#raised 0 for source"):
+        RealPair()({**given, "rise": torch.tensor([1.0, 1.5])})
 
 
 def test_stage_2_learns_what_it_is_told() -> None:

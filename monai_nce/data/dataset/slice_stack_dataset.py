@@ -40,10 +40,10 @@ class SliceStackDataset(Dataset):
         slices: slices of a stack, odd.
         transform: applied to each item, a dictionary transform; the random numbers of a ``Randomizable`` one, such as
             MONAI's ``Compose``, depend on seed, index and epoch alone.
-        seed: of the random stacks and numbers.
-        condition: called with the patient's item of ``data`` and a random number in [0, 1), which depends on seed,
-            index and epoch alone; gives what the network is told, such as a
-            :class:`~monai_nce.contrast.ContrastCondition`.
+        seed: of the random stacks and of the ``condition``.
+        condition: called with the patient's item of ``data`` and a random generator, which depends on seed, index and
+            epoch alone; gives tensors that an item has besides, such as
+            :meth:`monai_nce.contrast.ContrastCondition.sample`.
 
     Raises:
         InputError: when the volumes differ in their in-plane size, or in a mixture in that of their pixels, one is
@@ -56,7 +56,6 @@ class SliceStackDataset(Dataset):
 
     Shape:
         - each key of an item: float32 tensor ``(slices, H, W)`` in HU
-        - with a ``condition``, that of an item: its tensor ``(C,)``
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class SliceStackDataset(Dataset):
         slices: int = 3,
         transform: Callable[[dict[str, Any]], Any] | None = None,
         seed: int = 0,
-        condition: Callable[[Mapping[str, Any], float], torch.Tensor] | None = None,
+        condition: Callable[[Mapping[str, Any], np.random.Generator], Mapping[str, torch.Tensor]] | None = None,
     ) -> None:
         self.data = list(data)
         self.keys = tuple(keys)
@@ -134,7 +133,8 @@ class SliceStackDataset(Dataset):
                 place = self._index[key][rows[self._draw(index, number) % len(rows)]]
             item[key] = self._read(self.data[place[0]][key], place[1])
         if self.condition is not None:
-            item["condition"] = self.condition(self.data[patient], self._draw(index, len(self.keys)) / 2**64)
+            random = np.random.default_rng(self._draw(index, len(self.keys)))
+            item |= self.condition(self.data[patient], random)
         if isinstance(self.transform, Randomizable):
             self.transform.set_random_state(seed=self._draw(index, len(self.keys) + 1) % 2**32)
         return item if self.transform is None else self.transform(item)

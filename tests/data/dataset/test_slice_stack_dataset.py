@@ -278,25 +278,27 @@ def test_the_in_plane_size_is_that_of_the_volumes(paired: list[dict[str, str]]) 
 
 
 def test_a_condition_is_that_of_the_leading_patient(unpaired: list[dict[str, str]]) -> None:
-    seen: list[tuple[str, float]] = []
+    patients = set()
 
-    def condition(item: Mapping[str, Any], draw: float) -> torch.Tensor:
-        seen.append((item["patient"], draw))
-        return torch.tensor([draw])
+    def condition(item: Mapping[str, Any], random: np.random.Generator) -> dict[str, torch.Tensor]:
+        patients.add(item["patient"])
+        return {"drawn": torch.tensor(random.random())}
 
     dataset = SliceStackDataset(unpaired, keys=("target", "source"), seed=3, condition=condition)
-    found = [float(dataset[EpochIndex(index, epoch)]["condition"]) for epoch in (0, 1) for index in range(len(dataset))]
-    assert {patient for patient, _ in seen} == {"t"}
-    assert all(0 <= draw < 1 for _, draw in seen) and len(set(found)) == len(found) == 10
+    found = [float(dataset[EpochIndex(index, epoch)]["drawn"]) for epoch in (0, 1) for index in range(len(dataset))]
+    assert patients == {"t"} and len(set(found)) == len(found) == 10
     again = SliceStackDataset(unpaired, keys=("target", "source"), seed=3, condition=condition)
-    backwards = [float(again[EpochIndex(i, epoch)]["condition"]) for epoch in (1, 0) for i in reversed(range(5))]
+    backwards = [float(again[EpochIndex(i, epoch)]["drawn"]) for epoch in (1, 0) for i in reversed(range(5))]
     assert backwards[::-1] == found  # of seed, epoch and index alone
-    assert "condition" not in SliceStackDataset(unpaired)[0]
+    other = SliceStackDataset(unpaired, keys=("target", "source"), seed=4, condition=condition)
+    assert float(other[0]["drawn"]) != found[0]
+    assert "drawn" not in SliceStackDataset(unpaired)[0]
 
 
 def test_conditions_make_a_batch_whether_known_or_not(paired: list[dict[str, str]]) -> None:
     items: list[Any] = [{**paired[0], "phase": "portal", "level": 1.25}, paired[1]]
-    dataset = SliceStackDataset(items, keys=("target",), condition=ContrastCondition(dropped=0.1))
+    condition = ContrastCondition(dropped=0.1, raised=0.5)
+    dataset = SliceStackDataset(items, keys=("target",), condition=condition.sample)
     (batch,) = DataLoader(dataset, batch_size=len(dataset))
-    assert batch["condition"].shape == (10, 5) and not batch["condition"][6:].any()
-    assert [0, 1, 0, 1, 0.5] in batch["condition"][:6].tolist()
+    assert batch["condition"].shape == (10, 5) and not batch["condition"][6:].any() and (batch["rise"][6:] == 1).all()
+    assert batch["rise"].shape == (10,) and (batch["rise"] > 1).any() and batch["condition"][:6].any()
