@@ -43,6 +43,25 @@ def tiny(tiny_dataset: Path, tmp_path: Path) -> dict:
 
 
 @pytest.fixture
+def evaluate(bundle: Path, tiny: dict):
+    """Run the bundle's ``evaluating`` on the tiny data set, with further overrides; returns the output folder."""
+
+    def run(**overrides) -> Path:
+        workflow = ConfigWorkflow(
+            config_file=[str(bundle / "configs" / f"{name}.json") for name in ("train", "evaluate")],
+            workflow_type="train",
+            logging_file=False,
+            run_id="evaluating",
+            **{**tiny, **overrides},
+        )
+        workflow.initialize()
+        workflow.run()
+        return Path(tiny["output_dir"])
+
+    return run
+
+
+@pytest.fixture
 def run_bundle():
     """``python -m monai.bundle run`` as a person types it; returns the finished process.
 

@@ -16,23 +16,6 @@ from monai_nce.networks import Generator
 
 
 @pytest.fixture
-def evaluate(bundle, tiny):
-    def run(**overrides) -> Path:
-        workflow = ConfigWorkflow(
-            config_file=[str(bundle / "configs" / f"{name}.json") for name in ("train", "evaluate")],
-            workflow_type="train",
-            logging_file=False,
-            run_id="evaluating",
-            **{**tiny, **overrides},
-        )
-        workflow.initialize()
-        workflow.run()
-        return Path(tiny["output_dir"])
-
-    return run
-
-
-@pytest.fixture
 def identity_weights(tiny) -> Path:
     """A residual generator as it starts: it changes nothing."""
     path = Path(tiny["output_dir"]) / "models" / "model.pt"

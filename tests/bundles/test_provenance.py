@@ -148,21 +148,13 @@ def test_the_shipped_weights_learnt_from_phantoms(bundle, infer, tmp_path, capfd
         ]
 
 
-def test_an_evaluation_names_them_too(bundle, tiny, weights, tiny_dataset, tmp_path, capfd):
+def test_an_evaluation_names_them_too(evaluate, weights, tiny_dataset, tmp_path, capfd):
     shutil.copytree(tiny_dataset, tmp_path / "set")
     about = json.loads((tmp_path / "set" / "datalist.json").read_text())
     for kind in ("phantom", "real"):
         (tmp_path / "set" / "datalist.json").write_text(json.dumps({**about, "kind": kind}))
-        workflow = ConfigWorkflow(
-            config_file=[str(bundle / "configs" / f"{name}.json") for name in ("train", "evaluate")],
-            workflow_type="train",
-            logging_file=False,
-            run_id="evaluating",
-            **{**tiny, **weights(PHANTOM), "dataset_dir": str(tmp_path / "set")},
-        )
-        workflow.initialize()
-        workflow.run()
-        report = json.loads((Path(tiny["output_dir"]) / "metrics.json").read_text())
+        out_dir = evaluate(**weights(PHANTOM), dataset_dir=str(tmp_path / "set"))
+        report = json.loads((out_dir / "metrics.json").read_text())
         assert report["about"]["trained_on"] == PHANTOM
         out = capfd.readouterr().out
         assert "model.pt, trained on 2 phantoms (monai-nce phantom). Research use only." in out
