@@ -17,6 +17,7 @@ from scipy import ndimage
 from benchmarks.scan_catalogue import Disc, Outlines, Scan
 from monai_nce.errors import InputError
 from monai_nce.transforms import body_mask
+from monai_nce.transforms.erode_in_plane import erode_in_plane
 from monai_nce.virtual.label_map import read_label_map
 from monai_nce.virtual.structures import STRUCTURES
 
@@ -56,7 +57,7 @@ def find_regions(scan: Scan) -> dict[str, np.ndarray]:
     for name in KIDNEYS & set(regions):
         regions[name] &= smooth > SINUS_HU
     body = body_mask(hu[None])[0]  # without the table, whose metal is as bright as bone
-    deep = _eroded(body, SKIN_MM, sizes)
+    deep = erode_in_plane(body, SKIN_MM, sizes)
     regions[FAT] = deep & _between(smooth, FAT_HU)
     regions[BONE] = _bone(np.where(body, hu, 0), float(np.prod(sizes)))
     if scan.outlines:
@@ -75,7 +76,7 @@ def _labelled(scan: Scan) -> dict[str, np.ndarray]:
         shapes = [" × ".join(map(str, shape)) for shape in (hu.shape, labels.structures.shape)]
         raise InputError(f"{scan.labels}: expected the grid of the scan, {shapes[0]} voxels, but got {shapes[1]}")
     sizes = voxel_sizes(affine)
-    return {name: _eroded(labels.structures == STRUCTURES[name], RIM_MM, sizes) for name in LABELLED}
+    return {name: erode_in_plane(labels.structures == STRUCTURES[name], RIM_MM, sizes) for name in LABELLED}
 
 
 def discs_mask(discs: Sequence[Disc], shape: Sequence[int], affine: np.ndarray) -> np.ndarray:
@@ -138,19 +139,9 @@ def _between(hu: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
     return (hu >= limits[0]) & (hu <= limits[1])
 
 
-def _eroded(mask: np.ndarray, margin: float, sizes: np.ndarray) -> np.ndarray:
-    """Take ``margin`` mm off the edge of a mask, in plane; what lies beyond the image counts as inside."""
-    padded = np.pad(mask, ((1, 1), (1, 1), (0, 0)), mode="edge")
-    inner = [
-        plane if plane.all() or not plane.any() else ndimage.distance_transform_edt(plane, sampling=sizes[:2]) > margin
-        for plane in np.moveaxis(padded, 2, 0)
-    ]
-    return np.stack(inner, axis=2)[1:-1, 1:-1]
-
-
 def _around(mask: np.ndarray, margin: float, sizes: np.ndarray) -> np.ndarray:
     """Add ``margin`` mm to a mask in plane, and what it then encloses."""
-    grown = ~_eroded(~mask, margin, sizes)
+    grown = ~erode_in_plane(~mask, margin, sizes)
     return np.stack([ndimage.binary_fill_holes(plane) for plane in np.moveaxis(grown, 2, 0)], axis=2)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from monai_nce.data.scans.coarse import CoarseScan
+from monai_nce.transforms.erode_in_plane import erode_in_plane
 
 __all__ = ["CECT_ABOVE", "NECT_BELOW", "BrightTissue", "bright_tissue"]
 
@@ -63,15 +64,7 @@ def _deep(scan: CoarseScan) -> np.ndarray:
     """Mark what lies deeper below the skin than costal cartilage; where the image cuts the body there is no skin."""
     area = scan.body.sum(axis=(0, 1)).max(initial=0) * float(np.prod(scan.spacing[:2]))
     least = min(DEPTH_MM, DEPTH * float(np.sqrt(area / np.pi)))
-    deep = np.empty_like(scan.body)
-    for index in range(scan.body.shape[2]):
-        wide = np.pad(scan.body[..., index], 1, mode="edge")
-        if wide.all():
-            deep[..., index] = True
-        else:
-            far = ndimage.distance_transform_edt(wide, sampling=scan.spacing[:2]) > least
-            deep[..., index] = far[1:-1, 1:-1]
-    return deep
+    return erode_in_plane(scan.body, least, scan.spacing)
 
 
 def _spine(scan: CoarseScan) -> np.ndarray:
