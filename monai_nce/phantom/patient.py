@@ -8,9 +8,11 @@ the bowel's own motion. Units are HU and mm; arrays are RAS+ as in nibabel.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from monai_nce.phantom.anatomy import Anatomy
@@ -89,16 +91,13 @@ def make_phantom_patient(index: int, size: int = 128, slices: int = 32, seed: in
     Raises:
         ValueError: an index below 0, a size below 32 or no slices.
     """
-    for name, value, least in (("index", index, 0), ("size", size, 32), ("slices", slices, 1)):
-        if value < least:
-            raise ValueError(f"expected {name} of at least {least} but got {value}")
+    check_numbers(index, size, slices)
     # Separate streams: the patient must not depend on how many numbers the grid's noise takes.
     streams = np.random.SeedSequence([seed, index]).spawn(3)
     anatomy_rng, motion_rng, noise_rng = (np.random.default_rng(stream) for stream in streams)
     pixel = FIELD_OF_VIEW / size
     spacing = np.array([pixel, pixel, min(SLICE_SPACING, RANGE / slices)])
-    affine = np.diag([*spacing, 1.0])
-    affine[:3, 3] = -spacing * (np.array([size, size, slices]) - 1) / 2
+    affine = centered_affine((size, size, slices), spacing)
     in_plane, along = (affine[i, i] * np.arange(n) + affine[i, 3] for i, n in ((0, size), (2, slices)))
     x, y, z = np.meshgrid(*(axis.astype(np.float32) for axis in (in_plane, in_plane, along)), indexing="ij")
     anatomy = Anatomy(anatomy_rng)
@@ -114,6 +113,21 @@ def make_phantom_patient(index: int, size: int = 128, slices: int = 32, seed: in
         labels=labels,
         affine=affine,
     )
+
+
+def check_numbers(index: int, size: int, slices: int) -> None:
+    """Refuse numbers of which no patient is made; raise a ValueError that names the first one."""
+    for name, value, least in (("index", index, 0), ("size", size, 32), ("slices", slices, 1)):
+        if value < least:
+            raise ValueError(f"expected {name} of at least {least} but got {value}")
+
+
+def centered_affine(shape: Sequence[int], spacing: ArrayLike) -> np.ndarray:
+    """Return the affine of a grid about the origin, from voxels to RAS+ mm, for a spacing in mm."""
+    steps = np.asarray(spacing)
+    affine = np.diag([*steps, 1.0])
+    affine[:3, 3] = -steps * (np.array(shape) - 1) / 2
+    return affine
 
 
 def _scan(hu: Array, sigma: float, pixel: float, rng: np.random.Generator) -> Array:

@@ -8,7 +8,8 @@ thickness, bowel contents, small vessels, lesions) is drawn in :mod:`monai_nce.v
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from monai_nce.virtual.label_map import LabelMap
 from monai_nce.virtual.pelvis import add_pelvis, lacks_pelvis
 from monai_nce.virtual.structures import STRUCTURES
 
-__all__ = ["ABDOMINAL", "BONES", "Anatomy", "complete", "is_any", "smooth_mask"]
+__all__ = ["ABDOMINAL", "BONES", "Anatomy", "Mask", "complete", "is_any"]
 
 Mask = NDArray[np.bool_]
 Field = NDArray[np.float32]
@@ -119,8 +120,9 @@ class Anatomy:
     @property
     def abdomen(self) -> tuple[float, float]:
         """Return the heights in mm between which liver and kidneys lie."""
-        heights = np.flatnonzero(is_any(self.structures, ("liver", "kidney_right", "kidney_left")).any((0, 1)))
-        return tuple(self.origin[2] + self.spacing * float(k) for k in heights[[0, -1]])  # type: ignore[return-value]
+        slices = np.flatnonzero(is_any(self.structures, ("liver", "kidney_right", "kidney_left")).any((0, 1)))
+        low, high = (self.origin[2] + self.spacing * float(k) for k in slices[[0, -1]])
+        return low, high
 
     @property
     def center(self) -> tuple[float, float, float]:
@@ -136,16 +138,10 @@ class Anatomy:
         first, last = min(max(first, 0), count - 1), min(max(last, 0), count - 1)
         part = np.s_[:, :, first : max(first, last) + 1]
         x, y, z = self.origin
-        return Anatomy(
-            self.name,
-            self.structures[part],
-            self.depth[part],
-            self.trunk_distance[part],
-            self.cavity[part],
-            self.named_wall[part],
-            self.spacing,
-            (x, y, z + first * self.spacing),
-        )
+        parts: dict[str, Any] = {
+            name: value[part] for name, value in vars(self).items() if isinstance(value, np.ndarray)
+        }
+        return replace(self, **parts, origin=(x, y, z + first * self.spacing))
 
 
 def complete(label_map: LabelMap, spacing: float = SPACING) -> Anatomy:
@@ -171,7 +167,7 @@ def complete(label_map: LabelMap, spacing: float = SPACING) -> Anatomy:
     known = (given > 0) & ~body
     cavity = _cavity(given, spacing)
     wall = ndimage.distance_transform_edt(~cavity, sampling=spacing) < WALL
-    trunk = smooth_mask(_hulls(known | wall), (4, 4, 8), spacing) | known
+    trunk = _smooth_mask(_hulls(known | wall), (4, 4, 8), spacing) | known
     structures = np.where(known, given, 0).astype(np.uint8)
     skeleton = is_any(structures, SKELETON)
     if not is_any(given, ("spinal_canal",)).any():
@@ -201,7 +197,7 @@ def is_any(structures: NDArray[np.uint8], names: Iterable[str]) -> Mask:
     return table[structures]
 
 
-def smooth_mask(mask: Mask, sigma: tuple[float, float, float], spacing: float) -> Mask:
+def _smooth_mask(mask: Mask, sigma: tuple[float, float, float], spacing: float) -> Mask:
     """Smooth a mask's border by a Gaussian of ``sigma`` mm; volumes keep their size where the border is flat."""
     blurred = ndimage.gaussian_filter(mask.astype(np.float32), [value / spacing for value in sigma], mode="nearest")
     return blurred > 0.5
@@ -253,8 +249,8 @@ def _cavity(given: NDArray[np.uint8], spacing: float) -> Mask:
     solid = is_any(given, (*SKELETON, "muscle"))
     cavity = _hulls(viscera) | inside_cage
     # what lies beside the spine is no cavity: the wall is taken away with what is near to it
-    solid = ndimage.binary_closing(solid, iterations=max(1, round(4 / spacing)))
-    return (smooth_mask(cavity & ~solid, (3, 3, 6), spacing) | viscera) & ~is_any(given, (*SKELETON, "muscle"))
+    near = ndimage.binary_closing(solid, iterations=max(1, round(4 / spacing)))
+    return (_smooth_mask(cavity & ~near, (3, 3, 6), spacing) | viscera) & ~solid
 
 
 def _canal(structures: NDArray[np.uint8], spacing: float) -> Mask:

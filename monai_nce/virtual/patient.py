@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from monai_nce.phantom.patient import FIELD_OF_VIEW, centered_affine, check_numbers
 from monai_nce.virtual.acquisition import sample_scanner
 from monai_nce.virtual.anatomy import Anatomy
 from monai_nce.virtual.motion import ORGANS_SHARE, Motion
@@ -26,7 +27,6 @@ from monai_nce.virtual.tissue_map import CODES, draw_tissues, redraw_bowel
 __all__ = ["LABELS", "VirtualPatient", "make_virtual_patient"]
 
 LABELS: dict[str, int] = CODES
-FIELD_OF_VIEW = 1024 / 3  # mm in plane, as the phantom's: 256 pixels of 1 / 0.75 mm
 SLICE_SPACING = (3.0, 5.0)  # mm
 OFF_CENTER = (18.0, 18.0)  # mm that a patient lies off the field of view's centre, at most
 ABDOMINAL_SHARE = 0.6  # of the patients are scanned about liver or kidneys, the others anywhere in the map
@@ -76,9 +76,7 @@ def make_virtual_patient(
     Raises:
         ValueError: an index below 0, a size below 32, no slices, or an unknown phase.
     """
-    for name, value, least in (("index", index, 0), ("size", size, 32), ("slices", slices, 1)):
-        if value < least:
-            raise ValueError(f"expected {name} of at least {least} but got {value}")
+    check_numbers(index, size, slices)
     # Separate streams: the patient must not depend on how many numbers the grid's noise takes.
     streams = np.random.SeedSequence([seed, index]).spawn(6)
     body, values_rng, tissues_rng, motion_rng, scanner_rng, noise_rng = map(np.random.default_rng, streams)
@@ -126,15 +124,13 @@ def make_virtual_patient(
         settings.acquire(np.maximum(scan, couch), spacing, noise_rng)
         for settings, scan in ((scanner, enhanced), (before, acquired), (before, aligned))
     )
-    affine = np.diag([*spacing, 1.0])
-    affine[:3, 3] = [-(n - 1) / 2 * step for n, step in zip((size, size, slices), spacing, strict=True)]
     return VirtualPatient(
         f"virtual_{index:04d}",
         cect,
         nect,
         nect_aligned,
         labels=_look_up(tissues.codes, slab, middles, order=0),
-        affine=affine,
+        affine=centered_affine((size, size, slices), spacing),
         note={
             "anatomy": anatomy.name,
             "phase": values.phase,

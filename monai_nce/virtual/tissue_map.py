@@ -130,7 +130,7 @@ def draw_tissues(anatomy: Anatomy, rng: np.random.Generator) -> TissueMap:
 def redraw_bowel(
     codes: NDArray[np.uint8], lumen: Mask, front: NDArray[np.float32], spacing: float, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Fill the bowel anew: gas that rises to the front, contents, in some patients oral contrast medium."""
+    """Fill the lumen anew with contents, and with gas that rises to the front."""
     codes = codes.copy()
     codes[lumen] = CODES["bowel_content"]
     gas_here = smooth_noise(codes.shape, spacing, 60, rng)  # how much of a loop's front is gas, in mm below its middle
@@ -281,8 +281,8 @@ class _Drawing:
             level = back[0] + rng.uniform(0.05, 0.45) * (back[-1] - back[0])
             self.paint(sides & (y < level + 3 * self.noise(40)), "fluid")
         if rng.uniform() < 0.2:
-            free = (self.codes == CODES["visceral_fat"]) & (self.anatomy.cavity > 200)
-            free &= self.structures == STRUCTURES["visceral_fat"]
+            fat = (self.codes == CODES["visceral_fat"]) & (self.structures == STRUCTURES["visceral_fat"])
+            free = fat & (self.anatomy.cavity > 200)
             self.paint(free & (self.noise(60) > rng.uniform(-0.8, 1.2)), "fluid")
 
     def add_lesions(self, uptake: NDArray[np.float32]) -> None:
