@@ -32,6 +32,7 @@ from tqdm import tqdm
 
 from benchmarks.follow import ALL, Followed
 from benchmarks.hardware import host
+from benchmarks.markdown import markdown_table
 from monai_nce.contrast import ContrastCondition, check_contrast
 from monai_nce.data import SPLITS, read_datalist, read_datalist_file, write_json
 from monai_nce.errors import InputError
@@ -175,18 +176,17 @@ def measure(
     }
 
 
-def table(rows: Mapping[str, Mapping[str, Mapping[str, Any]]], key: str) -> list[str]:
+def table(rows: Mapping[str, Mapping[str, Mapping[str, Any]]], key: str) -> str:
     """Lay out one figure of each row and organ in Markdown."""
     organs = [name for name in (ALL, *ORGANS) if any(name in row for row in rows.values())]
-    lines = [f"| {key.replace('_', ' ')} | {' | '.join(name.replace('_', ' ') for name in organs)} |"]
-    lines.append("| --- " * (len(organs) + 1) + "|")
+    lines = []
     for name, row in rows.items():
         values = [row.get(organ, {}).get(key) for organ in organs]
         cells = ["" if value is None else f"{value:.{1 if key == 'error' else 2}f}" for value in values]
         if interval := row[ALL].get(f"{key}_interval"):
             cells[0] += " [{:.2f}, {:.2f}]".format(*interval)
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return lines
+        lines.append([name, *cells])
+    return markdown_table([name.replace("_", " ") for name in (key, *organs)], lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -205,9 +205,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{result['patients']} {given.split} patients; all organs with a 95 % interval over patients\n")
-    print(*["asked levels:", "", *table(result["asked"], "slope"), ""], sep="\n")
+    print("asked levels:", "", table(result["asked"], "slope"), "", sep="\n")
     for key in ("slope", "variance_ratio", "error"):
-        print(*["between patients:", "", *table(result["between"], key), ""], sep="\n")
+        print("between patients:", "", table(result["between"], key), "", sep="\n")
     if given.out:
         about = read_datalist_file(given.data)
         made_from = {key: value for key, value in about.get("provenance", {}).items() if key != "labels"}

@@ -20,6 +20,7 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
+from benchmarks.markdown import markdown_table
 from monai_nce.data import write_json
 from monai_nce.data.dicom.reader import read_dicom
 from monai_nce.data.nifti.reader import read_nifti
@@ -230,7 +231,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     rows = measure(options.data, options.draws, options.seed)
     for genuine, title in ((True, "CT, refused"), (False, "no CT in HU, accepted")):
-        print(f"| {title} | real | made up |\n| --- | --- | --- |")
+        lines = []
         chosen = [row for row in rows if row["genuine"] is genuine]
         for change in dict.fromkeys((row["change"], row["part"]) for row in chosen):
             cells = []
@@ -241,8 +242,8 @@ def main(arguments: list[str] | None = None) -> None:
                 wrong, images = (sum(row[key] for row in these) for key in ("wrong", "images"))
                 cells.append(f"{wrong} of {images}" if images else "")
             name = change[0] + (", crop" if change[1] == "crop" else "")
-            print(f"| {name} | {cells[0]} | {cells[1]} |")
-        print()
+            lines.append([name, *cells])
+        print(markdown_table([title, "real", "made up"], lines), end="\n\n")
     if options.out:
         write_json(options.out, {"seed": options.seed, "draws": options.draws, "rows": rows})
 

@@ -22,6 +22,7 @@ from nibabel.affines import voxel_sizes
 from tqdm import tqdm
 
 from benchmarks.hardware import host
+from benchmarks.markdown import markdown_table
 from data_prep.registration import METHODS, make_registration
 from monai_nce.data import read_datalist, write_json
 from monai_nce.phantom import ensure_phantom_dataset
@@ -74,12 +75,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
     options = parser.parse_args()
     result = measure(options.data or ensure_phantom_dataset(Path("runs/phantom")), options.methods, seed=options.seed)
-    print("| method | MSE on [-1, 1] | of unregistered | CPU seconds to learn | CPU seconds per patient |")
-    print("| --- | --- | --- | --- | --- |")
+    lines = []
     for name, row in result["methods"].items():
         part = row["mse"] / result["methods"][UNREGISTERED]["mse"]
         seconds = [row.get(f"seconds_{what}", 0) for what in ("to_learn", "per_patient")]
-        print(f"| {name} | {row['mse']:.4f} | {part:.0%} | {seconds[0]:.0f} | {seconds[1]:.1f} |")
+        lines.append([name, f"{row['mse']:.4f}", f"{part:.0%}", f"{seconds[0]:.0f}", f"{seconds[1]:.1f}"])
+    head = ["method", "MSE on [-1, 1]", "of unregistered", "CPU seconds to learn", "CPU seconds per patient"]
+    print(markdown_table(head, lines))
     if options.out:
         write_json(options.out, result)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from benchmarks.markdown import markdown_table
 
 __all__ = ["markdown"]
 
@@ -26,11 +28,6 @@ def markdown(result: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def _summary(scans: Mapping[str, Any]) -> list[str]:
     def passed(checks: Sequence[Mapping[str, Any]]) -> str:
         return f"{sum(check['passed'] for check in checks)} of {len(checks)}" if checks else NOTHING
@@ -40,7 +37,7 @@ def _summary(scans: Mapping[str, Any]) -> list[str]:
         [name, *(passed(scan["checks"][method]) for method in METHODS), passed(scan["moved"])]
         for name, scan in scans.items()
     ]
-    return ["## Checks", _table(head, rows)]
+    return ["## Checks", markdown_table(head, rows)]
 
 
 def _scan(name: str, scan: Mapping[str, Any]) -> list[str]:
@@ -65,7 +62,7 @@ def _scan(name: str, scan: Mapping[str, Any]) -> list[str]:
     parts = [
         f"## {name}",
         scan["about"],
-        _table(["region", "cm³", "HU before", "literature: rise in HU", "may be", *METHODS, "passed"], rows),
+        markdown_table(["region", "cm³", "HU before", "literature: rise in HU", "may be", *METHODS, "passed"], rows),
     ]
     if others:
         lines = []
@@ -74,7 +71,7 @@ def _scan(name: str, scan: Mapping[str, Any]) -> list[str]:
             where = f", mean {piece['rise']:+.0f} HU, at {tuple(piece['at'])} mm" if piece and piece["at"] else ""
             before, check = (checks[method][what] for method in METHODS)
             lines.append([what, _limits(check), _value(before), _value(check) + where, _verdict(check)])
-        parts.append(_table(["", "may be", *METHODS, "passed"], lines))
+        parts.append(markdown_table(["", "may be", *METHODS, "passed"], lines))
     if scan["moved"]:
         parts += _probes(scan["moved"])
     return parts
@@ -95,7 +92,7 @@ def _probes(moved: Sequence[Mapping[str, Any]]) -> list[str]:
         rows.append([probe, *cells, f"±{next(iter(found.values()))['high']:g}"])
     return [
         "Change of each organ's rise, in HU, where the scan is moved (bold: beyond what it may be):",
-        _table(["probe", *organs, "may be"], rows),
+        markdown_table(["probe", *organs, "may be"], rows),
     ]
 
 
@@ -106,12 +103,12 @@ def _distances(distances: Mapping[str, Any], real: Mapping[str, Any]) -> list[st
         "## Distance to real CECTs",
         "Wasserstein distance in HU between the voxels of each organ in the row's images and in the real CECTs of "
         "other patients; `real`: of one real CECT to the others.",
-        _table(["", *organs], rows),
+        markdown_table(["", *organs], rows),
         "The real CECTs, mean ± standard deviation in HU:",
     ]
     regions = list(dict.fromkeys(region for scan in real.values() for region in scan))
     cells = [[name, *(_spread(scan.get(region)) for region in regions)] for name, scan in real.items()]
-    return [*parts, _table(["scan", *regions], cells)]
+    return [*parts, markdown_table(["scan", *regions], cells)]
 
 
 def _pairs(pairs: Mapping[str, Any]) -> list[str]:
@@ -124,7 +121,7 @@ def _pairs(pairs: Mapping[str, Any]) -> list[str]:
         "## Slices of one patient on two days",
         "MSE on [-1, 1] (mean absolute error in HU) within the body, in the paper's window. Where both slices are "
         "without contrast medium, identity shows what motion and noise alone leave.",
-        _table(["pair", "registration", *METHODS], rows),
+        markdown_table(["pair", "registration", *METHODS], rows),
     ]
 
 

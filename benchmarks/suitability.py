@@ -23,6 +23,7 @@ import nibabel as nib
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.markdown import markdown_table
 from monai_nce.data import read_ct, write_json
 from monai_nce.data.nifti.reader import read_nifti
 from monai_nce.data.scans.hounsfield import why_not_hounsfield
@@ -209,10 +210,11 @@ def main(arguments: list[str] | None = None) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of files, which others report
         rows = measure(options.data and Path(options.data), options.virtual, options.draws, options.seed)
-    print("| shows | scans | part | doubted | for that reason |\n| --- | --- | --- | --- | --- |")
+    lines = []
     for row in sorted(rows, key=lambda row: row["shows"] != FIT):
         right = "" if row["shows"] in (FIT, OTHER) else row["right"]
-        print(f"| {row['shows']} | {row['group']} | {row['part']} | {row['doubted']} of {row['images']} | {right} |")
+        lines.append([row["shows"], row["group"], row["part"], f"{row['doubted']} of {row['images']}", str(right)])
+    print(markdown_table(["shows", "scans", "part", "doubted", "for that reason"], lines))
     if options.out:
         settings = {"virtual": options.virtual, "draws": options.draws, "seed": options.seed}
         write_json(options.out, {**settings, "rows": rows})

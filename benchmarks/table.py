@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.markdown import markdown_table
 from benchmarks.plan import METHODS
 from monai_nce.data import atomic_path, write_json
 from monai_nce.metrics import METRICS, summarize
@@ -86,12 +87,12 @@ def _markdown(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], mri: 
 
     def grid(names: Sequence[str], cells: Mapping[tuple[str, float | None], Sequence[str]]) -> str:
         head = [name if k is None else f"{name}, k = {k:g}" for k in distortions for name in names]
-        lines = [["method", *head], ["---"] * (1 + len(head))]
+        lines = []
         for method in METHODS:
             if any((method, k) in cells for k in distortions):
                 found = [cells.get((method, k), ["–"] * len(names)) for k in distortions]
                 lines.append([method, *(cell for part in found for cell in part)])
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        return markdown_table(["method", *head], lines)
 
     measured, paper = {}, {}
     for row in rows:
