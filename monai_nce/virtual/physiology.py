@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from monai_nce.virtual.tissue import PAPILLARY_CARCINOMA, PHASES, TISSUES, Tissue, check_phase
+from monai_nce.contrast import check_contrast
+from monai_nce.virtual.tissue import PAPILLARY_CARCINOMA, PHASES, TISSUES, Tissue
 
 PHASE_SHARES = (0.15, 0.6, 0.25)  # of PHASES; most clinical scans are portal-venous
 LEVEL_RANGE = (0.6, 1.0, 1.5)  # lowest, most frequent and highest factor on every rise: weight, dose [B10] [H95]
@@ -64,7 +65,7 @@ def sample_physiology(rng: np.random.Generator, phase: str | None = None) -> Phy
     """
     drawn = str(rng.choice(PHASES, p=PHASE_SHARES))
     phase = drawn if phase is None else phase
-    check_phase(phase)
+    check_contrast(phase)
     level = float(rng.triangular(*LEVEL_RANGE))
     timing = float(rng.uniform(-TIMING_RANGE, TIMING_RANGE))
     fat = _sample_fat_fraction(rng)

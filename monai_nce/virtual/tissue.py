@@ -52,7 +52,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from monai_nce.contrast import PHASES
+from monai_nce.contrast import PHASES, check_contrast
 from monai_nce.errors import InputError
 
 
@@ -163,18 +163,8 @@ def expected_enhancement(tissue: str, phase: str) -> tuple[float, float, float]:
     """
     if tissue not in EXPECTED_RANGES:
         raise InputError(f"expected a tissue of {', '.join(EXPECTED_RANGES)}, but got {tissue!r}")
-    check_phase(phase)
+    check_contrast(phase)
     shares = MIXTURES.get(tissue, {tissue: 1.0})
     mean = sum(share * TISSUES[name].rise(phase) for name, share in shares.items())
     low, high = EXPECTED_RANGES[tissue][PHASES.index(phase)]
     return mean, float(low), float(high)
-
-
-def check_phase(phase: str) -> None:
-    """Refuse what is not one of ``PHASES``.
-
-    Raises:
-        InputError: unknown phase.
-    """
-    if phase not in PHASES:
-        raise InputError(f"expected a phase of {', '.join(PHASES)}, but got {phase!r}")

@@ -7,7 +7,7 @@ import torch
 from monai.engines import SupervisedTrainer
 from torch import nn
 
-from monai_nce.contrast import append_condition, raise_contrast
+from monai_nce.contrast import ContrastCondition, append_condition, raise_contrast
 from monai_nce.engines import DomainBatch, RealPair, SyntheticPair, VolumePair
 from monai_nce.errors import InputError
 from monai_nce.losses import PerceptualLoss, ReconstructionLoss
@@ -156,6 +156,10 @@ def test_only_aligned_pairs_are_raised() -> None:
     torch.testing.assert_close(target, given["target"])
     with pytest.raises(InputError, match="only aligned pairs can be raised; give --condition#raised 0 for source"):
         RealPair()({**given, "rise": torch.tensor([1.0, 1.5])})
+    with pytest.raises(InputError, match="give --condition#raised 0 for registered_source"):
+        RealPair("registered_source", condition=ContrastCondition(raised=0.5))
+    RealPair("registered_source", condition=ContrastCondition(dropped=0.1))
+    RealPair("aligned_source", condition=ContrastCondition(raised=0.5))
 
 
 def test_stage_2_learns_what_it_is_told() -> None:

@@ -166,5 +166,5 @@ def test_excretion_and_papillary_carcinomas_are_drawn():
 
 
 def test_unknown_phase_is_refused():
-    with pytest.raises(InputError, match="expected a phase of arterial, portal, delayed, but got 'venous'"):
+    with pytest.raises(InputError, match="phase: expected one of arterial, portal, delayed but got 'venous'"):
         draw(0, "venous")

@@ -101,7 +101,7 @@ def test_mixtures_add_up_to_one():
     ("tissue", "phase", "message"),
     [
         ("lever", "portal", "expected a tissue of liver, .* but got 'lever'"),
-        ("liver", "venous", "expected a phase of arterial, portal, delayed, but got 'venous'"),
+        ("liver", "venous", "phase: expected one of arterial, portal, delayed but got 'venous'"),
     ],
 )
 def test_unknown_names_are_refused(tissue: str, phase: str, message: str):
