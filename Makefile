@@ -37,9 +37,10 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
-# The phantom is made by the first command that needs it. The volume to enhance is a test patient's scan as acquired.
+# The phantom is made by the first command that needs it; a training that was stopped goes on, and a finished one is
+# kept. The volume to enhance is a test patient's scan as acquired.
 demo: $(STAMP)  ## train both stages on phantoms, evaluate, enhance a volume and draw it: minutes on a CPU; see runs/demo
-	$(BUNDLE) training --config_file $(CONFIGS)/train.json --output_dir $(DEMO)
+	$(BUNDLE) training --config_file $(CONFIGS)/train.json --output_dir $(DEMO) --resume True
 	$(BUNDLE) --config_file $(CONFIGS)/inference.json --output_dir $(DEMO)/inference --checkpoint $(DEMO)/models/model.pt \
 		--input "$$($(BIN)/python -c "import monai_nce.data as d; print(d.read_datalist('runs/phantom', 'test')[0]['source'])")"
 	cp $(DEMO)/inference/*_synthetic_cect.nii.gz $(DEMO)/enhanced.nii.gz

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from monai_nce.handlers.checkpoint.folder import CheckpointFolder
 from monai_nce.handlers.checkpoint.stage import StageCheckpoint
-from monai_nce.handlers.checkpoint.training_folder import TrainingFolder
+from monai_nce.handlers.checkpoint.training_folder import TrainingFolder, refuse_trained
 from monai_nce.handlers.cpu_threads import CPUThreads
 from monai_nce.handlers.evaluation_report import EvaluationReport
 from monai_nce.handlers.fetch_scalars import FetchScalars
@@ -34,6 +34,7 @@ __all__ = [
     "WeightsLoader",
     "WeightsSaver",
     "load_weights",
+    "refuse_trained",
     "stage_handlers",
     "validation_handlers",
 ]

@@ -208,7 +208,7 @@ def test_a_training_begun_anew_is_not_resumed_with_the_stages_of_the_earlier_one
     assert whole.run() == 0, whole.said
     again = Training(bundle, tmp_path / "again", settings)
     assert again.run() == 0, again.said
-    assert again.run(("stage1", 2, kill), seed=1, checkpoint_minutes=0) == -signal.SIGKILL
+    assert again.run(("stage1", 2, kill), seed=1, checkpoint_minutes=0, overwrite=True) == -signal.SIGKILL
     assert again.run(resume=True, seed=1) == 0, again.said
     assert "stage2 starts anew: " in again.said
     assert again.weights() == whole.weights()
@@ -353,7 +353,7 @@ def test_a_full_disk_ends_in_one_line_and_loses_nothing_that_was_there(bundle, t
     before = earlier.read_bytes()
     larger = {**settings, "network_def#channels": [32, 32], "network_def#hidden_channels": 32}
     training = Training(bundle, small_disk / "out", larger, "single")
-    assert training.run(checkpoint_minutes=0) == INPUT_ERROR, training.said
+    assert training.run(checkpoint_minutes=0, overwrite=True) == INPUT_ERROR, training.said
     errors = [line for line in training.said.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and "cannot be written: No space left on device" in errors[0]
     assert "Traceback" not in training.said

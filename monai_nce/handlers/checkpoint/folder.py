@@ -70,7 +70,8 @@ class CheckpointFolder:
                 return file, torch.load(file, map_location="cpu", weights_only=True), damaged
             damaged.append(file)
         raise InputError(
-            f"{self.path}: expected a checkpoint that is whole but got {len(damaged)} damaged; train without resume"
+            f"{self.path}: expected a checkpoint that is whole but got {len(damaged)} damaged; train anew with "
+            "--overwrite True"
         )
 
     def _next_number(self) -> int:

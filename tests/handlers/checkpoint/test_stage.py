@@ -365,7 +365,7 @@ def test_checkpoints_that_cannot_be_gone_on_from(tmp_path):
 
     for file in CheckpointFolder(tmp_path).files():
         file.write_bytes(b"")
-    with pytest.raises(InputError, match="expected a checkpoint that is whole but got 1 damaged; train without resume"):
+    with pytest.raises(InputError, match="expected a checkpoint that is whole but got 1 damaged; train anew with"):
         Stage(tmp_path, 2, resume=True).run()
 
 

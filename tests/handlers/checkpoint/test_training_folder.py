@@ -8,9 +8,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from monai_nce.errors import InputError
-from monai_nce.handlers import TrainingFolder
+from monai_nce.handlers import CheckpointFolder, TrainingFolder, refuse_trained
 from tests.handlers.stage import Stage
 
 FORK = multiprocessing.get_context("fork")
@@ -96,3 +98,46 @@ def test_a_training_killed_before_its_first_checkpoint_leaves_the_earlier_one(tm
     Stage(tmp_path / "0", 1, kill_after=2, training=training).run_until_killed()
     first, second = stages(tmp_path, resume=True)
     assert not first.seen and not second.seen
+
+
+CHECKPOINT = "stage1/000001-epoch1-iteration4.pt"
+TRAINED = [{CHECKPOINT}, {CHECKPOINT, "model.pt"}, {"model.pt"}, {"classifier.pt", "model_best.pt"}]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    left=st.sampled_from([set(), *TRAINED, {"notes.txt"}, {"stage1/.lock"}, {"stage1/notes.pt"}]),
+    resume=st.booleans(),
+    overwrite=st.booleans(),
+)
+def test_what_an_earlier_training_left_is_kept_unless_it_is_resumed_or_to_be_overwritten(
+    tmp_path_factory: pytest.TempPathFactory, left: set[str], resume: bool, overwrite: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("training")
+    for name in left:
+        file = folder / ("checkpoints" if "/" in name else "models") / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(name)
+    kept = left in TRAINED and not overwrite and not (resume and CHECKPOINT in left)
+    try:
+        refuse_trained(folder / "checkpoints", folder / "models", resume, overwrite)
+    except InputError as error:
+        assert kept and "--overwrite True" in str(error)
+        assert ("--resume True" in str(error)) == (CHECKPOINT in left)
+    else:
+        assert not kept
+    assert {file.read_text() for file in folder.rglob("*") if file.is_file()} == left
+
+
+def test_a_trainer_that_is_run_by_itself_loses_nothing_either(tmp_path: Path) -> None:
+    def stage(**options: bool) -> Stage:
+        training = TrainingFolder(tmp_path / "checkpoints", weights=tmp_path / "models", **options)
+        return Stage(tmp_path / "checkpoints" / "0", 1, training.resume, training=training)
+
+    stage().run()
+    before = CheckpointFolder(tmp_path / "checkpoints" / "0").files()
+    with pytest.raises(InputError, match="holds a training already; --resume True goes on with it, --overwrite True"):
+        stage().run()
+    assert CheckpointFolder(tmp_path / "checkpoints" / "0").files() == before
+    assert not stage(resume=True).run().seen
+    assert stage(overwrite=True).run().seen
