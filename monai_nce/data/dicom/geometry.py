@@ -36,7 +36,8 @@ AXES_TOLERANCE = 1e-5  # of direction cosines: 0.005 mm at the far end of a slic
 SPACING_TOLERANCE = 2e-6  # mm: 0.001 mm over 512 pixels
 MAX_VOXELS = 2**30
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-CONSTANT = ("Rows", "Columns", "FrameOfReferenceUID", "TemporalPositionIdentifier")
+CONSTANT = ("Rows", "Columns", "TemporalPositionIdentifier")
+MIN_OWN_FRAMES = 3  # slices of which each has a frame of reference of its own: fewer are even by themselves
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ def assemble_series(folder: Path, slices: Sequence[DicomSlice]) -> DicomSeries:
     """
     _check_constant(folder, slices)
     slices = _ordered(folder, slices)
+    _check_frame_of_reference(folder, slices)
     _check_phases(folder, slices)
     if any(item.unspecified for item in slices):
         warnings.warn(f"{folder}: RescaleType is US (unspecified); taken for HU", ReaderWarning, stacklevel=2)
@@ -140,6 +142,22 @@ def _check_constant(folder: Path, slices: Sequence[DicomSlice]) -> None:
             differing.append("PixelSpacing")
         if differing:
             raise InputError(f"{folder}: {first.name} and {item.name} differ in {', '.join(differing)}")
+
+
+def _check_frame_of_reference(folder: Path, slices: Sequence[DicomSlice]) -> None:
+    """Refuse several frames of reference, unless an anonymiser gave each slice one, as it does file by file.
+
+    Then nothing tells them apart, and whether they are one volume is decided by their positions.
+    """
+    uids = [item.header.get("FrameOfReferenceUID") for item in slices]
+    different = set(uids)
+    if len(different) == 1:
+        return
+    if len(different) < len(slices) or len(slices) < MIN_OWN_FRAMES or None in different or "" in different:
+        other = next(item for item, uid in zip(slices, uids, strict=True) if uid != uids[0])
+        raise InputError(f"{folder}: {slices[0].name} and {other.name} differ in FrameOfReferenceUID")
+    text = f"{folder}: FrameOfReferenceUID differs in every slice, as some anonymisers leave it; taken for one volume"
+    warnings.warn(text, ReaderWarning, stacklevel=3)
 
 
 def _ordered(folder: Path, slices: Sequence[DicomSlice]) -> list[DicomSlice]:

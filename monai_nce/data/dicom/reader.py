@@ -19,6 +19,7 @@ import numpy as np
 from monai_nce.data.dicom.decoders import decoder_of
 from monai_nce.data.dicom.files import open_dicom, quiet_pydicom, scan_file
 from monai_nce.data.dicom.geometry import DicomSeries, DicomSlice, assemble_series
+from monai_nce.data.dicom.pixels import NoPixels, check_overlays, slice_hu
 from monai_nce.data.dicom.slices import check_one_patient, slices_of
 from monai_nce.data.scans.found import FoundVolume, find_images, group_dicom
 from monai_nce.errors import InputError
@@ -98,17 +99,20 @@ def read_dicom(source: DicomSource) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: as :func:`check_dicom`, and if the voxels of a slice cannot be decoded.
     """
-    series = check_dicom(source)
+    found = one_series(source)
+    series = check_dicom(found)
     places: dict[Path, list[tuple[int, DicomSlice]]] = defaultdict(list)
     for index, item in enumerate(series.slices):
         places[item.path].append((index, item))
     volume = np.empty(series.shape, dtype=np.float32, order="F")
+    seen = NoPixels()
     for path, members in places.items():
-        _decode(path, members, volume)
+        _decode(path, members, volume, seen)
+    seen.warn(found.path)
     return volume, series.affine
 
 
-def _decode(path: Path, members: Sequence[tuple[int, DicomSlice]], volume: np.ndarray) -> None:
+def _decode(path: Path, members: Sequence[tuple[int, DicomSlice]], volume: np.ndarray, seen: NoPixels) -> None:
     """Decode a file's frames into the slices of ``volume`` that ``members`` name."""
     where = {item.frame or 0: (index, item) for index, item in members}
     shape, count = volume.shape[1::-1], 0
@@ -121,12 +125,13 @@ def _decode(path: Path, members: Sequence[tuple[int, DicomSlice]], volume: np.nd
             plugin = decoder_of(path, syntax)
             if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
                 raise InputError(f"{path}: has no pixel data, or is truncated")
-            for count, pixels in enumerate(iter_pixels(dataset, decoding_plugin=plugin), start=1):
+            check_overlays(path, dataset)
+            frames = iter_pixels(dataset, decoding_plugin=plugin, correct_unused_bits=False)
+            for count, pixels in enumerate(frames, start=1):
                 if pixels.shape != shape:
                     raise InputError(f"{path}: expected {shape} voxels but got {pixels.shape}")
                 index, item = where[count - 1]
-                # as float64 before the sum: unsigned voxels plus a negative intercept would wrap
-                volume[:, :, index] = pixels.T.astype(np.float64) * item.slope + item.intercept
+                volume[:, :, index] = slice_hu(path, dataset, pixels, item.slope, item.intercept, seen).T
         except InputError:
             raise
         except Exception as error:  # each decoder fails with exceptions of its own

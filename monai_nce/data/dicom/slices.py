@@ -6,7 +6,9 @@ for series, so it serves as the reference in the tests instead.
 
 from __future__ import annotations
 
+import difflib
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from monai_nce.data.dicom.geometry import DicomSlice
+from monai_nce.data.dicom.text import clean_text, patient_words
 from monai_nce.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["check_one_patient", "slices_of"]
 
 MAX_SLICE = 2**26  # pixels: 8192 × 8192
+SPELT = 0.8  # difflib's ratio of "hounsfield" and what is one slip or two away
 # Where a frame's elements stand in the functional groups.
 GROUPS = {
     "ImagePositionPatient": "PlanePositionSequence",
@@ -110,9 +114,10 @@ def _slice(path: Path, header: Dataset, place: Any, frame: int | None) -> DicomS
     for keyword in REQUIRED:
         if place.get(keyword) in (None, ""):
             raise InputError(f"{path}: has no {keyword}")
-    unit = place.get("RescaleType")
-    if unit not in (None, "", "HU", "US"):
-        raise InputError(f"{path}: expected values in HU but RescaleType is {_word(unit)}")
+    unit = str(place.get("RescaleType") or "").strip().upper()
+    if unit not in ("", "US") and not _is_hounsfield(unit):
+        shown = clean_text(place.get("RescaleType"), patient_words(header))
+        raise InputError(f"{path}: expected values in HU but RescaleType is {shown}")
     try:
         position = np.array(place.get("ImagePositionPatient"), dtype=float).reshape(3)
         axes = np.array(place.get("ImageOrientationPatient"), dtype=float).reshape(2, 3)
@@ -130,6 +135,18 @@ def _slice(path: Path, header: Dataset, place: Any, frame: int | None) -> DicomS
     if not math.isfinite(thickness):
         thickness = 0.0
     return DicomSlice(path, header, position, axes, spacing, thickness, slope, intercept, unit == "US", frame)
+
+
+def _is_hounsfield(unit: str) -> bool:
+    """Tell whether a RescaleType spells Hounsfield units in one of the ways that vendors found, slips included.
+
+    Units derived from them, such as HU_MOD (modified), are others.
+    """
+    letters = re.sub(r"[\s.'\[\]()]", "", unit.casefold())
+    if letters in ("hu", "hnsfu"):  # the latter is UCUM's [hnsf'U]
+        return True
+    name = re.sub(r"(u[a-z]{2,4})?(hu)?$", "", letters)  # "unit" or what became of it
+    return bool(difflib.get_close_matches(name, ["hounsfield"], cutoff=SPELT))
 
 
 def _plain(value: Any) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_nce.data.dicom.files import DicomFile, looks_like_slice, scan_file
+from monai_nce.data.dicom.text import clean_text, patient_words
 from monai_nce.data.nifti.reader import is_nifti_name
 from monai_nce.data.scans.file_tree import ReaderWarning, files_by_folder
 
@@ -22,8 +23,6 @@ CONTRAST_KEYWORDS = (
     *("ContrastBolusAgent", "ContrastBolusIngredient", "ContrastBolusVolume", "ContrastBolusStartTime"),
     "ContrastBolusTotalDose",
 )
-MAX_TEXT = 64  # characters of a description, as many as DICOM allows
-MIN_SECRET = 3  # letters from which on a part of a name is struck out of a description
 
 
 @dataclass(frozen=True)
@@ -179,20 +178,20 @@ class _Grouping:
 
 
 def _describe(path: Path, files: tuple[Path, ...], header: Any) -> FoundVolume:
-    secrets = _secrets(header)
+    secrets = patient_words(header)
     number = str(header.get("SeriesNumber") or "")
     return FoundVolume(
         kind="dicom",
         path=path,
         files=files,
-        modality=_clean(header.get("Modality"), secrets),
-        description=_clean(header.get("SeriesDescription"), secrets),
+        modality=clean_text(header.get("Modality"), secrets),
+        description=clean_text(header.get("SeriesDescription"), secrets),
         series_number=int(number) if re.fullmatch(r"\d{1,9}", number) else None,
         series_uid=str(header.get("SeriesInstanceUID") or ""),
         study_uid=str(header.get("StudyInstanceUID") or ""),
         patient_id=str(header.get("PatientID") or ""),
         contrast=tuple((word, str(header[word].value)) for word in CONTRAST_KEYWORDS if header.get(word)),
-        texts=tuple(_clean(header.get(keyword), secrets) for keyword in ("ProtocolName", "StudyDescription")),
+        texts=tuple(clean_text(header.get(keyword), secrets) for keyword in ("ProtocolName", "StudyDescription")),
         acquisition_time=f"{header.get('AcquisitionDate') or ''}{header.get('AcquisitionTime') or ''}",
     )
 
@@ -208,17 +207,3 @@ def _mark_alone(volumes: list[FoundVolume]) -> list[FoundVolume]:
 
 def _uid(scanned: DicomFile) -> str:
     return str((scanned.header.get("SeriesInstanceUID") if scanned.header is not None else "") or "")
-
-
-def _secrets(header: Any) -> tuple[str, ...]:
-    words = re.split(r"[\s^=,\\]+", str(header.get("PatientName") or ""))
-    words += [str(header.get("PatientID") or ""), str(header.get("PatientBirthDate") or "")]
-    return tuple(sorted((word for word in words if len(word) >= MIN_SECRET), key=len, reverse=True))
-
-
-def _clean(value: Any, secrets: Sequence[str]) -> str:
-    """Return one short line of printable characters, without what tells who the patient is."""
-    text = " ".join("".join(c if c.isprintable() else " " for c in str(value or "")).split())
-    for secret in secrets:
-        text = re.sub(re.escape(secret), "***", text, flags=re.IGNORECASE)
-    return text[:MAX_TEXT]

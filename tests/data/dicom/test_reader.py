@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import re
 import shutil
+import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +11,8 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydicom.uid import RLELossless, generate_uid
 
 from monai_nce.data.dicom import reader as dicom_reader
@@ -172,6 +177,105 @@ def test_bad_series_are_refused(edit: Any, message: str, write_series: Series, t
         with pytest.raises(InputError, match=message) as error:
             read(folder)
         assert str(folder) in str(error.value)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(frames=st.one_of(st.permutations(range(5)), st.lists(st.integers(0, 4), min_size=5, max_size=5)))
+def test_frames_of_reference_are_one_for_all_or_one_for_each(frames: list[int], write_series: Series) -> None:
+    def edit(index: int, dataset: Any) -> None:
+        dataset.FrameOfReferenceUID = f"1.2.{frames[index] + 1}"
+
+    with tempfile.TemporaryDirectory() as name, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        folder = write_series(Path(name), edit)
+        if 1 < len(set(frames)) < 5:
+            with pytest.raises(InputError, match="differ in FrameOfReferenceUID"):
+                check_dicom(folder)
+            return
+        check_dicom(folder)
+    told = [str(item.message) for item in caught if "FrameOfReferenceUID differs in every slice" in str(item.message)]
+    assert len(told) == (len(set(frames)) == 5)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda index, dataset: setattr(dataset, "ImagePositionPatient", [-10, -20, 30 + index**2]), "uneven slices"),
+        (lambda index, dataset: delattr(dataset, "FrameOfReferenceUID") if index == 2 else None, "differ in FrameOf"),
+    ],
+)
+def test_what_each_frame_of_its_own_does_not_excuse(
+    edit: Any, message: str, write_series: Series, tmp_path: Path
+) -> None:
+    def both(index: int, dataset: Any) -> None:
+        dataset.FrameOfReferenceUID = f"1.2.{index + 1}"
+        edit(index, dataset)
+
+    with pytest.raises(InputError, match=message):
+        check_dicom(write_series(tmp_path, both))
+
+
+def test_two_slices_of_two_frames_of_reference_are_refused(write_series: Series, tmp_path: Path) -> None:
+    folder = write_series(tmp_path, lambda index, dataset: setattr(dataset, "FrameOfReferenceUID", f"1.2.{index + 1}"))
+    for index in (2, 3, 4):
+        (folder / f"slice{index}.dcm").unlink()
+    with pytest.raises(InputError, match="differ in FrameOfReferenceUID"):
+        check_dicom(folder)
+
+
+@st.composite
+def slips(draw: st.DrawFn) -> str:
+    """Hounsfield with a letter left out, doubled or swapped with the next, in any case, with or without the unit."""
+    word, at = list("hounsfield"), draw(st.integers(1, 8))
+    kind = draw(st.sampled_from(["as it is", "left out", "doubled", "swapped"]))
+    if kind == "left out":
+        del word[at]
+    elif kind == "doubled":
+        word.insert(at, word[at])
+    elif kind == "swapped":
+        word[at], word[at + 1] = word[at + 1], word[at]
+    text = "".join(word) + draw(st.sampled_from(["", " unit", " Units", "  UNITS", " unit (HU)", "."]))
+    return draw(st.sampled_from([str.lower, str.upper, str.title, str]))(text)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    unit=st.one_of(
+        slips(),
+        st.sampled_from(["Houndsfield Unit", "HOUNDFIELD UNITS", "hu", "H.U.", "HU ", "[hnsf'U]", "Hounsfiled"]),
+    )
+)
+def test_hounsfield_units_however_they_are_spelt(unit: str, write_series: Series) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        check_dicom(write_series(Path(name), edit_all(RescaleType=unit)))
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "HU_MOD",
+        "OD",
+        "MGML",
+        "Z_EFF",
+        "ED",
+        "EDW",
+        "PCT",
+        "Modified Hounsfield Unit",
+        "HU*10",
+        "% of HU",
+        "ml/100ml/min",
+    ],
+)
+def test_other_units_are_refused_and_shown(unit: str, write_series: Series, tmp_path: Path) -> None:
+    folder = write_series(tmp_path, edit_all(RescaleType=unit))
+    with pytest.raises(InputError, match=re.escape(f"expected values in HU but RescaleType is {unit}")):
+        check_dicom(folder)
+
+
+def test_a_unit_that_holds_the_patients_name_is_shown_without_it(write_series: Series, tmp_path: Path) -> None:
+    folder = write_series(tmp_path, edit_all(RescaleType="Miller\tmap", PatientName="MILLER^Ann"))
+    with pytest.raises(InputError, match=r"RescaleType is \*\*\* map"):
+        check_dicom(folder)
 
 
 @pytest.mark.parametrize("degrees", [1, -20, 30])
