@@ -33,15 +33,13 @@ from tqdm import tqdm
 from benchmarks.follow import ALL, Followed
 from benchmarks.hardware import host
 from benchmarks.markdown import markdown_table
-from monai_nce.contrast import ContrastCondition, check_contrast
+from benchmarks.weights import Weights, common_window
+from monai_nce.contrast import check_contrast
 from monai_nce.data import SPLITS, read_datalist, read_datalist_file, write_json
 from monai_nce.errors import InputError
-from monai_nce.handlers import TrainedFor, load_weights
-from monai_nce.inferers import SliceStackInferer
-from monai_nce.networks import Generator
 from monai_nce.transforms import WindowHU
 
-__all__ = ["LEVELS", "ORGANS", "Patient", "Weights", "main", "measure"]
+__all__ = ["LEVELS", "ORGANS", "Patient", "main", "measure"]
 
 ORGANS = (
     "aorta",
@@ -100,37 +98,6 @@ class Patient:
         return np.asarray(nib.Nifti1Image.from_filename(self.item[role]).dataobj)
 
 
-class Weights:
-    """Run the generator of a weights' file, which says its arguments and its window.
-
-    Raises:
-        InputError: if the file does not say them, or cannot be read.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.said = TrainedFor.read(path)
-        arguments = {name: value for name, value in (self.said.network or {}).items() if name != "_target_"}
-        if not arguments or self.said.window_level is None or self.said.window_width is None:
-            raise InputError(f"{path}: expected weights that say network and window, as those of a training do")
-        self.window = WindowHU(self.said.window_level, self.said.window_width)
-        self.network = Generator(**arguments)
-        load_weights(self.network, path)
-        self.network.eval()
-        self.inferer = SliceStackInferer(self.network.slices)
-
-    @property
-    def takes_levels(self) -> bool:
-        return self.network.condition_channels == ContrastCondition.channels
-
-    def enhance(self, hu: Volume, contrast: Mapping[str, Any] | None = None) -> Volume:
-        """Make a synthetic CECT, within the window; ``contrast`` is the ``phase`` and ``level`` that are asked for."""
-        condition = None if contrast is None else ContrastCondition()(contrast)[None]
-        with torch.inference_mode():
-            image = self.window(torch.from_numpy(hu))[None, None]
-            made: Volume = self.window.inverse(self.inferer(image, self.network, condition=condition))[0, 0].numpy()
-            return made
-
-
 def measure(
     dataset_dir: Path, weights: Mapping[str, Weights], levels: Sequence[float] = LEVELS, split: str = "test"
 ) -> dict[str, Any]:
@@ -144,10 +111,7 @@ def measure(
     """
     for level in levels:
         check_contrast(level=level)
-    windows = {(one.window.window_level, one.window.window_width) for one in weights.values()}
-    if len(windows) != 1:
-        raise InputError(f"weights: expected weights of one window but got {len(windows)}: {sorted(windows)}")
-    window = WindowHU(*windows.pop())
+    window = common_window(weights.values())
     items = read_datalist(dataset_dir, split, ("target", "aligned_source", "labels"))
     items = [item for item in items if {"phase", "level"} <= item.keys()]
     if not items:

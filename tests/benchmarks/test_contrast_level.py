@@ -10,8 +10,9 @@ import torch
 from ignite.engine import Engine
 from torch import nn
 
-from benchmarks.contrast_level import ORGANS, Patient, Weights, main, measure
+from benchmarks.contrast_level import ORGANS, Patient, main, measure
 from benchmarks.follow import ALL
+from benchmarks.weights import Weights
 from monai_nce.contrast import PHASES
 from monai_nce.data import DatasetWriter, read_datalist
 from monai_nce.errors import InputError
