@@ -103,6 +103,10 @@ class SyntheticPair:
         auxiliary: generator from the target domain to the source domain, trained in stage 1.
         target_key: images of the target domain.
 
+    Raises:
+        InputError: when called for the first batch, if the auxiliary generator gives its input back as one does that
+            was never trained: the target network would have nothing to learn.
+
     Shape:
         - image of the batch: ``(B, C, H, W)``
         - output: synthetic source and real target, ``(B, C, H, W)`` each; with a condition of the target in the batch,
@@ -112,13 +116,27 @@ class SyntheticPair:
     def __init__(self, auxiliary: nn.Module, target_key: str = "target") -> None:
         self.auxiliary = auxiliary
         self.target_key = target_key
+        self._looked = False
 
     def __call__(self, batchdata: Mapping[str, torch.Tensor], *args: Any, **kwargs: Any) -> Pair:
         (target,) = on_device(batchdata, (self.target_key,), *args, **kwargs)
         self.auxiliary.eval()
         with torch.no_grad():
             # under autocast the network's output may be of a short type, and losses want fp32
-            return _told(self.auxiliary(target).float(), target, batchdata)
+            source = self.auxiliary(target).float()
+        if not self._looked:
+            self._look(source, target)
+        return _told(source, target, batchdata)
+
+    def _look(self, source: torch.Tensor, target: torch.Tensor) -> None:
+        """Compare within the window: beyond it a trained network may leave values as they are."""
+        within = target.abs() < 1
+        self._looked = bool(within.any())
+        if self._looked and torch.equal(source[within], target[within].float()):
+            raise InputError(
+                "stage 2: the auxiliary network was never trained, it gives back what it gets; run stage 1 before, or "
+                "load trained weights into it"
+            )
 
 
 class VolumePair:

@@ -6,6 +6,7 @@ from monai_nce.handlers.checkpoint.folder import CheckpointFolder
 from monai_nce.handlers.checkpoint.stage import StageCheckpoint
 from monai_nce.handlers.checkpoint.training_folder import TrainingFolder, refuse_trained
 from monai_nce.handlers.cpu_threads import CPUThreads
+from monai_nce.handlers.earlier_stages import EarlierStages
 from monai_nce.handlers.evaluation_report import EvaluationReport
 from monai_nce.handlers.fetch_scalars import FetchScalars
 from monai_nce.handlers.gan_balance import GANBalance
@@ -21,9 +22,10 @@ from monai_nce.handlers.weights.trained_for import TrainedFor
 __all__ = [
     "CPUThreads",
     "CheckpointFolder",
-    "GANBalance",
+    "EarlierStages",
     "EvaluationReport",
     "FetchScalars",
+    "GANBalance",
     "NaNGuard",
     "LogScalars",
     "StageCheckpoint",

@@ -104,6 +104,15 @@ def test_training_twice_with_a_seed_gives_the_same_weights(bundle, tiny):
     assert same(first, state(model))
 
 
+def test_the_trainer_that_monai_s_tools_run_alone_trains_what_it_builds_on_first(bundle, tiny, capsys):
+    run = workflow(bundle, tiny)
+    before = {name: value.clone() for name, value in run.network_def.state_dict().items()}
+    run.trainer.run()
+    assert "stage2 builds on classifier and stage1, not trained yet: trained first" in capsys.readouterr().out
+    assert not same(before, run.network_def.state_dict())
+    assert run.parser.get_parsed_content("stage1#trainer").state.epoch == 1
+
+
 def test_an_unpaired_set_without_validation_trains(bundle, tiny, tmp_path):
     import numpy as np
 

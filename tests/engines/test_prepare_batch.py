@@ -120,7 +120,7 @@ def test_real_pair_is_what_was_acquired() -> None:
 def test_images_come_channels_last_and_unchanged():
     batch = {key: torch.rand(2, 3, 4, 5) for key in ("source", "target")}
     images, _ = DomainBatch()(batch)
-    for pair in (RealPair()(batch), SyntheticPair(torch.nn.Identity())(batch), (images, images)):
+    for pair in (RealPair()(batch), SyntheticPair(nn.Tanh())(batch), (images, images)):
         for image in pair:
             assert image.is_contiguous(memory_format=torch.channels_last) and not image.is_contiguous()
     assert torch.equal(images, torch.cat([batch["source"], batch["target"]]))
@@ -129,7 +129,7 @@ def test_images_come_channels_last_and_unchanged():
 CONDITION = torch.tensor([[1.0, 0.5], [0.0, -0.5]])
 
 
-@pytest.mark.parametrize("prepare", [RealPair(), SyntheticPair(nn.Identity())])
+@pytest.mark.parametrize("prepare", [RealPair(), SyntheticPair(nn.Tanh())])
 def test_a_condition_goes_behind_the_slices_that_the_network_is_given(prepare: RealPair | SyntheticPair) -> None:
     plain, target = prepare(batch())
     told, same = prepare({**batch(), "condition": CONDITION})
@@ -138,7 +138,7 @@ def test_a_condition_goes_behind_the_slices_that_the_network_is_given(prepare: R
     assert told.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("prepare", [RealPair("aligned_source"), SyntheticPair(nn.Identity())])
+@pytest.mark.parametrize("prepare", [RealPair("aligned_source"), SyntheticPair(nn.Tanh())])
 def test_a_target_is_raised_to_the_level_that_is_told(prepare: RealPair | SyntheticPair) -> None:
     given = {**batch(), "condition": CONDITION}
     given["aligned_source"] = given["source"]
@@ -187,3 +187,24 @@ def test_an_evaluator_s_inferer_is_given_the_condition() -> None:
     *pair, args, kwargs = VolumePair()({**volumes, "condition": CONDITION[:1]}, torch.device("cpu"), False)
     assert [torch.equal(one, volumes[key]) for one, key in zip(pair, ("image", "label"), strict=True)] == [True, True]
     assert args == () and torch.equal(kwargs["condition"], CONDITION[:1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_auxiliary_that_was_never_trained_is_said_so(dtype: torch.dtype) -> None:
+    untrained = Generator(channels=(8, 4), hidden_channels=4, num_groups=2, residual=True)
+    with pytest.raises(InputError, match="^stage 2: the auxiliary network was never trained, .* run stage 1 before"):
+        SyntheticPair(untrained.to(dtype))(batch(), dtype=dtype)
+
+
+def test_values_at_the_window_s_ends_say_nothing_of_it() -> None:
+    """An image of bone, or of air alone, may come back unchanged from a network that was trained."""
+    flat = {"target": torch.ones(2, 3, 16, 16)}
+    prepare = SyntheticPair(nn.Hardtanh(-0.5, 1.0))
+    for _ in range(2):
+        source, target = prepare(flat)
+        assert torch.equal(source, target)
+    prepare({"target": -flat["target"]})
+    untrained = SyntheticPair(nn.Identity())
+    untrained(flat)
+    with pytest.raises(InputError, match="never trained"):
+        untrained(batch())
