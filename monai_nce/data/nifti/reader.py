@@ -14,17 +14,21 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from isal import igzip, igzip_lib
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
+from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
+from monai_nce.data.nifti.geometry import check_geometry
+from monai_nce.data.scans.affine import check_affine
 from monai_nce.errors import InputError
 
 __all__ = ["NIFTI_SUFFIXES", "check_nifti", "is_nifti_name", "read_nifti"]
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 MAX_VOXELS = 2**30  # 4 GiB as float32, four times 512 × 512 × 1000: beyond it the header is taken to be broken
-MAX_TRAILING = 2**20  # bytes after the image that are let pass
+MIN_TRAILING, MAX_TRAILING = 2**12, 2**20  # bytes after the image that are let pass: less than a slice, in this range
 HEADER_BYTES = 544  # of NIfTI-2, with the flag for extensions
 MAX_OFFSET = 2**24  # bytes of header and extensions
 # A scan compresses to a third or so; deflate's best, on zeros alone, is 1032 to 1. Small files may be that empty.
@@ -46,16 +50,18 @@ def check_nifti(path: Path) -> nib.Nifti1Image:
 
     Raises:
         InputError: if the file is missing, empty or not NIfTI, or if its header does not describe one volume of real
-            numbers, of a size that can be, in millimetres, with an invertible affine.
+            numbers, of a size that can be, in millimetres, with an invertible affine, or contradicts itself or the
+            size of the file.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     if not path.stat().st_size:
         raise InputError(f"{path}: empty file")
     try:
-        _check_extensions(path)
-        image = nib.load(path)
-        if not isinstance(image, nib.Nifti1Image):
+        stored = _stored_header(path)
+        with LoggingOutputSuppressor():  # it tells what it mends, without the file's name
+            image = nib.load(path)
+        if stored is None or not isinstance(image, nib.Nifti1Image):
             raise ImageFileError("another format")
         affine = np.asarray(image.affine, dtype=np.float64)
         units = image.header.get_xyzt_units()[0]
@@ -79,8 +85,8 @@ def check_nifti(path: Path) -> nib.Nifti1Image:
         raise InputError(f"{path}: expected millimetres but the header says {units}")
     if not (image.header["sform_code"] > 0 or image.header["qform_code"] > 0):
         raise InputError(f"{path}: has no orientation (neither sform nor qform is set)")
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-6:
-        raise InputError(f"{path}: its affine is singular or not finite")
+    check_affine(path, affine)
+    check_geometry(path, image.header, stored)
     _check_size(path, image)
     return image
 
@@ -100,30 +106,39 @@ def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
         if path.name.lower().endswith(".gz"):
             image = _decompressed(path, image)
         volume = image.get_fdata(dtype=np.float32, caching="unchanged")
+    except InputError:
+        raise
     except UNREADABLE as error:
         raise InputError(f"{path}: truncated or damaged ({error})") from error
     return volume.reshape(image.shape[:3], order="F"), np.array(image.affine, dtype=np.float64)
 
 
-def _check_extensions(path: Path) -> None:
-    """Refuse a header whose extensions say that they are longer than the file lets them be: nibabel would read on."""
+def _stored_header(path: Path) -> nib.Nifti1Header | None:
+    """Return the header as it stands in the file, where nibabel mends it; None if it is none.
+
+    A header that says that it or its extensions are longer than the file lets them be is refused: nibabel would read
+    on. So are voxels that would begin within the header.
+    """
     opener = igzip.open if path.name.lower().endswith(".gz") else open
     with opener(path, "rb") as file:
         start = file.read(HEADER_BYTES)
         size = next((n for n in (348, 540) for order in ("little", "big") if start[:4] == n.to_bytes(4, order)), 0)
-        if not size or len(start) < size + 4 or not start[size]:
-            return  # nibabel says what is wrong, or there are no extensions
-        start += file.read(MAX_OFFSET)
-    order = ">" if start[:1] == b"\0" else "<"
-    (end,) = struct.unpack_from(order + ("f" if size == 348 else "q"), start, 108 if size == 348 else 168)
-    at = size + 4
-    while at + 8 <= min(end, len(start)):
-        (length,) = struct.unpack_from(order + "i", start, at)
+        if not size or len(start) < size + 4:
+            return None
+        header = (nib.Nifti1Header if size == 348 else nib.Nifti2Header)(start[:size], check=False)
+        extended = start[size]
+        start += file.read(MAX_OFFSET) if extended else b""
+    end, at = float(header["vox_offset"]), size + 4
+    if not (end >= at and end.is_integer()):
+        raise InputError(f"{path}: the header says that the voxels begin at byte {end:g}, which is not behind it")
+    if extended and end > MAX_OFFSET:
+        raise InputError(f"{path}: the header says that the voxels begin at byte {end:g}")
+    while extended and at + 8 <= min(end, len(start)):
+        (length,) = struct.unpack_from(header.endianness + "i", start, at)
         if length < 16 or at + length > len(start):
             raise InputError(f"{path}: an extension of its header says that it has {length} bytes")
         at += length
-    if not end <= MAX_OFFSET:
-        raise InputError(f"{path}: the header says that the voxels begin at byte {end:g}")
+    return header
 
 
 def _check_size(path: Path, image: nib.Nifti1Image) -> None:
@@ -132,19 +147,27 @@ def _check_size(path: Path, image: nib.Nifti1Image) -> None:
     packed = path.name.lower().endswith(".gz")
     if not packed and size < expected:
         raise InputError(f"{path}: truncated or damaged (expected {expected} bytes but got {size})")
+    if not packed and size > expected + _spare_bytes(image):
+        raise InputError(f"{path}: holds more data than its header says (expected {expected} bytes but got {size})")
     if packed and expected > MAX_UNCHECKED and expected > size * MAX_RATIO:
         raise InputError(f"{path}: {size} compressed bytes are not taken to hold the {expected} of the header")
 
 
 def _expected_bytes(image: nib.Nifti1Image) -> int:
-    return int(image.header.get_data_offset()) + math.prod(image.shape) * image.get_data_dtype().itemsize
+    assert isinstance(image.dataobj, ArrayProxy)  # it was loaded from a file
+    return int(image.dataobj.offset) + math.prod(image.shape) * image.get_data_dtype().itemsize
+
+
+def _spare_bytes(image: nib.Nifti1Image) -> int:
+    """Return how much may follow the image: less than another slice, which would be one that the header leaves out."""
+    return min(max(math.prod(image.shape[:2]) * image.get_data_dtype().itemsize - 1, MIN_TRAILING), MAX_TRAILING)
 
 
 def _decompressed(path: Path, image: nib.Nifti1Image) -> nib.Nifti1Image:
     """Load the image through memory: only reading past the last byte makes gzip compare the checksum."""
-    expected = _expected_bytes(image)
+    most = _expected_bytes(image) + _spare_bytes(image)
     with igzip.open(path) as file:
-        content = file.read(expected + MAX_TRAILING + 1)
-    if len(content) > expected + MAX_TRAILING:
+        content = file.read(most + 1)
+    if len(content) > most:
         raise InputError(f"{path}: holds more data than its header says")
     return type(image).from_bytes(content)

@@ -9,6 +9,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from monai_nce.data.nifti.reader import check_nifti, read_nifti
 from monai_nce.errors import InputError
@@ -146,14 +148,49 @@ def test_a_wrong_checksum_is_refused(at: int, large: np.ndarray, tmp_path: Path)
 def test_a_gzip_that_unpacks_without_end_is_refused(hu: np.ndarray, tmp_path: Path) -> None:
     path = save(tmp_path / "a.nii.gz", hu)
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bytes(2**22)))
-    with pytest.raises(InputError, match="more data than its header says"):
+    with pytest.raises(InputError, match=r"a\.nii\.gz: holds more data than its header says$"):
+        read_nifti(path)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(slices=st.integers(1, 12), more=st.floats(0, 3), kind=st.sampled_from(["<i2", "<f4"]))
+def test_more_slices_than_the_header_says_are_refused_packed_or_not(
+    suffix: str, slices: int, more: float, kind: str, tmp_path: Path
+) -> None:
+    """As of a 4-D series whose header was cut to three dimensions, or of a slice that it leaves out."""
+    path = save(tmp_path / f"a{suffix}", np.ones((50, 60, slices), kind))
+    extra = bytes(int(more * 50 * 60 * np.dtype(kind).itemsize))
+    if suffix == ".nii":
+        path.write_bytes(path.read_bytes() + extra)
+    else:
+        path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + extra, 1))
+    if more < 1:  # what follows is less than a slice, whatever it is
+        read_nifti(path)
+        return
+    with pytest.raises(InputError, match="holds more data than its header says"):
+        read_nifti(path)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@given(offset=st.one_of(st.integers(-400, 351), st.sampled_from([352.5, np.nan, np.inf])))
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_voxels_that_begin_within_the_header_are_refused(
+    suffix: str, offset: float, hu: np.ndarray, tmp_path: Path
+) -> None:
+    path = save(tmp_path / "a.nii.gz", hu)
+    header(108, struct.pack("<f", offset))(path)
+    if suffix == ".nii":
+        path = path.replace(tmp_path / "a.nii")
+        path.write_bytes(gzip.decompress(path.read_bytes()))
+    with pytest.raises(InputError, match=r"the header says that the voxels begin at byte \S+, which is not behind it"):
         read_nifti(path)
 
 
 def huge(path: Path) -> None:
     """NIfTI-2, since the first version's sizes end at 32767."""
     header = nib.Nifti2Header()
-    header["dim"][:4] = 3, 60000, 60000, 60000
+    header["dim"][:4], header["vox_offset"] = (3, 60000, 60000, 60000), 544
     header["sform_code"], header["srow_x"][0], header["srow_y"][1], header["srow_z"][2] = 1, 1, 1, 1
     path.write_bytes(gzip.compress(header.binaryblock + bytes(4 + 1000)))
 
