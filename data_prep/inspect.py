@@ -78,6 +78,7 @@ def as_json(volume: Examined) -> dict[str, Any]:
         "spacing_mm": None if affine is None else [float(size) for size in voxel_sizes(affine)],
         "affine": None if affine is None else affine.tolist(),
         "phase_hint": volume.phase_hint,
+        "phase_evidence": volume.phase_evidence,
         "accepted": volume.accepted,
         "reason": volume.reason or None,
         "warnings": list(volume.warnings),
@@ -136,7 +137,7 @@ def _row(volume: Examined) -> tuple[str, ...]:
         found.modality,
         "" if volume.shape is None else " × ".join(map(str, volume.shape)),
         "" if affine is None else " × ".join(f"{size:.3g}" for size in voxel_sizes(affine)),
-        volume.phase_hint,
+        f"{volume.phase_hint} ({volume.phase_evidence})" if volume.phase_evidence else volume.phase_hint,
         found.description,
         one_line(found.path),
     )

@@ -143,12 +143,12 @@ class _Patient:
         return rank_pairs(sources, targets, settings.phase, settings.min_overlap, settings.min_slices)
 
     def _look_at_images(self) -> None:
-        """Take phases from images where NECT or CECT is missing and a header says nothing."""
+        """Take phases from images where NECT or CECT is missing, and the series' own header says nothing."""
         phases = {one.phase for one in self.series}
         if NECT in phases and phases & set(ENHANCED):
             return
         for index, one in enumerate(self.series):
-            if one.phase != UNKNOWN or one.evidence:
+            if one.evidence not in ("", "study"):
                 continue
             with suppress(InputError), self._noted(one):
                 if (phase := phase_from_image(*read_ct(one.volume))) != UNKNOWN:

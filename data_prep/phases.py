@@ -10,14 +10,15 @@ import re
 from monai_nce.data.scans.found import FoundVolume
 from monai_nce.data.scans.phase import (
     CECT,
+    CONTRADICTION,
     NECT,
     UNKNOWN,
-    first_named,
+    nearest_text,
     phase_from_contrast,
     phase_from_text,
-    plain_letters,
-    plain_words,
+    study_phase,
 )
+from monai_nce.data.scans.phase_words import plain_letters, plain_words
 
 __all__ = [
     "CONTRAST_PHASES",
@@ -42,8 +43,6 @@ CALCULATED = (
     r"\b(?:virtu\w*|vnc|vne|tnc|mip|minip|vrt|subtr\w*|subst\w*|iod\w*|jod\w*|overlay|mono\s?e?\w*"
     r"|perfusion\w*|spectral\w*|screen\w*|dose|dosis)\b"
 )
-WITHOUT, AND, WITH = r"(?:ohne|sans|without|wo|w\so)", r"\s(?:(?:und|u|et|and)\s)?", r"(?:mit|avec|with|w)"
-BOTH = rf"\b(?:{WITHOUT}{AND}{WITH}|{WITH}{AND}{WITHOUT})\b"  # of a study: one of its series has one of the two
 ARTERIAL = r"\w*arteri\w*|aterial|artere|art|hap|corticomedul\w*|kortikomedul\w*|angio\w*|cta"
 PORTAL = r"\w*portal\w*|porto\w*|porte|pv|pvp|pvphase|ven|venous|veno[es]\w*|vein\w*|venenphase|parenchym\w*"
 LATE = (
@@ -66,13 +65,9 @@ def name_phase(text: str) -> str:
         ``"nect"``; ``"arterial"``, ``"portal"`` or ``"late"``; ``"cect"`` for contrast medium without a phase, or with
         several; ``"other"`` for what was calculated from scans; ``"unknown"`` where it says nothing, or both.
     """
-    text = re.sub(r"(?i)\biv\s?-(?!\w)", "sans injection", text)
-    text = re.sub(r"(?i)\biv\s?\+", "avec injection", text)
     words = _plain(text)
     if re.search(CALCULATED, words):
         return OTHER
-    if re.search(BOTH, words):
-        return UNKNOWN
     known, phase = phase_from_text(text), _enhanced(words)
     if known == NECT:
         return NECT if phase == UNKNOWN else UNKNOWN
@@ -86,17 +81,24 @@ def phase_of(volume: FoundVolume) -> tuple[str, str]:
     """Find the phase of a series by its header alone.
 
     Returns:
-        The phase, as of :func:`name_phase`, and what showed it: ``"description"``, ``"tags"``, or nothing where it is
-        ``"unknown"``. Where description and tags contradict each other, only the image can tell, so it is unknown.
+        The phase, as of :func:`name_phase`, and what showed it: ``"description"`` (of the series or its protocol, or
+        its images' comments), ``"tags"``, ``"study"`` for the study's description, which may mean other series, or
+        nothing where it is ``"unknown"``. Where description and tags contradict each other, only the image can tell,
+        so it is unknown.
     """
+    if volume.calculated:
+        return OTHER, "tags"
     tags = phase_from_contrast(volume.contrast)
-    name = first_named(volume, tags, name_phase)
+    name, keyword = nearest_text(volume, name_phase)
     if name == OTHER:
         return OTHER, "description"
     if name != UNKNOWN:
         contradicted = tags != UNKNOWN and (name == NECT) != (tags == NECT)
         return (UNKNOWN, "") if contradicted else (name, "description")
-    return (tags, "tags") if tags != UNKNOWN else (UNKNOWN, "")
+    if tags != UNKNOWN or keyword == CONTRADICTION:
+        return (tags, "tags") if keyword != CONTRADICTION else (UNKNOWN, "")
+    study = study_phase(volume, name_phase)
+    return (study, "study") if study not in (UNKNOWN, OTHER) else (UNKNOWN, "")
 
 
 def enhanced_order(wanted: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from monai_nce.data.nifti.writer import write_nifti_hu
 from tests.data_prep.dicom_samples import AFFINE, HU, SENTINELS, at, write_ct
 
 Output = pytest.CaptureFixture[str]
-FIELDS = ["kind", "path", "modality", "description", "shape", "spacing_mm", "affine", "phase_hint"]
+FIELDS = ["kind", "path", "modality", "description", "shape", "spacing_mm", "affine", "phase_hint", "phase_evidence"]
 
 
 def run(path: Path, capsys: Output, *options: str) -> tuple[int, list[dict[str, Any]], list[str]]:
@@ -276,7 +276,12 @@ def test_real_scans(real_data: Path, capsys: Output) -> None:
     code, volumes, err = run(real_data, capsys)
     found = {str(Path(volume["path"]).relative_to(real_data)): volume for volume in volumes}
     cect = found["cect_abdomen_dicom/series"]
-    assert (code, cect["accepted"], cect["phase_hint"], cect["shape"]) == (0, True, "cect", [512, 512, 20])
+    assert (code, cect["accepted"], cect["phase_hint"], cect["shape"]) == (
+        0,
+        True,
+        "cect",
+        [512, 512, 20],
+    )
     np.testing.assert_allclose(cect["spacing_mm"], [0.9765625, 0.9765625, 2])
     nect = found["nect_abdomen/ct.nii.gz"]
     assert (nect["accepted"], nect["phase_hint"]) == (True, "nect")

@@ -55,7 +55,7 @@ AGENT, NONE = (("ContrastBolusAgent", "Iomeprol"),), (("ContrastBolusAgent", "NO
         ("nativ", (), AGENT, "unknown", ""),  # a protocol's tags, or a wrong name: only the image can tell
         ("portal", (), NONE, "unknown", ""),
         ("", ("late", ""), (), "late", "description"),
-        ("", ("", "Abdomen nativ"), (), "nect", "description"),
+        ("", ("", "Abdomen nativ"), (), "nect", "study"),
         ("", ("", "Abdomen nativ"), AGENT, "cect", "tags"),  # the study's name does not outweigh the series' tags
         ("", (), NONE, "nect", "tags"),
         ("", (), (), "unknown", ""),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from monai_nce import __version__
 from monai_nce.data.dataset.provenance import Provenance
 from monai_nce.data.dicom.copy import PATIENT, SCANNER, SERIES, SLICE, STUDY, UNPAIRED, copy_elements
+from monai_nce.data.dicom.lossy import lossy_compression
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -25,7 +26,6 @@ MAY_BE_EMPTY = (
 DESCRIPTION = "SYNTHETIC CECT ({}) - research only"  # has room for 64 characters
 SERIES_NUMBER_OFFSET = 9000  # far from the numbers that scanners give
 MAX_SERIES_NUMBER = 2**31 - 1
-LOSSY_SYNTAXES = ("JPEGBaseline8Bit", "JPEGExtended12Bit", "JPEGLSNearLossless")
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,7 @@ def derived_header(source: Dataset, series: SeriesIdentity, derivation: Derivati
         header.pop("Laterality", None)
     elif "Laterality" not in header:
         header.Laterality = None
-    lossy = [getattr(uid, name) for name in LOSSY_SYNTAXES]
-    if not header.get("LossyImageCompression") and source.file_meta.get("TransferSyntaxUID") in lossy:
+    if not header.get("LossyImageCompression") and lossy_compression(source) == "yes":
         header.LossyImageCompression = "01"
 
     header.SOPClassUID = uid.CTImageStorage

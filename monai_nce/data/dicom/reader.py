@@ -8,7 +8,8 @@ or wrong HU is refused with the reason.
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+import warnings
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -19,8 +20,10 @@ import numpy as np
 from monai_nce.data.dicom.decoders import decoder_of
 from monai_nce.data.dicom.files import open_dicom, quiet_pydicom, scan_file
 from monai_nce.data.dicom.geometry import DicomSeries, DicomSlice, assemble_series
+from monai_nce.data.dicom.lossy import lossy_compression
 from monai_nce.data.dicom.pixels import NoPixels, check_overlays, slice_hu
 from monai_nce.data.dicom.slices import check_one_patient, slices_of
+from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.found import FoundVolume, find_images, group_dicom
 from monai_nce.errors import InputError
 
@@ -83,6 +86,7 @@ def check_dicom(source: DicomSource) -> DicomSeries:
             raise InputError(f"{path}: {scanned.problem}")
         headers.append((path, scanned.header))
     check_one_patient(volume.path, headers)
+    _warn_of_loss(volume.path, [header for _, header in headers])
     return assemble_series(volume.path, [item for path, header in headers for item in slices_of(path, header)])
 
 
@@ -110,6 +114,15 @@ def read_dicom(source: DicomSource) -> tuple[np.ndarray, np.ndarray]:
         _decode(path, members, volume, seen)
     seen.warn(found.path)
     return volume, series.affine
+
+
+def _warn_of_loss(folder: Path, headers: Sequence[Dataset]) -> None:
+    lossy = Counter(filter(None, map(lossy_compression, headers)))
+    if not lossy:
+        return
+    was = "were compressed with loss" if lossy["yes"] else "may have been compressed with loss"
+    text = f"{folder}: {lossy.total()} of {len(headers)} files {was}: their HU are not those of the scanner"
+    warnings.warn(text, ReaderWarning, stacklevel=3)
 
 
 def _decode(path: Path, members: Sequence[tuple[int, DicomSlice]], volume: np.ndarray, seen: NoPixels) -> None:

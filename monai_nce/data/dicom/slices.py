@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from monai_nce.data.dicom.calculated import why_no_hounsfield
 from monai_nce.data.dicom.geometry import DicomSlice
 from monai_nce.data.dicom.text import clean_text, patient_words
 from monai_nce.errors import InputError
@@ -43,8 +44,8 @@ def slices_of(path: Path, header: Dataset) -> list[DicomSlice]:
     """Check a file's header and take its slices out of it: one, or those of an enhanced multi-frame CT in order.
 
     Raises:
-        InputError: if the image is none of CT, is synthetic, or does not say where its voxels lie and how they become
-            HU.
+        InputError: if the image is none of CT, is synthetic or a map calculated from scans, or does not say where its
+            voxels lie and how they become HU.
     """
     _check_image(path, header)
     frames = int(header.get("NumberOfFrames") or 1)
@@ -99,6 +100,8 @@ def _check_image(path: Path, header: Dataset) -> None:
         raise InputError(f"{path}: its values become HU by a table (ModalityLUTSequence), which is not supported")
     if int(header.get("SamplesPerPixel") or 1) != 1 or header.get("PhotometricInterpretation") == "PALETTE COLOR":
         raise InputError(f"{path}: expected grey values but got a colour image")
+    if reason := why_no_hounsfield(header):
+        raise InputError(f"{path}: expected a CT in HU but {reason}")
     for keyword in ("Rows", "Columns"):
         if not header.get(keyword):
             raise InputError(f"{path}: has no {keyword}")

@@ -19,9 +19,9 @@ def patient_words(header: Any) -> tuple[str, ...]:
     return tuple(sorted((word for word in words if len(word) >= MIN_SECRET), key=len, reverse=True))
 
 
-def clean_text(value: Any, secrets: Sequence[str]) -> str:
+def clean_text(value: Any, secrets: Sequence[str], most: int = MAX_TEXT) -> str:
     """Return a value as one short line of printable characters, with the ``secrets`` struck out, in any case."""
     text = " ".join("".join(c if c.isprintable() else " " for c in str(value or "")).split())
     for secret in secrets:
         text = re.sub(re.escape(secret), "***", text, flags=re.IGNORECASE)
-    return text[:MAX_TEXT]
+    return text[:most]

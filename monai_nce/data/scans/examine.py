@@ -10,7 +10,7 @@ import numpy as np
 
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.found import FoundVolume
-from monai_nce.data.scans.phase import CECT, phase_hint
+from monai_nce.data.scans.phase import CECT, decide_phase
 from monai_nce.data.scans.reader import check_volume, read_ct
 from monai_nce.errors import InputError
 
@@ -24,6 +24,7 @@ class Examined:
     Attributes:
         found: what was read.
         phase_hint: ``"nect"``, ``"cect"`` or ``"unknown"``.
+        phase_evidence: what showed it, as :func:`~monai_nce.data.scans.phase.decide_phase` names it.
         reason: why it is refused; empty if it is accepted.
         warnings: what a person should know of an accepted volume, or of one before it was refused.
         shape: columns, rows and slices; None where the headers do not tell.
@@ -33,6 +34,7 @@ class Examined:
 
     found: FoundVolume
     phase_hint: str
+    phase_evidence: str
     reason: str
     warnings: tuple[str, ...]
     shape: tuple[int, ...] | None
@@ -58,10 +60,12 @@ def examine(found: FoundVolume) -> Examined:
         with warnings.catch_warnings(), contextlib.suppress(Exception):  # the reason is known
             warnings.simplefilter("ignore")
             shape, affine = check_volume(found)
-    hint = phase_hint(found, volume, affine)
+    hint, evidence = decide_phase(found, volume, affine)
     if hint == CECT:
         notes.append(f"{found.path}: seems to show contrast medium already")
-    return Examined(found, hint, reason, tuple(dict.fromkeys(notes)), shape, affine, volume)
+    if found.calculated and volume is not None:
+        notes.append(f"{found.path}: {found.calculated}; not a CT as acquired")
+    return Examined(found, hint, evidence, reason, tuple(dict.fromkeys(notes)), shape, affine, volume)
 
 
 def _read(found: FoundVolume) -> tuple[np.ndarray | None, np.ndarray | None, str]:

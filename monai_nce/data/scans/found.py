@@ -12,17 +12,17 @@ from os import path as os_path
 from pathlib import Path
 from typing import Any
 
+from monai_nce.data.dicom.calculated import calculation
 from monai_nce.data.dicom.files import DicomFile, looks_like_slice, scan_file
 from monai_nce.data.dicom.text import clean_text, patient_words
 from monai_nce.data.nifti.reader import is_nifti_name
+from monai_nce.data.scans.contrast_tags import contrast_elements
 from monai_nce.data.scans.file_tree import ReaderWarning, files_by_folder
 
 __all__ = ["FoundVolume", "find_images", "group_dicom"]
 
-CONTRAST_KEYWORDS = (
-    *("ContrastBolusAgent", "ContrastBolusIngredient", "ContrastBolusVolume", "ContrastBolusStartTime"),
-    "ContrastBolusTotalDose",
-)
+MAX_COMMENTS = 512
+PERSON = ("PatientName", "PatientSex", "PatientBirthDate")
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,11 @@ class FoundVolume:
         series_uid: SeriesInstanceUID; empty if there is none, and the folder made the series.
         study_uid: StudyInstanceUID.
         patient_id: PatientID.
-        contrast: ContrastBolus elements that are not empty, by keyword.
+        person: PatientName, PatientSex and PatientBirthDate, those that are not empty, by keyword.
+        contrast: ContrastBolus elements that are not empty, by keyword; coded agents and routes as such.
         texts: ProtocolName and StudyDescription, cleaned as the description is.
+        comments: ImageComments of one slice, cleaned likewise.
+        calculated: what shows that it was calculated from scans, such as a projection; empty for a CT as acquired.
         acquisition_time: AcquisitionDate and AcquisitionTime of one slice, ``YYYYMMDDHHMMSS.ffffff``; may be empty.
     """
 
@@ -61,8 +64,11 @@ class FoundVolume:
     series_uid: str = field(default="", repr=False)
     study_uid: str = field(default="", repr=False)
     patient_id: str = field(default="", repr=False)
+    person: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     contrast: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     texts: tuple[str, ...] = field(default=(), repr=False)
+    comments: str = field(default="", repr=False)
+    calculated: str = ""
     acquisition_time: str = field(default="", repr=False)
 
 
@@ -190,8 +196,11 @@ def _describe(path: Path, files: tuple[Path, ...], header: Any) -> FoundVolume:
         series_uid=str(header.get("SeriesInstanceUID") or ""),
         study_uid=str(header.get("StudyInstanceUID") or ""),
         patient_id=str(header.get("PatientID") or ""),
-        contrast=tuple((word, str(header[word].value)) for word in CONTRAST_KEYWORDS if header.get(word)),
+        person=tuple((word, str(header[word].value)) for word in PERSON if header.get(word)),
+        contrast=contrast_elements(header),
         texts=tuple(clean_text(header.get(keyword), secrets) for keyword in ("ProtocolName", "StudyDescription")),
+        comments=clean_text(header.get("ImageComments"), secrets, MAX_COMMENTS),
+        calculated=calculation(header),
         acquisition_time=f"{header.get('AcquisitionDate') or ''}{header.get('AcquisitionTime') or ''}",
     )
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.found import FoundVolume
-from monai_nce.data.scans.phase import CECT, NECT, phase_hint
+from monai_nce.data.scans.phase import CECT, IMAGE, NECT, decide_phase
 from monai_nce.data.scans.reader import CT, find_volumes, one_volume, read_tensor
 from monai_nce.data.scans.suitability import doubts
 from monai_nce.errors import InputError
@@ -110,8 +110,12 @@ def check_inference_items(
 
 def _doubts(found: FoundVolume, volume: MetaTensor, enhanced_ok: bool) -> list[str]:
     seen = doubts(volume.numpy(), volume.affine.numpy(), enhanced_ok)
-    if not enhanced_ok and phase_hint(found) == CECT and not any("contrast medium" in doubt for doubt in seen):
-        seen.append("seems to show contrast medium already, by its header")
+    if not enhanced_ok and not any("contrast medium" in doubt for doubt in seen):
+        phase, evidence = decide_phase(found, volume.numpy(), volume.affine.numpy())
+        if phase == CECT and evidence != IMAGE:
+            seen.append(f"seems to show contrast medium already, by its header ({evidence})")
+    if found.calculated:
+        seen.append(f"{found.calculated}; not a CT as acquired")
     return seen
 
 

@@ -98,7 +98,9 @@ def test_contrast_is_warned_of_and_a_synthetic_image_refused(tmp_path: Path, wri
     with pytest.warns(UserWarning, match="seems to show contrast medium already") as caught:
         check_inference_items(inference_items(tmp_path, tmp_path / "out"))
     assert [str(item.message).split(":")[0] for item in caught] == [str(tmp_path / "a")]
-    with pytest.raises(InputError, match=r"already, by its header \(refused because of --strict\)"):
+    with pytest.raises(
+        InputError, match=r"already, by its header \(SeriesDescription\) \(refused because of --strict\)"
+    ):
         check_inference_items(inference_items(tmp_path / "a", tmp_path / "out"), strict=True)
     write_series(tmp_path / "c", described("nativ", "YES"))
     with pytest.raises(InputError, match="synthetic already"):

@@ -6,65 +6,9 @@ import numpy as np
 import pytest
 
 from monai_nce.data.scans.found import FoundVolume, find_images
-from monai_nce.data.scans.phase import phase_from_contrast, phase_from_image, phase_from_text, phase_hint
+from monai_nce.data.scans.phase import decide_phase, phase_from_image, phase_hint
 from monai_nce.data.scans.reader import read_ct
 from monai_nce.phantom.patient import make_phantom_patient
-
-TEXTS = {
-    "nect": [
-        "noncontrast", "Non-Contrast", "NON CONTRAST", "CT ABD AND PELVIS WO IV CONT",
-        "5.3 CHEST/ABD/PEL (NON CONTRAST)",
-        "ABD W/O", "Abdomen w/o contrast", "without IV contrast", "unenhanced", "Nativ 3.0", "Leber nativ", "native",
-        "ohne KM", "Abdomen o. KM", "ohne Kontrastmittel", "sans injection", "SANS IV",
-        "Abdo sans produit de contraste",
-        "non injecté", "Spontané", "precontrast", "PRE LIVER", "pre", "ABD C- 5.0", "NC", "plain",
-        "ohne i.v. KM", "Abdomen_nativ_2.0_B30f", "avant injection", "native, oral contrast",
-    ],
-    "cect": [
-        "arterial", "ARTERIAL PHASE", "artériel", "arteriell", "Abdomen portal", "portalvenös 3mm",
-        "Portal Venous",
-        "late", "Spät", "SPAETPHASE", "temps tardif", "Delayed", "nephrographic", "mit KM", "nach KM",
-        "Abdomen KM",
-        "avec injection", "après injection", "W IV CONTRAST", "w/ contrast", "ABD C+", "post contrast", "enhanced",
-        "CTA Aorta", "CT CHEST PULMONARY ANGIO WITH IV CON", "FDG_TK_KM", "venös", "veineux", "temps portal",
-        "5.9 PE<200 LBS/ 90 KG 4 CC/SEC INJECTION RATE", "Abdomen_portalvenoes_1.0",
-    ],
-    "unknown": [
-        "", "STANDARD 2.5mm", "CHEST 1.25 MM", "CT Body 3.0", "template", "PLATE FIXATION", "spatial", "alternative",
-        "W WO CONTRAST", "CT ABDOMEN W AND WO CONTRAST", "nativ + portal", "oral contrast", "PRE OP PLANNING", "NCE",
-        "Recon 2: LIVER", "Topogram", "Kontrolle", "pancreas", "contrary", "injury", "Nativity hospital",
-    ],
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("phase", "text"), [(phase, text) for phase, texts in TEXTS.items() for text in texts])
-def test_descriptions(phase: str, text: str) -> None:
-    assert phase_from_text(text) == phase
-
-
-@pytest.mark.parametrize(
-    ("elements", "phase"),
-    [
-        ({}, "unknown"),
-        ({"ContrastBolusAgent": "NON IONIC"}, "cect"),
-        ({"ContrastBolusAgent": "APPLIED"}, "cect"),
-        ({"ContrastBolusAgent": "Omnipaque 350"}, "cect"),
-        ({"ContrastBolusAgent": "ORAL & IV"}, "cect"),
-        ({"ContrastBolusAgent": "IODINE", "ContrastBolusVolume": "90"}, "cect"),
-        ({"ContrastBolusStartTime": "101112.5"}, "cect"),
-        ({"ContrastBolusAgent": "NONE"}, "nect"),
-        ({"ContrastBolusAgent": "no"}, "nect"),
-        ({"ContrastBolusAgent": "N/A"}, "nect"),
-        ({"ContrastBolusAgent": "without contrast"}, "nect"),
-        ({"ContrastBolusAgent": "NO CONTRAST", "ContrastBolusVolume": "0"}, "nect"),
-        ({"ContrastBolusAgent": "ohne"}, "nect"),
-        ({"ContrastBolusAgent": "ORAL"}, "unknown"),
-        ({"ContrastBolusVolume": "0.0"}, "unknown"),
-        ({"ContrastBolusAgent": "NONE", "ContrastBolusVolume": "90"}, "unknown"),
-    ],
-)
-def test_tags(elements: dict[str, str], phase: str) -> None:
-    assert phase_from_contrast(tuple(elements.items())) == phase
 
 
 def test_images_of_the_phantom() -> None:
@@ -102,6 +46,43 @@ def test_the_order_of_sources(description: str, contrast: tuple, texts: tuple, p
     patient = make_phantom_patient(0)
     found = FoundVolume("dicom", Path("x"), (), "CT", description, contrast=contrast, texts=texts)
     assert phase_hint(found, patient.nect, patient.affine) == phase
+
+
+AGENT = (("ContrastBolusAgent", "Ultravist"),)
+
+
+@pytest.mark.parametrize(
+    ("about", "decided"),
+    [
+        ({"description": "portal"}, ("cect", "SeriesDescription")),
+        ({"description": "portal", "contrast": AGENT}, ("cect", "SeriesDescription and ContrastBolus")),
+        ({"contrast": AGENT}, ("cect", "ContrastBolus")),
+        ({"comments": "pre"}, ("nect", "ImageComments")),
+        ({"comments": "arterial phase", "texts": ("nativ", "")}, ("cect", "ImageComments")),
+        ({"texts": ("nativ", "CT W CONTRAST")}, ("nect", "ProtocolName")),
+        ({"texts": ("", "CT W CONTRAST")}, ("cect", "StudyDescription")),
+        ({"texts": ("", "CT ANGIO WWO IV CONT")}, ("unknown", "")),
+        ({"description": "nativ", "contrast": AGENT}, ("unknown", "contradiction")),
+        ({"description": "nativ", "comments": "arterial"}, ("unknown", "contradiction")),
+        ({"description": "portal", "calculated": "its ImageType says VNC"}, ("unknown", "ImageType")),
+        ({}, ("unknown", "")),
+    ],
+)
+def test_the_evidence_is_named(about: dict, decided: tuple[str, str]) -> None:
+    assert decide_phase(FoundVolume("dicom", Path("x"), (), "CT", **about)) == decided
+
+
+def test_the_image_decides_where_texts_contradict_each_other_or_speak_of_the_study() -> None:
+    patient = make_phantom_patient(0, size=64)
+    for about in (
+        {"description": "nativ", "contrast": AGENT},
+        {"description": "nativ", "comments": "arterial"},
+        {"texts": ("", "CT ABD W CONTRAST")},
+        {},
+    ):
+        found = FoundVolume("dicom", Path("x"), (), "CT", **about)
+        assert decide_phase(found, patient.nect, patient.affine) == ("nect", "image")
+        assert decide_phase(found, patient.cect, patient.affine) == ("cect", "image")
 
 
 def test_real_scans(real_data: Path) -> None:
