@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import csv
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data_prep.persons import share_an_id, studies_of
 from data_prep.phases import ENHANCED, OTHER, name_phase, phase_of, strip_phase
+from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.found import FoundVolume, find_images
 from monai_nce.data.scans.phase import CECT, NECT, UNKNOWN
 from monai_nce.data.scans.reader import find_volumes
@@ -86,9 +89,9 @@ class ListedPair:
 def find_patients(root: Path, preset: str | None = None) -> list[list[Series]]:
     """List the CT series below a folder, patient by patient.
 
-    DICOM patients are told apart by PatientID (without one, by study), NIfTI files by what is left of their path
-    without words for phases. Patients come in the order of these keys, which say who they are and are dropped here.
-    An archive's table decides alone; without a preset, general patterns do.
+    DICOM patients are told apart by PatientID, or by study where there is none or it is several people's; NIfTI files
+    by what is left of their path without words for phases. Patients come in the order of these keys, which say who they
+    are and are dropped here. An archive's table decides alone; without a preset, general patterns do.
 
     Raises:
         InputError: if there is no CT, or the archive is not of the preset's form.
@@ -104,7 +107,25 @@ def find_patients(root: Path, preset: str | None = None) -> list[list[Series]]:
         patients[key].append(series)
     if table is not None and not any(series.evidence for group in patients.values() for series in group):
         raise InputError(f"{root}: no series is named as in {preset}; without --preset, general patterns are tried")
-    return [patients[key] for key in sorted(patients)]
+    return [group for key in sorted(patients) for group in _people(key, patients[key], _only_id(patients))]
+
+
+def _only_id(patients: Mapping[tuple[str, ...], object]) -> bool:
+    return len([key for key in patients if key[0] == "id"]) == 1
+
+
+def _people(key: tuple[str, ...], series: list[Series], only: bool) -> list[list[Series]]:
+    """Split the series of one PatientID by study where they are several people's."""
+    volumes = [one.volume for one in series]
+    if key[0] != "id" or not share_an_id(key[1], volumes, only):
+        return [series]
+    study_of = {id(volume): study for study, members in studies_of(volumes).items() for volume in members}
+    studies: dict[str, list[Series]] = defaultdict(list)
+    for one in series:
+        studies[study_of[id(one.volume)]].append(one)
+    text = f"{len(studies)} studies have one PatientID that seems to be several people's; each counts as a patient"
+    warnings.warn(text, ReaderWarning, stacklevel=3)
+    return list(studies.values())
 
 
 def _general(root: Path, volume: FoundVolume) -> tuple[Series, tuple[str, ...]]:

@@ -19,9 +19,11 @@ from data_prep.archives import PRESETS
 from data_prep.arguments import add_fractions, add_licence, add_number, add_output, add_work, at_least, run_resumable
 from data_prep.ct_archive import prepare_archive
 from data_prep.geometry import SIZE, SPACING_MM, canonical, paper_grid, resample
-from data_prep.messages import progress_bar, say, warn_of_empty_splits
+from data_prep.messages import MessageLog, progress_bar, say, warn_of_empty_splits
 from data_prep.patient import PairSettings
+from data_prep.persons import pair_up, persons, split_persons
 from data_prep.phases import WANTED
+from data_prep.volume_checks import VolumeChecks
 from monai_nce.data.dataset.kind import scan_kind
 from monai_nce.data.dataset.splits import split_patients
 from monai_nce.data.dataset.writer import KINDS, SPLITS, DatasetWriter
@@ -50,26 +52,31 @@ def prepare_ct(
     """Write a data set from CT volumes: all of it, or nothing; return ``out_dir``.
 
     Arguments are the command's options. Unpaired, every volume is a patient of its own with one role, and each role is
-    split by itself. It is up to the user that no person's scans are given as both. Paired, the i-th NECT belongs to the
-    i-th CECT and is brought onto its grid by their physical coordinates; nothing is registered.
+    split by itself; volumes of one person, by their headers, and copies of one image come into one split. Paired, NECT
+    and CECT belong together as :func:`~data_prep.persons.pair_up` says, and the NECT is brought onto the CECT's grid by
+    their physical coordinates; nothing is registered. A volume that seems to be of the other kind is warned of.
 
     Raises:
-        InputError: if a volume cannot be used, the lists of pairs differ in length, a pair does not overlap, the
-            fractions leave nothing for training, or ``out_dir`` cannot take a data set.
+        InputError: if a volume cannot be used, the lists of pairs differ in length, a pair is none by headers or names
+            or does not overlap, an image is given as NECT and as CECT, the fractions leave nothing for training, or
+            ``out_dir`` cannot take a data set.
     """
     sources, targets = ([volume for path in paths for volume in find_volumes(path)] for paths in (nect, cect))
     if paired and len(sources) != len(targets):
         raise InputError(f"expected as many NECT as CECT volumes but got {len(sources)} and {len(targets)}")
+    files = [{file.resolve() for volume in side for file in volume.files} for side in (sources, targets)]
+    if both := set.intersection(*files):
+        raise InputError(f"{min(both)}: given as NECT and as CECT, and can be only one of them")
+    log = MessageLog("")
     if paired:
+        targets, doubts = pair_up(sources, targets)
+        log.add(f"warning: {doubt}" for doubt in doubts)
         pairs = [{"source": source, "target": target} for source, target in zip(sources, targets, strict=True)]
         groups = {"pair": pairs}  # each is split by itself
     else:
         groups = {"nect": [{"source": one} for one in sources], "cect": [{"target": one} for one in targets]}
     jobs = {f"{name}_{i:03d}": volumes for name, group in groups.items() for i, volumes in enumerate(group)}
     shares = {"validation": validation_fraction, "test": test_fraction}
-    parts = [split_patients([job for job in jobs if job.startswith(name)], **shares, seed=seed) for name in groups]
-    splits = {split: [patient for part in parts for patient in part[split]] for split in SPLITS}
-    split_of = {patient: split for split, patients in splits.items() for patient in patients}
     made = {"tool": "data_prep ct", "paired": paired, "size": size, "spacing_mm": spacing, "seed": seed}
     # a phantom that is prepared like a scan stays one
     kind = min((scan_kind(volume.path) or "real" for volume in (*sources, *targets)), key=KINDS.index)
@@ -82,19 +89,29 @@ def prepare_ct(
         provenance={**made, "validation_fraction": validation_fraction, "test_fraction": test_fraction},
         overwrite=overwrite,
     )
+    checks = VolumeChecks(log)
     with dataset:
         for volume in (*sources, *targets):
             check_volume(volume)
         for patient in progress_bar(jobs, "ct", "patient"):
-            volumes, affine = _prepare(jobs[patient], size, spacing)
-            dataset.add(split_of[patient], patient, affine, **volumes)
+            volumes, affine = _prepare(patient, jobs[patient], size, spacing, checks)
+            dataset.add("training", patient, affine, **volumes)
+        same = persons({patient: tuple(found.values()) for patient, found in jobs.items()}, checks.images)
+        splits = split_persons(same, **shares, seed=seed, kind_of=lambda patient: patient.split("_")[0])
+        dataset.resplit(splits)
+    checks.sum_up(same)
+    log.close()
     warn_of_empty_splits(splits, [split for split in SPLITS if shares.get(split, 1)])
     return out_dir
 
 
-def _prepare(found: dict[str, FoundVolume], size: int, spacing: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _prepare(
+    patient: str, found: dict[str, FoundVolume], size: int, spacing: float, checks: VolumeChecks
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Bring one patient's volumes onto one grid: that of the target, where there is one."""
     loaded = {role: canonical(*read_ct(item)) for role, item in found.items()}
+    for role, item in found.items():
+        checks.note(patient, role, item, *loaded[role])
     main = "target" if "target" in loaded else "source"
     try:
         grid = paper_grid(*loaded[main], size=size, spacing=spacing)
@@ -131,7 +148,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     named = parser.add_argument_group("volumes that you name", argument_default=argparse.SUPPRESS)
     named.add_argument("--nect", type=Path, nargs="+", metavar="PATH", help="non-contrast volumes")
     named.add_argument("--cect", type=Path, nargs="+", metavar="PATH", help="contrast-enhanced volumes")
-    named.add_argument("--paired", action="store_true", help="the i-th NECT and the i-th CECT are one patient's")
+    named.add_argument("--paired", action="store_true", help="NECT and CECT are pairs: by header, names, order")
     add_output(parser)
     add_fractions(parser)
     add_licence(parser, "volumes")

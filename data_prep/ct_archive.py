@@ -14,12 +14,12 @@ from typing import Any
 
 from data_prep.archives import PRESETS, find_patients, read_pair_list
 from data_prep.contact_sheet import write_contact_sheets
-from data_prep.messages import MessageLog, progress_bar, warn_of_empty_splits
+from data_prep.messages import MessageLog, progress_bar, say, warn_of_empty_splits
 from data_prep.parallel import gather, in_processes, others_end_on_error, share
 from data_prep.patient import Job, Outcome, PairSettings, prepare_patient
+from data_prep.persons import persons, split_persons
 from data_prep.phases import CONTRAST_PHASES
 from monai_nce import __version__
-from monai_nce.data.dataset.splits import split_patients
 from monai_nce.data.dataset.writer import REPORT, SPLITS, DatasetWriter, VolumeWriter
 from monai_nce.distributed import is_main_process
 from monai_nce.errors import InputError
@@ -100,7 +100,9 @@ def prepare_archive(
                 f"{studies or pair_list}: of {len(jobs)} patients none has a pair that can be used;"
                 f" {first['patient']}: {first['reason']}"
             )
-        splits = split_patients(rows, validation_fraction, test_fraction, seed)
+        volumes = {job.patient: [one.volume for one in job.series] for job in jobs if job.patient in rows}
+        same = persons(volumes, {patient: row["image_sha256"] for patient, row in rows.items()})
+        splits = split_persons(same, validation_fraction, test_fraction, seed)
         dataset.resplit(splits)
         dataset.report(_report(made, jobs, rows, splits, left_out))
         titles = {patient: f"{patient}, {row['cect']['phase']}" for patient, row in rows.items()}
@@ -108,7 +110,12 @@ def prepare_archive(
     counts = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
     phases = Counter(row["cect"]["phase"] for row in rows.values())
     named = ", ".join(f"{count} {phase}" for phase, count in phases.most_common())
-    print(f"ct: {len(rows)} pairs ({counts}; {named}), {len(left_out)} left out; see {out_dir / REPORT}")
+    spare = sum(row["studies_not_used"] for row in rows.values())
+    unused = f", {spare} other {'study' if spare == 1 else 'studies'} of these patients not used" if spare else ""
+    print(f"ct: {len(rows)} pairs ({counts}; {named}), {len(left_out)} left out{unused}; see {out_dir / REPORT}")
+    if twice := len(same) - len(set(same.values())):
+        text = f"{twice} of {len(same)} pairs are of persons that come twice, by PatientID, study or the same image"
+        say(f"notice: {text}: each person is kept in one split")
     warn_of_empty_splits(splits, [split for split in SPLITS if shares.get(f"{split}_fraction", 1)])
     return out_dir
 
@@ -169,7 +176,12 @@ def _report(made: Row, jobs: list[Job], rows: dict[str, Row], splits: dict[str, 
         "pairs_by_phase": Counter(row["cect"]["phase"] for row in rows.values()),
         "reasons": Counter(row["reason"].split(":")[0] for row in left_out),
     }
-    sums = {"patients": len(jobs), "pairs": len(rows), "left_out": len(left_out)}
+    sums = {
+        "patients": len(jobs),
+        "pairs": len(rows),
+        "left_out": len(left_out),
+        "studies_not_used": sum(row["studies_not_used"] for row in rows.values()),
+    }
     return {
         **made,
         "use": "research only",

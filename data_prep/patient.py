@@ -18,9 +18,10 @@ from data_prep.archives import Series
 from data_prep.geometry import SIZE, SPACING_MM, Grid, canonical, paper_grid, resample
 from data_prep.messages import redact
 from data_prep.pairing import Place, hours_apart, is_axial, rank_pairs, same_study, shared_slices, shift_mm
+from data_prep.persons import contradictions, image_hash
 from data_prep.phases import ENHANCED
 from monai_nce.data.nifti.writer import as_int16_hu
-from monai_nce.data.scans.phase import CECT, NECT, UNKNOWN, phase_from_image
+from monai_nce.data.scans.phase import CECT, NECT, UNKNOWN, phase_from_image, phase_hint
 from monai_nce.data.scans.reader import AIR_HU, check_volume, read_ct
 from monai_nce.errors import InputError
 
@@ -114,12 +115,25 @@ class _Patient:
             if {id(source.volume), id(target.volume)} & self.unusable:
                 continue
             with suppress(InputError):
+                self._check_person(source, target)
                 if pair := self._make(source, target):
                     return pair
         if self.refused:
             raise _LeftOut(f"no pair of its series can be used: {self.refused[0]['reason']}")
         share, least = self.settings.min_overlap, self.settings.min_slices
         raise _LeftOut(f"no NECT covers {share:.0%} of a CECT's slices and {least} or more of them")
+
+    def _check_person(self, source: Place, target: Place) -> None:
+        """Refuse a pair that is several people's; of a list, another PatientID alone is doubted."""
+        differing = contradictions(source.volume, target.volume)
+        if self.job.pairs is not None and differing == ["PatientID"]:
+            self.doubts.append("NECT and CECT differ in PatientID; taken for one patient's because of the list")
+        elif differing:
+            reason = f"NECT and CECT are two people's: they differ in {', '.join(differing)}"
+            if not self.refused or self.refused[-1]["reason"] != reason:
+                self.refused.append({"phase": target.phase, "reason": reason})
+                self.refusals.append(f"{target.volume.path}: {reason}")
+            raise InputError(reason)
 
     def _pairs(self) -> list[tuple[Place, Place]]:
         if self.job.pairs is not None:
@@ -189,27 +203,41 @@ class _Patient:
             return None
         grid = Grid((*grid.shape[:2], count), grid.affine @ from_matvec(np.eye(3), [0, 0, shared.start]))
         cect, about_cect = as_int16_hu(resample(volume, affine, grid)), self._describe(target, volume, affine)
+        images = [image_hash(volume)]
         del volume
         with self._noted(source):
             volume, affine = canonical(*read_ct(source.volume))
+            images.append(image_hash(volume))
+            if images[0] == images[1]:
+                raise InputError(f"{source.volume.path}: NECT and CECT are the same image")
         nect, about_nect = as_int16_hu(resample(volume, affine, grid)), self._describe(source, volume, affine)
         if nect.max() <= AIR_HU:
             return None
         for about, name, wrong in ((about_nect, NECT, CECT), (about_cect, CECT, NECT)):
             if about["image_looks"] == wrong:
                 self.doubts.append(f"the {name.upper()} looks like a {wrong.upper()}; check it in the contact sheet")
+        for place, name, wrong in ((source, NECT, CECT), (target, CECT, NECT)):
+            if self.job.pairs is not None and phase_hint(place.volume) == wrong:
+                self.doubts.append(f"the {name.upper()} of the list is a {wrong.upper()} by its header")
         hours = hours_apart(source.volume, target.volume)
         report = {
             "nect": about_nect,
             "cect": about_cect,
             "same_study": same_study(source.volume, target.volume),
+            "studies_not_used": self._studies_not_used(source, target),
             "hours_apart": None if hours is None else round(hours, 2),
             "slices": count,
             "slices_cut": total - count,
             "overlap": round(count / total, 3),
             "shift_mm": shift_mm(target, source),
+            "image_sha256": images,
         }
         return report, nect, cect, grid.affine
+
+    def _studies_not_used(self, source: Place, target: Place) -> int:
+        """Count the patient's other studies in DICOM."""
+        studies = {series.volume.study_uid for series in self.job.series} - {""}
+        return len(studies - {source.volume.study_uid, target.volume.study_uid})
 
     def _describe(self, place: Place, volume: np.ndarray, affine: np.ndarray) -> dict[str, Any]:
         return {

@@ -33,14 +33,17 @@ def real_data() -> Path:
 def write_body() -> Callable[..., Path]:
     """``write_body(path, affine, shape, centre)``: a box of 120 × 80 mm about ``centre``, brighter upwards.
 
-    Inside it HU are a linear function of the position, so that linear interpolation is exact on every grid.
+    Inside it HU are a linear function of the position, so that linear interpolation is exact on every grid; ``hu`` is
+    added to it, so that images differ.
     """
 
-    def write(path: Path, affine: np.ndarray, shape: tuple[int, int, int], centre: tuple[float, float]) -> Path:
+    def write(
+        path: Path, affine: np.ndarray, shape: tuple[int, int, int], centre: tuple[float, float], hu: int = 0
+    ) -> Path:
         voxels = np.moveaxis(np.indices(shape), 0, -1)
         x, y, z = np.moveaxis(voxels @ affine[:3, :3].T + affine[:3, 3], -1, 0)
         inside = (abs(x - centre[0]) <= 60) & (abs(y - centre[1]) <= 40)
-        write_nifti_hu(path, np.where(inside, 40 + x - 2 * y + 3 * z, -1000), affine)
+        write_nifti_hu(path, np.where(inside, 40 + hu + x - 2 * y + 3 * z, -1000), affine)
         return path
 
     return write

@@ -23,7 +23,7 @@ SHAPE, CORONAL_SHAPE = (180, 160, 9), (90, 13, 70)
 
 
 def test_unpaired(write_body: Body, tmp_path: Path) -> None:
-    nect = [write_body(tmp_path / f"n{i}.nii.gz", LPS, SHAPE, (0, 0)) for i in range(4)]
+    nect = [write_body(tmp_path / f"n{i}.nii.gz", LPS, SHAPE, (0, 0), i) for i in range(4)]
     cect = [write_body(tmp_path / "c.nii.gz", CORONAL, CORONAL_SHAPE, (0, 0))]
     out = prepare_ct(nect, cect, tmp_path / "out", size=128)
     items = {item["patient"]: item for item in read_datalist(out)}
@@ -36,9 +36,9 @@ def test_unpaired(write_body: Body, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("affine", "shape"), [(LPS, SHAPE), (CORONAL, CORONAL_SHAPE)])
 def test_values_stay_at_their_place(affine: np.ndarray, shape: tuple, write_body: Body, tmp_path: Path) -> None:
-    path = write_body(tmp_path / "a.nii.gz", affine, shape, (20, -10))
-    items = read_datalist(prepare_ct([path], [path], tmp_path / "out", size=96, spacing=1.3333))
-    for item, role in zip(items, ("source", "target"), strict=True):
+    paths = [write_body(tmp_path / f"{hu}.nii.gz", affine, shape, (20, -10), hu) for hu in (0, 1)]
+    items = read_datalist(prepare_ct(paths[:1], paths[1:], tmp_path / "out", size=96, spacing=1.3333))
+    for hu, (item, role) in enumerate(zip(items, ("source", "target"), strict=True)):
         image = nib.load(item[role])
         assert nib.aff2axcodes(image.affine) == ("R", "A", "S")
         assert image.shape[:2] == (96, 96)
@@ -47,7 +47,7 @@ def test_values_stay_at_their_place(affine: np.ndarray, shape: tuple, write_body
         x, y, z = x + image.affine[0, 3], y + image.affine[1, 3], z + image.affine[2, 3]
         assert abs(x.mean() - 20) < 1.1 and abs(y.mean() + 10) < 1.1  # half a voxel of the input
         inside = (abs(x - 20) < 52) & (abs(y + 10) < 32)
-        wanted = 40 + x - 2 * y + 3 * z
+        wanted = 40 + hu + x - 2 * y + 3 * z
         np.testing.assert_allclose(np.asarray(image.dataobj)[inside], wanted[inside], atol=1)
         outside = (abs(x - 20) > 64) | (abs(y + 10) > 46)
         assert np.asarray(image.dataobj)[outside].max() <= -990
@@ -77,10 +77,39 @@ def test_pairs_that_do_not_overlap_are_refused(write_body: Body, tmp_path: Path)
     far[2, 3] = 1000
     cect = write_body(tmp_path / "c.nii.gz", LPS, SHAPE, (0, 0))
     nect = tmp_path / "n.nii.gz"
-    write_nifti_hu(nect, nib.load(cect).get_fdata(), far)
+    write_nifti_hu(nect, nib.load(cect).get_fdata() + 1, far)
     with pytest.raises(InputError, match=r"n\.nii\.gz: does not overlap"):
         prepare_ct([nect], [cect], tmp_path / "out", paired=True)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_image_is_not_both(write_body: Body, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither by its path nor as a copy that lies the other way round."""
+    path, copy = write_body(tmp_path / "a.nii.gz", LPS, SHAPE, (0, 0)), tmp_path / "b.nii"
+    nib.save(nib.as_closest_canonical(nib.load(path)), copy)
+    for cect, message in ((path, "given as NECT and as CECT"), (copy, "the same image as")):
+        given = ["ct", "--nect", str(path), "--cect", str(cect), "--output_dir", str(tmp_path / "out")]
+        assert main(given) == 2
+        assert message in capsys.readouterr().err.splitlines()[-1]
+        assert not (tmp_path / "out").exists()
+
+
+def test_pairs_by_the_numbers_of_their_names(write_body: Body, tmp_path: Path) -> None:
+    for number in (1, 2, 10):
+        write_body(tmp_path / "n" / f"{number}.nii", LPS, SHAPE, (0, 0), number)
+        write_body(tmp_path / "c" / f"{number:02d}.nii", LPS, SHAPE, (0, 0), number + 50)
+    out = prepare_ct([tmp_path / "n"], [tmp_path / "c"], tmp_path / "out", size=32, spacing=8, paired=True)
+    for item in read_datalist(out):
+        images = [np.asarray(nib.load(item[role]).dataobj)[16, 16, 4] for role in ("source", "target")]
+        assert images[1] - images[0] == 50
+
+
+def test_copies_are_in_one_split(write_body: Body, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nect = [write_body(tmp_path / f"n{i}.nii", LPS, SHAPE, (0, 0), i % 2) for i in range(4)]
+    out = prepare_ct(nect, [], tmp_path / "out", size=32, spacing=8, test_fraction=0.5)
+    split = {item["patient"]: item["split"] for item in read_datalist(out)}
+    assert split["nect_000"] == split["nect_002"] != split["nect_001"] == split["nect_003"]
+    assert "notice: 2 of 4 patients are persons that come twice, or the same image" in capsys.readouterr().err
 
 
 def damage_header(path: Path) -> None:
@@ -100,14 +129,14 @@ def test_nothing_is_written_when_one_input_is_bad(
     damage(bad)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(InputError, match=r"bad\.nii\.gz"):
-        prepare_ct([good], [good, bad], tmp_path / "x" / "out")
+        prepare_ct([good], [bad], tmp_path / "x" / "out")
     assert sorted(tmp_path.iterdir()) == before
 
 
 def test_the_default_grid_is_the_phantom_s(write_body: Body, tmp_path: Path) -> None:
-    path = write_body(tmp_path / "a.nii.gz", LPS, SHAPE, (0, 0))
+    path, other = (write_body(tmp_path / f"{hu}.nii.gz", LPS, SHAPE, (0, 0), hu) for hu in (0, 1))
     out = tmp_path / "out"
-    assert main(["ct", "--nect", str(path), "--cect", str(path), "--output_dir", str(out)]) == 0
+    assert main(["ct", "--nect", str(path), "--cect", str(other), "--output_dir", str(out)]) == 0
     image = nib.load(read_datalist(out, "training")[0]["source"])
     np.testing.assert_allclose(nib.affines.voxel_sizes(image.affine)[:2], 2.6667, rtol=1e-6)
     assert image.shape[0] == inspect.signature(write_phantom_dataset).parameters["size"].default == 128
@@ -122,8 +151,8 @@ def test_an_error_does_not_run_into_the_bar(write_body: Body, tmp_path: Path, on
 
 
 def test_too_few_patients_are_told(write_body: Body, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = write_body(tmp_path / "a.nii.gz", LPS, SHAPE, (0, 0))
-    prepare_ct([path], [path], tmp_path / "out", size=64)
+    path, other = (write_body(tmp_path / f"{hu}.nii.gz", LPS, SHAPE, (0, 0), hu) for hu in (0, 1))
+    prepare_ct([path], [other], tmp_path / "out", size=64)
     err = capsys.readouterr().err
     assert "notice: too few patients for a validation split" in err
     assert "notice: too few patients for a test split" in err
@@ -181,8 +210,8 @@ def test_real_scans_keep_their_hu(real_data: Path, tmp_path: Path) -> None:
 
 
 def test_all_can_be_for_training(write_body: Body, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = str(write_body(tmp_path / "a.nii.gz", LPS, SHAPE, (0, 0)))
-    given = ["ct", "--nect", path, path, path, "--cect", path, path, path, "--output_dir", str(tmp_path / "out")]
+    paths = [str(write_body(tmp_path / f"{hu}.nii.gz", LPS, SHAPE, (0, 0), hu)) for hu in range(6)]
+    given = ["ct", "--nect", *paths[:3], "--cect", *paths[3:], "--output_dir", str(tmp_path / "out")]
     more = ["--validation-fraction", "0", "--test-fraction", "0", "--licence", "CC0, of nobody"]
     assert main([*given, "--size", "32", *more]) == 0
     assert [item["split"] for item in read_datalist(tmp_path / "out")] == ["training"] * 6

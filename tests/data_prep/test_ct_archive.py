@@ -62,6 +62,7 @@ def test_a_folder_of_studies(add_series: Add, tmp_path: Path, capsys: Output) ->
         "patients": 7,
         "pairs": 5,
         "left_out": 2,
+        "studies_not_used": 0,
         "series_by_header": {"late": 1, "nect": 7, "portal": 4},
         "pairs_by_phase": {"late": 1, "portal": 4},
         "reasons": {"no contrast-enhanced series": 2},
@@ -129,6 +130,58 @@ def test_a_list_of_pairs(add_series: Add, tmp_path: Path, capsys: Output) -> Non
     assert content["left_out"][0]["reason"] == "a volume of its row in the list was not found, or is not one volume"
     err = capsys.readouterr().err
     assert "row 4: cect: " in err and "POE" not in err and "POE" not in json.dumps(content)
+
+
+def test_one_patient_id_for_everybody(add_series: Add, tmp_path: Path, capsys: Output) -> None:
+    """As a placeholder each study is a patient; as the archive's only one too, but all are kept in one split."""
+    for study in range(1, 4):
+        for name, enhanced in (("nativ", False), ("portal", True)):
+            add_series(f"a/{study}/{name}", name, "ANONYMOUS", enhanced, study)
+            if study > 1:
+                add_series(f"b/{study}/{name}", name, "4711", enhanced, study + 10)
+    for root, count, splits in (("a", 3, {"training", "validation", "test"}), ("b", 2, {"training"})):
+        assert run(tmp_path, "--studies", str(tmp_path / root), out=f"out-{root}") == 0
+        items = read_datalist(tmp_path / f"out-{root}")
+        assert len(items) == count and {item["split"] for item in items} == splits
+        out, err = capsys.readouterr()
+        assert f"{count} studies have one PatientID that seems to be several people's; each counts as a patient" in err
+        assert ("notice: 1 of 2 pairs are of persons that come twice" in err) == (root == "b")
+        assert "ANONYMOUS" not in out + err and "4711" not in out + err
+
+
+def test_two_people_under_one_patient_id_are_no_pair(add_series: Add, tmp_path: Path, capsys: Output) -> None:
+    women, men = ({"PatientSex": sex, "PatientBirthDate": born} for sex, born in (("F", "19500101"), ("M", "19900101")))
+    add_series("s/a", "nativ", "4711", study=1, **women)
+    add_series("s/b", "portal", "4711", True, study=2, **men)
+    assert run(tmp_path, "--studies", str(tmp_path / "s")) == 2
+    assert "none has a pair that can be used" in capsys.readouterr().err.splitlines()[-1]
+    (tmp_path / "list.csv").write_text("patient,nect,cect\nX,s/a,s/b\n")
+    assert run(tmp_path, "--csv", str(tmp_path / "list.csv")) == 2
+    reason = "NECT and CECT are two people's: they differ in PatientSex, PatientBirthDate"
+    assert reason in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_studies_that_are_not_used_are_counted(add_series: Add, tmp_path: Path, capsys: Output) -> None:
+    add_pair(add_series, "P1", 1)
+    add_series("s/later", "portal", "P1", enhanced=True, study=2)
+    add_pair(add_series, "P2", 3)
+    assert run(tmp_path, "--studies", str(tmp_path / "s")) == 0
+    assert ", 0 left out, 1 other study of these patients not used; see " in capsys.readouterr().out
+    assert report(tmp_path / "out")["counts"]["studies_not_used"] == 1
+
+
+def test_a_list_is_doubted_where_headers_say_otherwise(add_series: Add, tmp_path: Path, capsys: Output) -> None:
+    add_series("s/a", "portal", "P1")
+    add_series("s/b", "nativ", "P2", enhanced=True)
+    (tmp_path / "list.csv").write_text("patient,nect,cect\nX,s/a,s/b\nY,s/a,s/a\n")
+    assert run(tmp_path, "--csv", str(tmp_path / "list.csv")) == 0
+    content = report(tmp_path / "out")
+    assert content["patients"][0]["warnings"] == [
+        "NECT and CECT differ in PatientID; taken for one patient's because of the list",
+        "the NECT of the list is a CECT by its header",
+        "the CECT of the list is a NECT by its header",
+    ]
+    assert content["left_out"][0]["reason"].endswith("NECT and CECT are the same image")
 
 
 def test_nothing_usable_is_one_line_and_nothing_written(add_series: Add, tmp_path: Path, capsys: Output) -> None:
