@@ -19,9 +19,11 @@ from pathlib import Path
 from data_prep.persons import share_an_id, studies_of
 from data_prep.phases import ENHANCED, OTHER, name_phase, phase_of, strip_phase
 from monai_nce.data.scans.file_tree import ReaderWarning
+from monai_nce.data.scans.foreign import first_advice
+from monai_nce.data.scans.formats import volume_stem
 from monai_nce.data.scans.found import FoundVolume, find_images
 from monai_nce.data.scans.phase import CECT, NECT, UNKNOWN
-from monai_nce.data.scans.reader import find_volumes
+from monai_nce.data.scans.reader import NOTHING, find_volumes
 from monai_nce.errors import InputError
 
 __all__ = ["PRESETS", "ListedPair", "Preset", "Series", "find_patients", "read_pair_list"]
@@ -96,9 +98,9 @@ def find_patients(root: Path, preset: str | None = None) -> list[list[Series]]:
     Raises:
         InputError: if there is no CT, or the archive is not of the preset's form.
     """
-    found = [item for item in find_images(root) if item.kind == "nifti" or item.modality == "CT" or item.damaged]
+    found = [item for item in find_images(root) if item.kind != "dicom" or item.modality == "CT" or item.damaged]
     if not found:
-        raise InputError(f"{root}: holds neither CT series nor NIfTI files")
+        raise InputError(f"{root}: expected CT series or files but holds {NOTHING}{first_advice(root)}")
     patients: dict[tuple[str, ...], list[Series]] = defaultdict(list)
     table = PRESETS[preset] if preset else None
     labels = _labels(root) if table is not None and table.where == "labels" else {}
@@ -133,11 +135,11 @@ def _general(root: Path, volume: FoundVolume) -> tuple[Series, tuple[str, ...]]:
         return Series(volume, *phase_of(volume)), _dicom_key(volume)
     inside = volume.path.is_relative_to(root) and volume.path != root
     relative = list(volume.path.relative_to(root).parts) if inside else [volume.path.name]
-    relative[-1] = re.sub(r"\.nii(\.gz)?$", "", relative[-1], flags=re.IGNORECASE)
+    relative[-1] = volume_stem(relative[-1])
     named = (name_phase(part.replace("_", " ")) for part in reversed(relative))
     phase = next((phase for phase in named if phase != UNKNOWN), UNKNOWN)
     rest = tuple(part for part in map(strip_phase, relative) if part)
-    return Series(volume, phase, "name" if phase != UNKNOWN else ""), ("nifti", *rest)
+    return Series(volume, phase, "name" if phase != UNKNOWN else ""), ("file", *rest)
 
 
 def _by_preset(

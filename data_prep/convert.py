@@ -12,6 +12,7 @@ from data_prep.messages import progress_bar, say
 from monai_nce.data.nifti.reader import is_nifti_name
 from monai_nce.data.nifti.writer import write_nifti_hu
 from monai_nce.data.scans.examine import Examined, examine
+from monai_nce.data.scans.foreign import first_advice
 from monai_nce.data.scans.found import FoundVolume
 from monai_nce.errors import InputError
 
@@ -24,13 +25,13 @@ UID_TAIL = 12
 def matching(found: list[FoundVolume], text: str) -> list[FoundVolume]:
     """Choose the volumes that ``--series`` means; all where it is empty.
 
-    It is a series' whole description, or else a part of one, in any case, or the end of a SeriesInstanceUID; for NIfTI
-    a part of the file's name.
+    It is a series' whole description, or else a part of one, in any case, or the end of a SeriesInstanceUID; for other
+    files a part of the name.
     """
     text = text.casefold()
 
     def fits(volume: FoundVolume) -> bool:
-        if volume.kind == "nifti":
+        if volume.kind != "dicom":
             return text in volume.path.name.casefold()
         return text in volume.description.casefold() or volume.series_uid.endswith(text)
 
@@ -49,7 +50,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("path", type=Path, metavar="PATH", help="a file, or a folder that is searched recursively")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT.nii.gz", help="the file to write")
     parser.add_argument(
-        "--series", default="", metavar="TEXT", help="a series' description or end of its UID, or a NIfTI file's name"
+        "--series", default="", metavar="TEXT", help="a series' description or end of its UID, or a file's name"
     )
     parser.set_defaults(run=_run)
 
@@ -63,7 +64,11 @@ def _run(path: Path, output: Path, series: str) -> int:
         return _fail(NOTHING_FOUND, f"error: {error}")
     chosen = matching(found, series)
     if not chosen:
-        return _fail(NOTHING_FOUND, *notes, f"error: {path}: no image{' of that name' if found else ''} found")
+        return _fail(
+            NOTHING_FOUND,
+            *notes,
+            f"error: {path}: no image {'of that name ' if found else ''}found{'' if found else first_advice(path)}",
+        )
     accepted, refusals = _examine(chosen)
     if not accepted:
         return _fail(REFUSED, *notes, *refusals)
@@ -105,7 +110,7 @@ def _examine(chosen: list[FoundVolume]) -> tuple[list[Examined], list[str]]:
 
 def _candidate(volume: Examined) -> str:
     found = volume.found
-    if found.kind == "nifti":
+    if found.kind != "dicom":
         return f"  {found.path}"
     slices = "" if volume.shape is None else f", {volume.shape[2]} slices"
     return f"  {found.description or 'no description'} (UID ...{found.series_uid[-UID_TAIL:]}{slices})"

@@ -130,11 +130,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "ct",
         help="your own NECT and CECT volumes",
         description="Bring CT volumes into one geometry: pairs from a folder of studies or a list, or volumes that you"
-        " name. PATH: a NIfTI file, a folder of DICOM files with one series, or a folder of either.",
+        " name. PATH: a NIfTI, MetaImage or NRRD file, a folder of DICOM files with one series, or a folder of either.",
     )
     # an option that is not given leaves no trace, so that one of the other group can be told
     found = parser.add_argument_group("pairs that are found, one for each patient", argument_default=argparse.SUPPRESS)
-    found.add_argument("--studies", type=Path, metavar="PATH", help="folder of studies, DICOM or NIfTI, at any depth")
+    found.add_argument(
+        "--studies", type=Path, metavar="PATH", help="folder of studies, DICOM or files of scans, at any depth"
+    )
     found.add_argument("--preset", choices=sorted(PRESETS), help="the archive that --studies is")
     found.add_argument(
         "--csv", type=Path, metavar="FILE", help="columns patient, nect, cect: paths, or series UIDs below --studies"

@@ -21,6 +21,7 @@ from data_prep.messages import one_line, progress_bar, say
 from data_prep.parallel import gather, others_end_on_error, share
 from monai_nce.data.scans.examine import Examined, examine
 from monai_nce.data.scans.file_tree import ReaderWarning
+from monai_nce.data.scans.foreign import first_advice
 from monai_nce.data.scans.found import FoundVolume, find_images
 from monai_nce.distributed import is_main_process
 from monai_nce.errors import InputError
@@ -90,8 +91,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "inspect",
         help="what scans lie below a path, and which can be used",
-        description="List every CT volume at or below PATH, DICOM series and NIfTI files, and read each to its last"
-        " voxel. Exit code 0: one was accepted; 2: no image was found; 3: all were refused.",
+        description="List every CT volume at or below PATH, DICOM series, NIfTI, MetaImage and NRRD files, and read"
+        " each to its last voxel. Exit code 0: one was accepted; 2: no image was found; 3: all were refused.",
     )
     parser.add_argument("path", type=Path, metavar="PATH", help="a file, or a folder that is searched recursively")
     parser.add_argument("--json", dest="as_list", action="store_true", help="print one JSON list in place of the table")
@@ -104,7 +105,7 @@ def _run(path: Path, as_list: bool) -> int:
         volumes, notes = inspect(path)
         if not is_main_process():
             return 0  # rank 0 has it all, and says it
-        notes += [] if volumes else [f"error: {path}: no image found"]
+        notes += [] if volumes else [f"error: {path}: no image found{first_advice(path)}"]
     except InputError as error:
         notes = [f"error: {error}"]
     accepted = [volume.found.path for volume in volumes if volume.accepted]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from data_prep.messages import MessageLog
 from data_prep.persons import image_hash
 from data_prep.phases import ENHANCED, name_phase
+from monai_nce.data.scans.formats import volume_stem
 from monai_nce.data.scans.found import FoundVolume
 from monai_nce.data.scans.phase import CECT, NECT, UNKNOWN, decide_phase
 from monai_nce.errors import InputError
@@ -54,8 +54,8 @@ class VolumeChecks:
             self.log.add([f"warning: {found.path}: {found.calculated}; not a CT as acquired"])
         name, other = (NECT, CECT) if role == "source" else (CECT, NECT)
         phase, evidence = decide_phase(found, volume, affine)
-        if phase == UNKNOWN and found.kind == "nifti":
-            named = name_phase(re.sub(r"\.nii(\.gz)?$|_", " ", found.path.name, flags=re.IGNORECASE))
+        if phase == UNKNOWN and found.kind != "dicom":
+            named = name_phase(volume_stem(found.path.name).replace("_", " "))
             phase, evidence = NECT if named == NECT else CECT if named in ENHANCED else UNKNOWN, "name"
         if phase == other:
             self.wrong[role] += 1

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from nibabel.affines import voxel_sizes
 
-from monai_nce.data.nifti.reader import MAX_VOXELS, NIFTI_SUFFIXES, check_nifti, read_nifti
+from monai_nce.data.itk.reader import read_itk
+from monai_nce.data.nifti.reader import NIFTI_SUFFIXES, check_nifti, read_nifti
 from monai_nce.errors import InputError
 from monai_nce.virtual.naming import MAX_NUMBER
 
@@ -58,7 +57,7 @@ def read_label_file(path: Path) -> LabelFile:
     """
     if not is_label_name(path):
         raise InputError(f"{path}: expected a label map as NIfTI or NRRD ({', '.join(LABEL_SUFFIXES)})")
-    volume, affine, names = (_read_nrrd if path.name.lower().endswith(".nrrd") else _read_nifti)(path)
+    volume, affine, names = (*read_itk(path), {}) if path.name.lower().endswith(".nrrd") else _read_nifti(path)
     spacing = voxel_sizes(affine)
     if not ((spacing >= SPACING_MM[0]) & (spacing <= SPACING_MM[1])).all():
         sizes = " × ".join(f"{size:g}" for size in spacing)
@@ -81,34 +80,3 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
         text = content.decode("utf-8", "replace") if isinstance(content, bytes) else str(content)
         names.update((int(number), name) for number, name in NAMED_LABEL.findall(text))
     return *read_nifti(path), names
-
-
-def _read_nrrd(path: Path) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("NrrdImageIO")
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-        shape = reader.GetSize()
-        if len(shape) != 3 or reader.GetNumberOfComponents() != 1:
-            raise InputError(f"{path}: expected one three-dimensional volume but got {_sizes(reader)}")
-        if math.prod(shape) > MAX_VOXELS:
-            raise InputError(
-                f"{path}: the header says {math.prod(shape)} voxels, more than this program takes ({MAX_VOXELS})"
-            )
-        if not reader.HasMetaDataKey("NRRD_space"):
-            raise InputError(f"{path}: has no orientation (its header has no space)")
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise InputError(f"{path}: not a readable NRRD file") from error
-    affine = np.eye(4)
-    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
-    affine[:3, 3] = image.GetOrigin()
-    affine[:2] *= -1  # ITK's axes run to the left and to the back
-    return sitk.GetArrayFromImage(image).transpose(2, 1, 0), affine, {}
-
-
-def _sizes(reader: sitk.ImageFileReader) -> str:
-    return f"{' × '.join(str(size) for size in reader.GetSize())} voxels of {reader.GetNumberOfComponents()} values"

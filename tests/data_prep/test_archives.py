@@ -11,6 +11,7 @@ from benchmarks.preparation import UID_ROOT
 from data_prep.archives import PRESETS, find_patients, read_pair_list
 from data_prep.phases import PHASES
 from monai_nce.errors import InputError
+from tests.data.itk.itk_files import save_itk
 
 Add = Callable[..., Path]
 
@@ -106,12 +107,21 @@ def test_general_patterns_in_nifti(names: tuple[str, ...], tmp_path: Path) -> No
     assert phases(tmp_path) == [[("nect", "name"), ("portal", "name")]] * 2
 
 
+def test_files_of_itk_are_named_as_nifti_files_are(tmp_path: Path) -> None:
+    for patient, suffix in (("p1", ".mha"), ("p2", ".nrrd")):
+        for name in ("nativ", "portalvenous"):
+            save_itk(tmp_path / patient / f"{name}{suffix}", np.zeros((2, 3, 4), np.int16), np.eye(4))
+    assert phases(tmp_path) == [[("nect", "name"), ("portal", "name")]] * 2
+
+
 def test_another_archive_is_told(add_series: Add, tmp_path: Path) -> None:
     add_series("s/1", "Leber nativ")
     with pytest.raises(InputError, match="no series is named as in c4kc-kits"):
         find_patients(tmp_path / "s", "c4kc-kits")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="holds neither CT series nor NIfTI"):
+    with pytest.raises(
+        InputError, match="expected CT series or files but holds neither NIfTI, MetaImage, NRRD nor DICOM"
+    ):
         find_patients(tmp_path / "empty")
 
 

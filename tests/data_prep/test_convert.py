@@ -12,6 +12,7 @@ import pytest
 
 from data_prep.__main__ import main
 from monai_nce.data.nifti.writer import write_nifti_hu
+from tests.data.itk.itk_files import save_itk
 from tests.data_prep.dicom_samples import AFFINE, HU, at, write_ct
 
 Output = pytest.CaptureFixture[str]
@@ -37,6 +38,12 @@ def test_a_series(tmp_path: Path, capsys: Output) -> None:
     assert convert(write_ct(tmp_path / "in"), tmp_path / "new" / "out.nii.gz", capsys) == (0, [])
     check(tmp_path / "new" / "out.nii.gz")
     assert not nib.load(tmp_path / "new" / "out.nii.gz").header["descrip"].tobytes().strip(b"\0")
+
+
+@pytest.mark.parametrize("name", ["a.mha", "a.nrrd"])
+def test_a_file_of_itk(name: str, tmp_path: Path, capsys: Output) -> None:
+    assert convert(save_itk(tmp_path / name, HU, AFFINE), tmp_path / "out.nii.gz", capsys) == (0, [])
+    check(tmp_path / "out.nii.gz")
 
 
 def test_values_are_rounded_and_padding_is_air(tmp_path: Path, capsys: Output) -> None:

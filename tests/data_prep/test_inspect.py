@@ -219,7 +219,7 @@ def test_the_reader_s_own_failure_does_not_end_the_listing(
     def explode(path: Path) -> None:
         raise RecursionError(SENTINELS[0])
 
-    monkeypatch.setattr("monai_nce.data.scans.reader.read_nifti", explode)
+    monkeypatch.setattr("monai_nce.data.scans.reader.read_file", explode)
     code, volumes, err = run(tmp_path, capsys)
     assert code == 3 and len(volumes) == 2
     assert err == [f"refused: {tmp_path / name}.nii: an unexpected RecursionError while it was read" for name in "ab"]

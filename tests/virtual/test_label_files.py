@@ -7,27 +7,16 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-import SimpleITK as sitk
 
 from monai_nce.errors import InputError
 from monai_nce.virtual.label_files import is_label_name, label_stem, read_label_file
+from tests.data.itk.itk_files import save_itk
 
 AFFINE = np.array([[-2.0, 0, 0, 30], [0, 0, 3.0, -20], [0, 1.5, 0, 10], [0, 0, 0, 1]])
 
 
 def numbers() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 700, (5, 6, 7)).astype(np.int16)
-
-
-def save_nrrd(path: Path, volume: np.ndarray, affine: np.ndarray) -> Path:
-    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.transpose(2, 1, 0)))
-    lps = np.diag([-1.0, -1, 1, 1]) @ affine
-    spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    image.SetSpacing(spacing.tolist())
-    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    sitk.WriteImage(image, str(path))
-    return path
 
 
 def header(text: str, volume: np.ndarray) -> bytes:
@@ -40,7 +29,7 @@ def test_numbers_and_place(tmp_path: Path, name: str) -> None:
     if "nii" in name:
         nib.save(nib.Nifti1Image(numbers(), AFFINE), path)
     else:
-        save_nrrd(path, numbers(), AFFINE)
+        save_itk(path, numbers(), AFFINE)
     file = read_label_file(path)
     assert file.numbers.dtype == np.uint16
     np.testing.assert_array_equal(file.numbers, numbers())
@@ -115,7 +104,7 @@ def test_no_label_map_as_nifti(tmp_path: Path, volume: np.ndarray, affine: np.nd
         (
             "type: short\ndimension: 3\nspace: left-posterior-superior\nsizes: 50 60 70\n"
             "space directions: (1,0,0) (0,1,0) (0,0,1)\nspace origin: (0,0,0)",
-            "not a readable NRRD file",
+            "truncated or damaged",
         ),
         (
             "type: short\ndimension: 3\nspace: left-posterior-superior\nsizes: 50000 60000 70000\n"
@@ -151,7 +140,7 @@ def test_missing_or_another_format(tmp_path: Path) -> None:
 
 def test_truncated(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(numbers(), AFFINE), tmp_path / "a.nii.gz")
-    save_nrrd(tmp_path / "a.nrrd", numbers(), AFFINE)
+    save_itk(tmp_path / "a.nrrd", numbers(), AFFINE)
     for name in ("a.nii.gz", "a.nrrd"):
         content = (tmp_path / name).read_bytes()
         (tmp_path / name).write_bytes(content[:-100])

@@ -24,6 +24,7 @@ from monai_nce.data.dicom.lossy import lossy_compression
 from monai_nce.data.dicom.pixels import NoPixels, check_overlays, slice_hu
 from monai_nce.data.dicom.slices import check_one_patient, slices_of
 from monai_nce.data.scans.file_tree import ReaderWarning
+from monai_nce.data.scans.foreign import advice
 from monai_nce.data.scans.found import FoundVolume, find_images, group_dicom
 from monai_nce.errors import InputError
 
@@ -55,7 +56,9 @@ def one_series(source: DicomSource) -> FoundVolume:
     ct = [volume for volume in found if volume.modality == "CT" or volume.damaged]
     if not ct:
         modalities = sorted({volume.modality or "None" for volume in found})
-        raise InputError(f"{name}: expected a CT series but found {', '.join(modalities) or 'no DICOM images'}")
+        raise InputError(
+            f"{name}: expected a CT series but found {', '.join(modalities) or 'no DICOM images'}{advice(name)}"
+        )
     if len(ct) > 1:
         listed = ", ".join(f"number {volume.series_number} ({len(volume.files)} slices)" for volume in ct[:8])
         raise InputError(f"{name}: expected one CT series but found {len(ct)}: {listed}; name the files of one")
@@ -81,7 +84,7 @@ def check_dicom(source: DicomSource) -> DicomSeries:
     for path in volume.files:
         scanned = scan_file(path)
         if scanned is None:
-            raise InputError(f"{path}: empty, truncated or no DICOM file")
+            raise InputError(f"{path}: empty, truncated or no DICOM file{advice(path)}")
         if scanned.header is None or scanned.kind == "broken":
             raise InputError(f"{path}: {scanned.problem}")
         headers.append((path, scanned.header))

@@ -20,7 +20,7 @@ from monai_nce.data.dicom.header import Derivation
 from monai_nce.data.dicom.reader import check_dicom
 from monai_nce.data.dicom.writer import check_series_folder, write_derived_series
 from monai_nce.data.files.atomic import writing
-from monai_nce.data.nifti.reader import is_nifti_name
+from monai_nce.data.scans.formats import is_volume_name
 from monai_nce.data.scans.found import FoundVolume
 from monai_nce.errors import InputError
 
@@ -55,8 +55,8 @@ def check_output_format(items: Sequence[Mapping[str, Any]], output_format: str) 
     for item in items:
         image = item["image"]
         path = image.path if isinstance(image, FoundVolume) else Path(image) if isinstance(image, str) else None
-        if path is not None and is_nifti_name(path) and not path.is_dir():
-            raise InputError(f"{path}: output_format {output_format} needs a DICOM series but this is a NIfTI file")
+        if path is not None and is_volume_name(path) and not path.is_dir():
+            raise InputError(f"{path}: output_format {output_format} needs a DICOM series but this is none")
         check_series_folder(series_folder(item["output"]))
         series = _acquired(image)
         if len(set(series.files)) != series.shape[2]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -22,9 +23,10 @@ from nibabel.wrapstruct import WrapStructError
 
 from monai_nce.data.nifti.geometry import check_geometry
 from monai_nce.data.scans.affine import check_affine
+from monai_nce.data.scans.foreign import advice
 from monai_nce.errors import InputError
 
-__all__ = ["NIFTI_SUFFIXES", "check_nifti", "is_nifti_name", "read_nifti"]
+__all__ = ["NIFTI_SUFFIXES", "check_nifti", "is_nifti_name", "read_nifti", "spare_bytes"]
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 MAX_VOXELS = 2**30  # 4 GiB as float32, four times 512 × 512 × 1000: beyond it the header is taken to be broken
@@ -68,7 +70,7 @@ def check_nifti(path: Path) -> nib.Nifti1Image:
     except InputError:
         raise
     except UNREADABLE as error:
-        raise InputError(f"{path}: not a readable NIfTI file") from error
+        raise InputError(f"{path}: not a readable NIfTI file{advice(path)}") from error
     except KeyError as error:  # a code for the units that the standard does not know
         raise InputError(f"{path}: not a valid NIfTI header: {error}") from error
 
@@ -147,7 +149,7 @@ def _check_size(path: Path, image: nib.Nifti1Image) -> None:
     packed = path.name.lower().endswith(".gz")
     if not packed and size < expected:
         raise InputError(f"{path}: truncated or damaged (expected {expected} bytes but got {size})")
-    if not packed and size > expected + _spare_bytes(image):
+    if not packed and size > expected + spare_bytes(image.shape, image.get_data_dtype().itemsize):
         raise InputError(f"{path}: holds more data than its header says (expected {expected} bytes but got {size})")
     if packed and expected > MAX_UNCHECKED and expected > size * MAX_RATIO:
         raise InputError(f"{path}: {size} compressed bytes are not taken to hold the {expected} of the header")
@@ -158,14 +160,14 @@ def _expected_bytes(image: nib.Nifti1Image) -> int:
     return int(image.dataobj.offset) + math.prod(image.shape) * image.get_data_dtype().itemsize
 
 
-def _spare_bytes(image: nib.Nifti1Image) -> int:
-    """Return how much may follow the image: less than another slice, which would be one that the header leaves out."""
-    return min(max(math.prod(image.shape[:2]) * image.get_data_dtype().itemsize - 1, MIN_TRAILING), MAX_TRAILING)
+def spare_bytes(shape: Sequence[int], itemsize: int) -> int:
+    """Return how much may follow a volume: less than another slice, which would be one that the header leaves out."""
+    return min(max(math.prod(shape[:2]) * itemsize - 1, MIN_TRAILING), MAX_TRAILING)
 
 
 def _decompressed(path: Path, image: nib.Nifti1Image) -> nib.Nifti1Image:
     """Load the image through memory: only reading past the last byte makes gzip compare the checksum."""
-    most = _expected_bytes(image) + _spare_bytes(image)
+    most = _expected_bytes(image) + spare_bytes(image.shape, image.get_data_dtype().itemsize)
     with igzip.open(path) as file:
         content = file.read(most + 1)
     if len(content) > most:

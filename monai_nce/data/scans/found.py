@@ -15,9 +15,10 @@ from typing import Any
 from monai_nce.data.dicom.calculated import calculation
 from monai_nce.data.dicom.files import DicomFile, looks_like_slice, scan_file
 from monai_nce.data.dicom.text import clean_text, patient_words
-from monai_nce.data.nifti.reader import is_nifti_name
 from monai_nce.data.scans.contrast_tags import contrast_elements
 from monai_nce.data.scans.file_tree import ReaderWarning, files_by_folder
+from monai_nce.data.scans.foreign import PACKED_SLICE, Foreign, recognise
+from monai_nce.data.scans.formats import data_file, is_label_map, is_volume_name, kind_of
 
 __all__ = ["FoundVolume", "find_images", "group_dicom"]
 
@@ -27,18 +28,18 @@ PERSON = ("PatientName", "PatientSex", "PatientBirthDate")
 
 @dataclass(frozen=True)
 class FoundVolume:
-    """Hold a NIfTI file, or the files of one DICOM series; nothing of it is accepted yet.
+    """Hold a NIfTI, MetaImage or NRRD file, or the files of one DICOM series; nothing of it is accepted yet.
 
     What its representation leaves out may be a patient's data: to group and pair by, never to be printed or written.
     From the description name, identifier and birth date are struck out.
 
     Attributes:
-        kind: ``"dicom"`` or ``"nifti"``.
-        path: the NIfTI file; the DICOM file, if it is one that was named; else the folder that holds the series.
+        kind: ``"dicom"``, ``"nifti"``, ``"metaimage"`` or ``"nrrd"``.
+        path: the file, if it is none of DICOM or was named itself; else the folder that holds the series.
         files: what :func:`monai_nce.data.read_ct` takes for this volume alone, sorted by name; for DICOM with the
             damaged files that may belong to it, because of which it is refused.
-        modality: such as ``"CT"``; empty for NIfTI, and where it is not given.
-        description: SeriesDescription; empty for NIfTI.
+        modality: such as ``"CT"``; empty but for DICOM, and where it is not given.
+        description: SeriesDescription; empty but for DICOM.
         series_number: SeriesNumber.
         damaged: whether it is a damaged file that belongs to no series, and can only be refused.
         alone: whether nothing else was found at or below ``path``, so that ``path`` means this volume.
@@ -75,8 +76,9 @@ class FoundVolume:
 def find_images(path: str | PathLike[str]) -> list[FoundVolume]:
     """List every volume at or below a path, reading each DICOM header once.
 
-    DICOM files are grouped by SeriesInstanceUID, wherever they lie, and without one by folder. Localizers and files
-    that are no images are left out with a :class:`~.ReaderWarning`. A damaged DICOM file goes
+    DICOM files are grouped by SeriesInstanceUID, wherever they lie, and without one by folder. Localizers, files that
+    are no images, and label maps as MetaImage or NRRD beside something else are left out with a
+    :class:`~.ReaderWarning`. A damaged DICOM file goes
     to the series that its header names, else to each series with files in its folder, and has them refused when they
     are read; where there is none it is listed as a volume of its own.
 
@@ -95,13 +97,15 @@ def find_images(path: str | PathLike[str]) -> list[FoundVolume]:
     if path.name.upper() == "DICOMDIR" and path.is_file():
         path = path.parent
     named = path if path.is_file() else None
-    nifti: list[FoundVolume] = []
+    single: list[FoundVolume] = []
     grouping = _Grouping()
     for folder, files in files_by_folder(path):
-        nifti += [FoundVolume("nifti", file, (file,)) for file in files if is_nifti_name(file)]
-        grouping.add(folder, [file for file in files if not is_nifti_name(file)])
+        volume_files = [file for file in files if is_volume_name(file)]
+        single += [FoundVolume(kind_of(file), file, (file,)) for file in volume_files]
+        own = {*volume_files, *map(data_file, volume_files)}
+        grouping.add(folder, [file for file in files if file not in own])
     grouping.warn(path)
-    volumes = [*nifti, *grouping.volumes(named)]
+    volumes = _without_label_maps(path, [*single, *grouping.volumes(named)])
     volumes.sort(key=lambda volume: (str(volume.path), volume.series_number or 0, volume.series_uid))
     return _mark_alone(volumes)
 
@@ -125,6 +129,7 @@ class _Grouping:
         self.files: dict[tuple[str, str], list[Path]] = defaultdict(list)
         self.first: dict[tuple[str, str], Any] = {}
         self.damaged: list[tuple[Path, str, set[tuple[str, str]]]] = []
+        self.foreign: dict[Foreign, list[Path]] = defaultdict(list)
         self.others = self.localizers = self.seen = 0
 
     def add(self, folder: Path, files: Sequence[Path]) -> None:
@@ -153,13 +158,20 @@ class _Grouping:
             else:
                 self.others += 1
         for path in strangers:
-            if self.strict or looks_like_slice(path, suffixes):
+            foreign = recognise(path)
+            is_packed_slice = bool(here) and foreign is not None and foreign.what == PACKED_SLICE
+            if self.strict or is_packed_slice or looks_like_slice(path, suffixes):
                 self.damaged.append((path, "", here))
-            else:
-                self.others += 1
+                continue
+            self.others += 1
+            if foreign is not None and foreign.scan:
+                self.foreign[foreign].append(path)
 
     def warn(self, path: Path) -> None:
         """Warn of what was left out."""
+        for foreign, files in self.foreign.items():
+            text = f"{path}: left out {len(files)} files, such as {files[0].name}: it is {foreign}"
+            warnings.warn(text, ReaderWarning, stacklevel=3)
         if self.others:
             text = f"{path}: {self.others} of {self.seen} files are no images; left out"
             warnings.warn(text, ReaderWarning, stacklevel=3)
@@ -203,6 +215,16 @@ def _describe(path: Path, files: tuple[Path, ...], header: Any) -> FoundVolume:
         calculated=calculation(header),
         acquisition_time=f"{header.get('AcquisitionDate') or ''}{header.get('AcquisitionTime') or ''}",
     )
+
+
+def _without_label_maps(path: Path, volumes: list[FoundVolume]) -> list[FoundVolume]:
+    """Leave MetaImage and NRRD files of labels out, unless there is nothing else."""
+    scans = [volume for volume in volumes if not is_label_map(volume.path)]
+    if not scans or len(scans) == len(volumes):
+        return volumes
+    text = f"{path}: {len(volumes) - len(scans)} MetaImage or NRRD files are label maps; left out"
+    warnings.warn(text, ReaderWarning, stacklevel=3)
+    return scans
 
 
 def _mark_alone(volumes: list[FoundVolume]) -> list[FoundVolume]:

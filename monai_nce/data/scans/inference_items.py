@@ -13,6 +13,7 @@ from monai.data import MetaTensor
 from tqdm import tqdm
 
 from monai_nce.data.scans.file_tree import ReaderWarning
+from monai_nce.data.scans.formats import volume_stem
 from monai_nce.data.scans.found import FoundVolume
 from monai_nce.data.scans.phase import CECT, IMAGE, NECT, decide_phase
 from monai_nce.data.scans.reader import CT, find_volumes, one_volume, read_tensor
@@ -37,7 +38,7 @@ def inference_items(
     and left out.
 
     Args:
-        path: a NIfTI file, a DICOM series, or a folder of either.
+        path: a NIfTI, MetaImage or NRRD file, a DICOM series, or a folder of either.
         output_dir: folder of the results.
         suffix: end of the results' names; it must contain "synthetic".
         empty_ok: return an empty list where there is nothing, for workflows that are only set up.
@@ -53,7 +54,9 @@ def inference_items(
     if not str(path):
         if empty_ok:
             return []
-        raise InputError("no input given: --input names a NIfTI file, a DICOM folder or a folder of either")
+        raise InputError(
+            "no input given: --input names a NIfTI, MetaImage or NRRD file, a DICOM folder or a folder of either"
+        )
     if "synthetic" not in suffix:
         raise InputError(f"suffix: expected one that says 'synthetic' but got {suffix!r}")
     root, output_dir = Path(path), Path(output_dir)
@@ -121,8 +124,8 @@ def _doubts(found: FoundVolume, volume: MetaTensor, enhanced_ok: bool) -> list[s
 
 def _stem(volume: FoundVolume) -> str:
     name = volume.path.resolve().name
-    if volume.kind == "nifti":
-        return name.removesuffix(".gz").removesuffix(".nii")
+    if volume.kind != "dicom":
+        return volume_stem(name)
     if volume.alone:
         return name
     # never a tag: a description could be a path, or hold a name

@@ -19,8 +19,9 @@ from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 
 from monai_nce.data.dicom.files import is_dicom
 from monai_nce.data.dicom.reader import DicomSource, check_dicom, one_series, read_dicom
-from monai_nce.data.nifti.reader import check_nifti, is_nifti_name, read_nifti
 from monai_nce.data.scans.file_tree import ReaderWarning
+from monai_nce.data.scans.foreign import first_advice
+from monai_nce.data.scans.formats import check_file, is_volume_name, kind_of, read_file
 from monai_nce.data.scans.found import FoundVolume, find_images
 from monai_nce.data.scans.hounsfield import why_not_hounsfield
 from monai_nce.errors import InputError
@@ -42,6 +43,7 @@ __all__ = [
 
 CT, MR = "CT", "MR"
 AIR_HU = -1024.0
+NOTHING = "neither NIfTI, MetaImage, NRRD nor DICOM"
 BELOW_ZERO = 0.1  # of full scale: what interpolation undershoots in an MR image
 
 
@@ -54,8 +56,8 @@ def read_ct(source: DicomSource) -> tuple[np.ndarray, np.ndarray]:
     """Read a CT volume.
 
     Args:
-        source: a NIfTI file; a folder with one CT series in DICOM, at any depth; the files of a series; or one of
-            :func:`~monai_nce.data.scans.found.find_images`.
+        source: a NIfTI, MetaImage or NRRD file; a folder with one CT series in DICOM, at any depth; the files of a
+            series; or one of :func:`~monai_nce.data.scans.found.find_images`.
 
     Returns:
         The volume in HU, float32 of shape (H, W, D), nothing below -1024; and the 4×4 affine from voxel indices to
@@ -65,9 +67,9 @@ def read_ct(source: DicomSource) -> tuple[np.ndarray, np.ndarray]:
         InputError: if the volume cannot be read without guessing, or its values cannot be HU: NaN or infinities, one
             value everywhere, or as :func:`~monai_nce.data.scans.hounsfield.why_not_hounsfield` says.
     """
-    nifti = _nifti_path(source)
-    volume, affine = read_nifti(nifti) if nifti else read_dicom(source)
-    name = nifti or _name(source)
+    file = _file_path(source)
+    volume, affine = read_file(file) if file else read_dicom(source)
+    name = file or _name(source)
     low, high = _range(name, volume)
     if reason := why_not_hounsfield(volume):
         raise InputError(f"{name}: values from {low:g} to {high:g} cannot be Hounsfield units: {reason}")
@@ -75,7 +77,7 @@ def read_ct(source: DicomSource) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_mri(source: DicomSource) -> tuple[np.ndarray, np.ndarray]:
-    """Read an MR volume from a NIfTI file.
+    """Read an MR volume from a NIfTI, MetaImage or NRRD file.
 
     Args:
         source: the file; or one of :func:`~monai_nce.data.scans.found.find_images`.
@@ -88,10 +90,10 @@ def read_mri(source: DicomSource) -> tuple[np.ndarray, np.ndarray]:
         InputError: if it is DICOM, cannot be read without guessing, or its values cannot be MR intensities: NaN or
             infinities, one value everywhere, or far below 0, as HU are.
     """
-    path = _nifti_path(source)
+    path = _file_path(source)
     if path is None:
-        raise InputError(f"{_name(source)}: MR is read from NIfTI files alone; convert the DICOM series first")
-    volume, affine = read_nifti(path)
+        raise InputError(f"{_name(source)}: MR is not read from DICOM; convert the series to NIfTI first")
+    volume, affine = read_file(path)
     low, high = _range(path, volume)
     try:
         top = full_scale(volume)
@@ -140,10 +142,8 @@ def check_volume(source: DicomSource) -> tuple[tuple[int, ...], np.ndarray]:
     Raises:
         InputError: if a header shows that :func:`read_ct` would refuse it.
     """
-    nifti = _nifti_path(source)
-    if nifti:
-        image = check_nifti(nifti)
-        return image.shape[:3], np.array(image.affine, dtype=np.float64)
+    if file := _file_path(source):
+        return check_file(file)
     series = check_dicom(source)
     return series.shape, series.affine
 
@@ -152,27 +152,33 @@ def find_volumes(path: str | PathLike[str], modality: str = CT) -> list[FoundVol
     """List the CT or MR volumes that ``path`` stands for, as input of a program.
 
     Args:
-        path: a NIfTI file, DICOM files, or a folder that holds either, at any depth.
-        modality: ``"CT"``; or ``"MR"``, for NIfTI files alone.
+        path: a NIfTI, MetaImage or NRRD file, DICOM files, or a folder that holds either, at any depth.
+        modality: ``"CT"``; or ``"MR"``, which is not read from DICOM.
 
     Returns:
-        What :func:`~monai_nce.data.scans.found.find_images` lists, less the DICOM series of other modalities, which are
-        left out with a warning; at least one.
+        What :func:`~monai_nce.data.scans.found.find_images` lists, less the DICOM series of other modalities, and
+        MetaImage and NRRD files beside DICOM series, which are left out with a warning; at least one.
 
     Raises:
         InputError: if nothing is there, NIfTI and DICOM are mixed so that it is not clear which is meant, or MR is
             DICOM.
     """
     found = find_images(path)
-    if {volume.kind for volume in found} == {"nifti", "dicom"}:
+    kinds = {volume.kind for volume in found}
+    if {"nifti", "dicom"} <= kinds:
         raise InputError(f"{path}: holds NIfTI files and DICOM series; name those that are meant")
-    fit = [volume for volume in found if volume.kind == "nifti" or volume.modality == modality or volume.damaged]
+    if "dicom" in kinds and len(kinds) > 1:  # what people draw or derive lies beside the series that it was made from
+        series = [volume for volume in found if volume.kind == "dicom"]
+        text = f"{path}: {len(found) - len(series)} MetaImage or NRRD files beside DICOM series; left out"
+        warnings.warn(text, ReaderWarning, stacklevel=2)
+        found = series
+    fit = [volume for volume in found if volume.kind != "dicom" or volume.modality == modality or volume.damaged]
     if not fit:
-        kinds = ", ".join(sorted({volume.modality or "None" for volume in found}))
+        modalities = ", ".join(sorted({volume.modality or "None" for volume in found}))
         expected = f"{path}: expected {modality} but "
-        raise InputError(expected + (f"found {kinds}" if found else "holds neither NIfTI nor DICOM"))
+        raise InputError(expected + (f"found {modalities}" if found else f"holds {NOTHING}{first_advice(Path(path))}"))
     if modality == MR and fit[0].kind == "dicom":
-        raise InputError(f"{path}: MR is read from NIfTI files alone; convert the DICOM series first")
+        raise InputError(f"{path}: MR is not read from DICOM; convert the series to NIfTI first")
     if len(fit) < len(found):
         text = f"{path}: {len(found) - len(fit)} of {len(found)} DICOM series are not {modality}; left out"
         warnings.warn(text, ReaderWarning, stacklevel=2)
@@ -188,18 +194,18 @@ def one_volume(source: DicomSource) -> FoundVolume:
     Raises:
         InputError: if it is not clear which one is meant.
     """
-    nifti = _nifti_path(source)
-    return FoundVolume("nifti", nifti, (nifti,)) if nifti else one_series(source)
+    file = _file_path(source)
+    return FoundVolume(kind_of(file), file, (file,)) if file else one_series(source)
 
 
-def _nifti_path(source: DicomSource) -> Path | None:
-    """Return the NIfTI file that ``source`` is, or None if it is DICOM."""
+def _file_path(source: DicomSource) -> Path | None:
+    """Return the NIfTI, MetaImage or NRRD file that ``source`` is, or None if it is DICOM."""
     if isinstance(source, FoundVolume):
-        return source.path if source.kind == "nifti" else None
+        return source.path if source.kind != "dicom" else None
     if isinstance(source, (str, PathLike)):
         path = Path(source)
-        return path if is_nifti_name(path) and not path.is_dir() else None
-    if any(is_nifti_name(Path(path)) for path in source):
+        return path if is_volume_name(path) and not path.is_dir() else None
+    if any(is_volume_name(Path(path)) for path in source):
         if len(source) > 1:
             raise InputError(f"expected one volume but got {len(source)} paths")
         return Path(source[0])
@@ -233,9 +239,9 @@ class CTReader(ImageReader):
     """
 
     def verify_suffix(self, filename: Sequence[str | PathLike[str]] | str | PathLike[str]) -> bool:
-        """Return whether the names are those of NIfTI files, folders, or files that are DICOM by their content."""
+        """Return whether the names are those of files by themselves, folders, or files that are DICOM by content."""
         names = [Path(name) for name in ensure_tuple(filename)]
-        return all(is_nifti_name(name) or name.is_dir() or (name.is_file() and is_dicom(name)) for name in names)
+        return all(is_volume_name(name) or name.is_dir() or (name.is_file() and is_dicom(name)) for name in names)
 
     def read(self, data: Sequence[str | PathLike[str]] | str | PathLike[str], **kwargs: Any) -> tuple[Path, ...]:
         """Note the paths; ``kwargs`` are ignored."""

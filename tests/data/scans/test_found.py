@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import warnings
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
@@ -14,7 +16,9 @@ import pytest
 from monai_nce.data.nifti.writer import write_nifti_hu
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.found import find_images
+from monai_nce.data.scans.reader import read_ct
 from monai_nce.errors import InputError
+from tests.data.itk.itk_files import save_itk
 
 Series = Callable[..., Path]
 
@@ -87,6 +91,55 @@ def test_what_is_no_image_is_left_out_with_a_warning(write_series: Series, tmp_p
         f"{tmp_path}: 1 of 7 files are no images; left out",
         f"{tmp_path}: 1 of 7 files are localizers; left out",
     ]
+
+
+def notes_of(path: Path) -> tuple[list[str], list[str]]:
+    """The names of what is found, and the warnings without the path."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = find_images(path)
+    notes = [str(item.message).removeprefix(f"{path}: ") for item in caught if item.category is ReaderWarning]
+    return [volume.path.name for volume in found], notes
+
+
+def test_files_of_every_format_are_volumes_and_their_data_files_none(hu: np.ndarray, tmp_path: Path) -> None:
+    write_nifti_hu(tmp_path / "a.nii.gz", hu, np.eye(4))
+    for name in ("b.mha", "c.mhd", "d.nrrd", "sub/e.nhdr"):
+        save_itk(tmp_path / name, hu, np.eye(4))
+    assert notes_of(tmp_path) == (["a.nii.gz", "b.mha", "c.mhd", "d.nrrd", "e.nhdr"], [])
+    assert [volume.kind for volume in find_images(tmp_path)] == ["nifti", "metaimage", "metaimage", "nrrd", "nrrd"]
+
+
+def test_label_maps_beside_something_are_left_out(write_series: Series, hu: np.ndarray, tmp_path: Path) -> None:
+    save_itk(tmp_path / "Segmentation.seg.nrrd", hu, np.eye(4))
+    assert notes_of(tmp_path) == (["Segmentation.seg.nrrd"], [])  # to be refused with a reason
+    save_itk(tmp_path / "liver.mha", hu.astype(np.uint8), np.eye(4))
+    write_series(tmp_path / "ct")
+    assert notes_of(tmp_path) == (["ct"], ["2 MetaImage or NRRD files are label maps; left out"])
+
+
+def test_scans_in_formats_that_are_not_read_are_told(write_series: Series, hu: np.ndarray, tmp_path: Path) -> None:
+    write_nifti_hu(tmp_path / "a.nii", hu, np.eye(4))
+    nib.save(nib.AnalyzeImage(hu, np.eye(4)), tmp_path / "b.img")
+    write_series(tmp_path / "c")
+    (tmp_path / "c.dcm.gz").write_bytes(gzip.compress((tmp_path / "c" / "slice0.dcm").read_bytes()))
+    names, notes = notes_of(tmp_path)
+    assert names == ["a.nii", "c"]
+    assert sorted(notes) == [
+        "3 of 8 files are no images; left out",
+        "left out 1 files, such as c.dcm.gz: it is a DICOM file packed by gzip: unpack it first (gunzip)",
+        "left out 2 files, such as b.hdr: it is an Analyze image, without left and right: convert the scan from DICOM"
+        " again",
+    ]
+
+
+def test_a_packed_slice_beside_others_of_its_series_is_not_lost(write_series: Series, tmp_path: Path) -> None:
+    folder = write_series(tmp_path)
+    (folder / "slice4.dcm.gz").write_bytes(gzip.compress((folder / "slice4.dcm").read_bytes()))
+    (folder / "slice4.dcm").unlink()
+    (found,) = find_images(folder)
+    with pytest.raises(InputError, match=r"slice4\.dcm\.gz: empty, .*: it is a DICOM file packed by gzip: unpack it"):
+        read_ct(found)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links, pipes and devices")

@@ -16,6 +16,7 @@ from monai_nce.data import FoundVolume, LoadScand, ReaderWarning, check_inferenc
 from monai_nce.data.nifti import reader as nifti_reader
 from monai_nce.errors import InputError
 from monai_nce.phantom import make_phantom_patient
+from tests.data.itk.itk_files import save_itk
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -39,6 +40,14 @@ def test_a_file(tmp_path: Path, name: str) -> None:
     out = tmp_path / "out"
     expected = {"image": FoundVolume("nifti", path, (path,)), "output": str(out / "scan_synthetic_cect.nii.gz")}
     assert inference_items(path, str(out)) == [expected]
+
+
+@pytest.mark.parametrize("name", ["scan.mha", "scan.mhd", "scan.nrrd"])
+def test_a_file_of_itk(tmp_path: Path, name: str) -> None:
+    path = save_itk(tmp_path / "in" / name, np.zeros((2, 3, 4), np.int16), np.eye(4))
+    for source in (path, path.parent):
+        (item,) = inference_items(source, tmp_path / "out")
+        assert (item["image"].path, item["output"]) == (path, str(tmp_path / "out" / "scan_synthetic_cect.nii.gz"))
 
 
 def test_a_folder_with_folders(tmp_path: Path) -> None:
@@ -186,7 +195,7 @@ def test_no_input_is_refused_unless_the_workflow_is_only_set_up(tmp_path: Path) 
     (tmp_path / "in").mkdir()
     with pytest.raises(InputError, match="no input given"):
         inference_items("", tmp_path)
-    with pytest.raises(InputError, match="holds neither NIfTI nor DICOM"):
+    with pytest.raises(InputError, match="holds neither NIfTI, MetaImage, NRRD nor DICOM"):
         inference_items(tmp_path / "in", tmp_path)
     assert inference_items("", tmp_path, empty_ok=True) == []
     assert inference_items(tmp_path / "in", tmp_path, empty_ok=True) == []
@@ -270,7 +279,7 @@ def test_mr_volumes_are_nifti_files_of_other_values(tmp_path: Path, write_series
     def mr(index: int, dataset: Any) -> None:
         dataset.Modality = "MR"
 
-    with pytest.raises(InputError, match="MR is read from NIfTI files alone"):
+    with pytest.raises(InputError, match="MR is not read from DICOM; convert the series to NIfTI first"):
         inference_items(write_series(tmp_path / "mr", mr), tmp_path, "synthetic_pd", modality="MR")
     with pytest.raises(InputError, match="expected MR but found CT"):
         inference_items(write_series(tmp_path / "other"), tmp_path, "synthetic_pd", modality="MR")

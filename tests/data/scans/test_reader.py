@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,11 @@ import torch
 from monai.transforms import Compose, EnsureChannelFirstd, Invertd, LoadImage, LoadImaged, Orientationd, Spacingd
 
 from monai_nce.data.nifti.writer import write_nifti_hu
-from monai_nce.data.scans.reader import CTReader, check_volume, find_volumes, read_ct
+from monai_nce.data.scans.reader import CTReader, check_volume, find_volumes, read_ct, read_mri
 from monai_nce.errors import InputError
 from monai_nce.phantom import make_phantom_patient
 from monai_nce.transforms import InPlaneSpacingd
+from tests.data.itk.itk_files import save_itk
 
 Series = Callable[..., Path]
 AFFINE = np.array([[-0.8, 0, 0, 10], [0, -0.7, 0, 20], [0, 0, 2.5, 30], [0, 0, 0, 1]])  # of write_series
@@ -212,10 +214,65 @@ def test_find_volumes(write_series: Series, tmp_path: Path) -> None:
     for path, message in (
         (tmp_path, "NIfTI files and DICOM series"),
         (tmp_path / "none", "no such file or folder"),
-        (nifti / "notes.txt", "holds neither NIfTI nor DICOM"),
+        (nifti / "notes.txt", "holds neither NIfTI, MetaImage, NRRD nor DICOM$"),
     ):
         with pytest.raises(InputError, match=message):
             find_volumes(path)
+
+
+@pytest.mark.parametrize("name", ["a.mha", "a.mhd", "a.nrrd"])
+def test_metaimage_and_nrrd_go_the_way_of_nifti(name: str, tmp_path: Path) -> None:
+    patient = make_phantom_patient(0, size=32, slices=4)
+    path = save_itk(tmp_path / name, patient.nect.astype(np.int16), patient.affine)
+    write_nifti_hu(tmp_path / "nifti" / "a.nii", patient.nect, patient.affine)
+    for found in find_volumes(path), find_volumes(tmp_path)[:1]:
+        np.testing.assert_array_equal(read_ct(found[0])[0], read_ct(tmp_path / "nifti" / "a.nii")[0])
+    shape, affine = check_volume(path)
+    assert shape == patient.nect.shape
+    np.testing.assert_allclose(affine, patient.affine, atol=1e-5)
+    assert CTReader().verify_suffix(path)
+    image = LoadImage(reader=CTReader())(path)
+    np.testing.assert_array_equal(image, patient.nect)
+    np.testing.assert_allclose(image.affine, patient.affine, atol=1e-5)
+    raw = save_itk(tmp_path / "raw" / name, patient.nect.astype(np.int16) + 1024, patient.affine)
+    with pytest.raises(InputError, match=rf"{name}: values from \d+ to \d+ cannot be Hounsfield units"):
+        read_ct(raw)
+
+
+def test_mr_from_metaimage(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 400, (8, 9, 4)).astype(np.uint16)
+    write_nifti_hu(tmp_path / "a.nii", values, AFFINE)
+    mri = [read_mri(path) for path in (save_itk(tmp_path / "a.mha", values, AFFINE), tmp_path / "a.nii")]
+    np.testing.assert_array_equal(mri[0][0], mri[1][0])
+
+
+def test_metaimages_beside_dicom_are_left_out_as_before(write_series: Series, hu: np.ndarray, tmp_path: Path) -> None:
+    write_series(tmp_path / "ct")
+    save_itk(tmp_path / "dose.mha", hu, AFFINE)
+    with pytest.warns(UserWarning, match="1 MetaImage or NRRD files beside DICOM series; left out"):
+        assert [volume.path.name for volume in find_volumes(tmp_path)] == ["ct"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "a.dcm.gz",
+            gzip.compress(bytes(128) + b"DICM" + bytes(9)),
+            "it is a DICOM file packed by gzip: unpack it first",
+        ),
+        ("a.hdr", (348).to_bytes(4, "little") + bytes(344), "it is an Analyze image, without left and right: convert"),
+        ("a.zip", b"PK\3\4" + bytes(99), "it is a ZIP archive: unpack it"),
+    ],
+)
+def test_what_to_do_is_said_where_nothing_is_found(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=rf"{name}: expected CT but holds neither .*: {message}"):
+        find_volumes(tmp_path / name)
+    with pytest.raises(InputError, match=rf"holds neither .*: {message.replace('it is', f'{name} is')}"):
+        find_volumes(tmp_path)
+    with pytest.raises(InputError, match=message):
+        read_ct(tmp_path / name)
 
 
 def test_other_modalities_are_left_out_with_a_warning(write_series: Series, tmp_path: Path) -> None:
@@ -251,7 +308,7 @@ def test_each_series_of_a_folder_can_be_read_alone(write_series: Series, hu: np.
 
 def test_no_volume_in_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="neither NIfTI nor DICOM"):
+    with pytest.raises(InputError, match="neither NIfTI, MetaImage, NRRD nor DICOM"):
         find_volumes(tmp_path / "empty")
 
 
