@@ -25,7 +25,7 @@ from benchmarks.figures import draw_figures
 from benchmarks.hardware import describe_hardware
 from benchmarks.plan import DEFAULT_METHODS, DISTORTIONS, METHODS, MRI, is_mri, plan
 from benchmarks.table import write_table
-from data_prep.arguments import at_least
+from data_prep.arguments import number
 from monai_nce.errors import InputError
 
 __all__ = ["main"]
@@ -106,13 +106,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--data", default="phantom", metavar="DATA", help="phantom (default), ixi, ixi-like, or a data set's folder")
     add("--methods", nargs="+", metavar="M", help=f"of {', '.join(METHODS)} (default: all that make sense)")
     add("--distortions", nargs="+", type=float, default=DISTORTIONS, metavar="K", help="for ixi and ixi-like")
-    add("--seeds", nargs="+", type=at_least(0), default=[0], metavar="S", help="of the trainings (default: 0)")
+    add("--seeds", nargs="+", type=number("seed"), default=[0], metavar="S", help="of the trainings (default: 0)")
     add("--preset", default="small", metavar="P", help="small (default) or paper")
     add("--t2", type=Path, metavar="PATH", help="IXI-T2.tar, or a folder with its files")
     add("--pd", type=Path, metavar="PATH", help="IXI-PD.tar, or a folder with its files")
     add("--out-dir", type=Path, metavar="DIR", help="default: runs/table1/DATA_PRESET")
     add("--resume", action="store_true", help="go on with what is in the output folder")
-    add("--jobs", type=at_least(1), metavar="N", help="cells at once (default: one per core; 1 on a GPU)")
+    add("--jobs", type=number("num_workers"), metavar="N", help="cells at once (default: one per core; 1 on a GPU)")
     add("--set", nargs="+", default=[], metavar="KEY=VALUE", help="keys of the bundle's configuration")
     return parser.parse_args(arguments)
 

@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from data_prep import convert, ct, inspect, ixi, ixi_like, register, virtual
 from data_prep.arguments import add_number, add_output, spell
@@ -24,21 +24,32 @@ from monai_nce.phantom.dataset import write_phantom_dataset
 SHARED = ("inspect", "ct")  # their work is spread over the processes that torchrun starts
 
 
+class Parser(argparse.ArgumentParser):
+    """Refuse wrong options in one line, as wrong input is refused; ``--help`` has the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message.removeprefix("argument "))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sub-command, that of the process if no arguments are given, and return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m data_prep", description="Make a data set for monai-nce.")
+    parser = Parser(prog="python -m data_prep", description="Make a data set for monai-nce.")
     commands = parser.add_subparsers(dest="command", required=True)
     phantom = commands.add_parser(
         "phantom", help="synthetic abdomens, no patient data needed", description="Make a phantom data set."
     )
     add_output(phantom)
     add_number(phantom, "--patients", 24, "how many")
-    add_number(phantom, "--size", 128, "in-plane size", least=32, metavar="PX")
+    add_number(phantom, "--size", 128, "in-plane size", metavar="PX")
     add_number(phantom, "--slices", 32, "per volume")
     phantom.set_defaults(run=write_phantom_dataset)
     for module in (virtual, inspect, convert, ct, ixi, ixi_like, register):
         module.add_parser(commands)
-    options = vars(parser.parse_args(spell(sys.argv[1:] if arguments is None else arguments)))
+    try:
+        options = vars(parser.parse_args(spell(sys.argv[1:] if arguments is None else arguments)))
+    except InputError as error:
+        say(f"error: {error}")
+        return 2
     if options.pop("command") not in SHARED and not is_main_process():
         return 0  # of several processes the first alone has something to do
     message = ""

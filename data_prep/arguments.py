@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.messages import say
+from monai_nce.data.files.writable import check_writable
+from monai_nce.errors import InputError
+from monai_nce.settings import SEPARATOR, parse_number
 
 __all__ = [
     "add_fractions",
@@ -16,7 +19,7 @@ __all__ = [
     "add_number",
     "add_output",
     "add_work",
-    "at_least",
+    "number",
     "run_resumable",
     "spell",
 ]
@@ -35,40 +38,46 @@ def spell(arguments: Iterable[str]) -> list[str]:
     return [respell(text) if text.startswith("--") else text for text in arguments]
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    """Make an argparse type: a whole number that is ``least`` or more."""
+def number(name: str) -> Callable[[str], float]:
+    """Make an argparse type: a number, as the schema of the settings has it for this option of ``data_prep``."""
 
-    def parse(text: str) -> int:
-        value = int(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"expected {least} or more but got {value}")
-        return value
+    def parse(text: str) -> float:
+        try:
+            return parse_number(f"data_prep{SEPARATOR}{name.removeprefix('--')}", text)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
 
-    parse.__name__ = "whole number"  # argparse names it where text is no number at all
     return parse
 
 
-def add_number(
-    parser: argparse._ActionsContainer, name: str, default: float, text: str, *, least: int = 1, **more: Any
-) -> None:
-    """Add an option that takes a whole number, ``least`` or more, or one of another ``type``."""
-    more = {"type": at_least(least), "metavar": "N", "help": f"{text} (default: {default:g})", **more}
+def folder(text: str) -> Path:
+    """Take a folder that can be written to, as an argparse type."""
+    try:
+        check_writable(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return Path(text)
+
+
+def add_number(parser: argparse._ActionsContainer, name: str, default: float, text: str, **more: Any) -> None:
+    """Add an option that takes a number of the range that the schema of the settings gives it."""
+    more = {"type": number(name), "metavar": "N", "help": f"{text} (default: {default:g})", **more}
     parser.add_argument(name, default=default, **more)
 
 
 def add_output(parser: argparse.ArgumentParser, seed: str = "of the split") -> None:
     """Add what every data set has: where to write, and the seed, with ``seed`` saying what it is of."""
     parser.add_argument(
-        "--output_dir", dest="out_dir", type=Path, required=True, metavar="DIR", help="folder of the data set"
+        "--output_dir", dest="out_dir", type=folder, required=True, metavar="DIR", help="folder of the data set"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a data set that is already there")
-    add_number(parser, "--seed", 0, f"seed {seed}", least=0, metavar="S")
+    add_number(parser, "--seed", 0, f"seed {seed}", metavar="S")
 
 
 def add_fractions(parser: argparse._ActionsContainer) -> None:
     """Add the shares of the patients for validation and test; the others are for training."""
-    add_number(parser, "--validation_fraction", 0.125, "share for validation", type=float, metavar="X")
-    add_number(parser, "--test_fraction", 0.25, "share for test; 0 puts none there", type=float, metavar="X")
+    add_number(parser, "--validation_fraction", 0.125, "share for validation", metavar="X")
+    add_number(parser, "--test_fraction", 0.25, "share for test; 0 puts none there", metavar="X")
 
 
 def add_licence(parser: argparse._ActionsContainer, of: str) -> None:
@@ -82,7 +91,11 @@ def add_work(parser: argparse._ActionsContainer) -> None:
     """Add what long runs have, worker processes and a way to go on; what is not given leaves no trace."""
     absent: dict[str, Any] = {"default": argparse.SUPPRESS}
     parser.add_argument(
-        "--num_workers", type=at_least(1), metavar="N", help="processes, a patient each (default: 1)", **absent
+        "--num_workers",
+        type=number("num_workers"),
+        metavar="N",
+        help="processes, a patient each (default: 1)",
+        **absent,
     )
     # alone, or as the bundle has it
     resume: dict[str, Any] = {"nargs": "?", "const": "True", "choices": ["True"], "metavar": "True", **absent}
@@ -101,6 +114,6 @@ def run_resumable(run: Callable[[], Path]) -> Path:
 
 def add_mri(parser: argparse.ArgumentParser, slices: int, which: str) -> None:
     """Add the geometry of MRI and the k of the paper's simulated misalignment (section 4.4.1)."""
-    add_number(parser, "--distortion", 0.0, "k of I + kU on the training PD", type=float, metavar="K")
-    add_number(parser, "--size", 128, "in-plane size", least=32, metavar="PX")
+    add_number(parser, "--distortion", 0.0, "k of I + kU on the training PD", metavar="K")
+    add_number(parser, "--size", 128, "in-plane size", metavar="PX")
     add_number(parser, "--slices", slices, which)

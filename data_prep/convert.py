@@ -9,6 +9,7 @@ from pathlib import Path
 from data_prep.commands import inference_command
 from data_prep.inspect import NOTHING_FOUND, REFUSED, find
 from data_prep.messages import progress_bar, say
+from monai_nce.data.files.writable import check_name, check_writable
 from monai_nce.data.nifti.reader import is_nifti_name
 from monai_nce.data.nifti.writer import write_nifti_hu
 from monai_nce.data.scans.examine import Examined, examine
@@ -58,6 +59,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _run(path: Path, output: Path, series: str) -> int:
     if not is_nifti_name(output) or output.is_dir():
         return _fail(NOT_WRITTEN, f"error: {output}: expected the name of a file that ends in .nii or .nii.gz")
+    try:
+        check_writable(output.parent)
+        check_name(output)
+    except InputError as error:
+        return _fail(NOT_WRITTEN, f"error: {error}")
     try:
         found, notes = find(path)
     except InputError as error:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.archives import PRESETS
-from data_prep.arguments import add_fractions, add_licence, add_number, add_output, add_work, at_least, run_resumable
+from data_prep.arguments import add_fractions, add_licence, add_number, add_output, add_work, number, run_resumable
 from data_prep.ct_archive import prepare_archive
 from data_prep.geometry import SIZE, SPACING_MM, canonical, paper_grid, resample
 from data_prep.messages import MessageLog, progress_bar, say, warn_of_empty_splits
@@ -143,9 +143,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     found.add_argument("--phase", choices=(*WANTED, "any"), help="of the CECT, if there are several (default: portal)")
     found.add_argument(
-        "--min_overlap", type=float, metavar="X", help="share of the CECT's slices that the NECT covers (default: 0.5)"
+        "--min_overlap",
+        type=number("min_overlap"),
+        metavar="X",
+        help="share of the CECT's slices that the NECT covers (default: 0.5)",
     )
-    found.add_argument("--min_slices", type=at_least(3), metavar="N", help="that are left of a pair (default: 16)")
+    found.add_argument(
+        "--min_slices", type=number("min_slices"), metavar="N", help="that are left of a pair (default: 16)"
+    )
     add_work(found)
     named = parser.add_argument_group("volumes that you name", argument_default=argparse.SUPPRESS)
     named.add_argument("--nect", type=Path, nargs="+", metavar="PATH", help="non-contrast volumes")
@@ -154,16 +159,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_output(parser)
     add_fractions(parser)
     add_licence(parser, "volumes")
-    add_number(parser, "--size", SIZE, "in-plane size; the paper's is 256", least=32, metavar="PX")
-    add_number(parser, "--spacing", SPACING_MM, "of the pixels; the paper's is 1.3333", type=float, metavar="MM")
+    add_number(parser, "--size", SIZE, "in-plane size; the paper's is 256", metavar="PX")
+    add_number(parser, "--spacing", SPACING_MM, "of the pixels; the paper's is 1.3333", metavar="MM")
     parser.set_defaults(run=_run)
 
 
 def _run(**given: Any) -> Path:
-    if not 0.1 <= given["spacing"] <= 10:
-        raise InputError(f"--spacing: expected 0.1 to 10 mm but got {given['spacing']}")
-    if not 0 < given.get("min_overlap", 1) <= 1:
-        raise InputError(f"--min_overlap: expected above 0 to 1 but got {given['min_overlap']}")
     split_patients((), given["validation_fraction"], given["test_fraction"])  # refused now, not after the last patient
     if "nect" not in given and "cect" not in given:
         return _run_archive(**given)

@@ -131,5 +131,5 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--pd", type=Path, required=True, metavar="PATH", help="IXI-PD.tar")
     add_output(parser)
     add_mri(parser, 64, "in the middle")
-    add_number(parser, "--validation_fraction", 0.0, "share of all subjects", type=float, metavar="X")
+    add_number(parser, "--validation_fraction", 0.0, "share of all subjects", metavar="X")
     parser.set_defaults(run=prepare_ixi)

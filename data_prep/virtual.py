@@ -284,7 +284,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_output(parser, "of the patients and of the split")
     add_number(parser, "--patients", 24, "how many")
-    add_number(parser, "--size", 128, "in-plane size", least=32, metavar="PX")
+    add_number(parser, "--size", 128, "in-plane size", metavar="PX")
     add_number(parser, "--slices", 32, "per volume")
     parser.add_argument("--phase", choices=tuple(PHASES), help="of the CECT (default: one drawn for each patient)")
     add_fractions(parser)

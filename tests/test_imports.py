@@ -29,7 +29,7 @@ TOP_EDGES: dict[str, set[str]] = {
 # errors.py and its like, and the package's own __init__ are open to all, and import nothing of the project themselves.
 INNER_EDGES: dict[str, set[str]] = {
     "__init__": set(),
-    "command_line": set(),
+    "command_line": {"settings"},
     "contrast": {"errors"},
     "distributed": {"errors"},
     "errors": set(),
@@ -42,6 +42,7 @@ INNER_EDGES: dict[str, set[str]] = {
     "metrics": set(),
     "networks": set(),
     "phantom": {"data"},
+    "settings": set(),
     "transforms": set(),
     "virtual": {"data", "phantom"},
     "visualize": {"data"},

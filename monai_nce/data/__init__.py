@@ -16,6 +16,7 @@ from monai_nce.data.dataset.training_data import training_data
 from monai_nce.data.dataset.writer import KINDS, ROLES, SPLITS, DatasetWriter
 from monai_nce.data.dicom.save_series import SaveDicomSeriesd, check_output_format
 from monai_nce.data.files.atomic import atomic_path, remove_abandoned, write_json
+from monai_nce.data.files.writable import check_writable
 from monai_nce.data.nifti.save_nifti import SaveImageNiftid
 from monai_nce.data.nifti.writer import write_nifti_hu, write_nifti_labels
 from monai_nce.data.scans.add_provenance import AddProvenanced, tell_training_data, warn_of_phantoms
@@ -47,6 +48,7 @@ __all__ = [
     "atomic_path",
     "check_inference_items",
     "check_output_format",
+    "check_writable",
     "check_volume",
     "collate_volume",
     "dataset_kind",

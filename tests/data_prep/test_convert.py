@@ -141,10 +141,14 @@ def test_what_cannot_be_written(tmp_path: Path, capsys: Output, monkeypatch: pyt
     for output, message in (
         ("a.txt", "expected the name of a file that ends in .nii or .nii.gz"),
         ("folder.nii", "expected the name of a file"),
-        ("file/a.nii", "cannot be written: Not a directory|cannot be written: File exists"),
+        ("file/a.nii", "expected a folder for the results but it is a file"),
     ):
         code, (line,) = convert(folder, tmp_path / output, capsys)
         assert code == 5 and any(part in line for part in message.split("|"))
+    code, (line,) = convert(
+        tmp_path / "nothing", tmp_path / ("n" * 250 + ".nii"), capsys
+    )  # said before anything is read
+    assert code == 5 and "expected a name of 237 bytes at most but got 254" in line
     code, (line,) = convert(tmp_path / "own.nii", tmp_path / "own.nii", capsys)
     assert code == 5 and line.endswith("is the input itself")
     monkeypatch.setattr(os, "fsync", full)

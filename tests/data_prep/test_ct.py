@@ -172,7 +172,7 @@ def test_too_few_patients_are_told(write_body: Body, tmp_path: Path, capsys: pyt
         (["--studies", "a", "--paired"], "--paired: goes with --nect and --cect only"),
         (["--csv", "a", "--studies", "b", "--preset", "waw-tace"], "--preset: does not go with --csv"),
         (["--preset", "waw-tace"], "expected --nect and --cect, or --studies, or --csv"),
-        (["--studies", "a", "--min-overlap", "1.1"], "--min_overlap: expected above 0 to 1 but got 1.1"),
+        (["--studies", "a", "--min-overlap", "1.1"], "--min_overlap: expected a number above 0, at most 1 but got 1.1"),
         (["--studies", "nothing here"], "nothing here: no such file or folder"),
     ],
 )

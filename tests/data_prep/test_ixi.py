@@ -189,7 +189,7 @@ def test_the_command(scans: tuple[Path, Path], tmp_path: Path, capsys: pytest.Ca
     for wrong, message in (
         (["--t2", pd], f"error: {pd}: expected T2 scans (IXI…-T2.nii.gz) but found 10 of PD\n"),
         (["--pd", t2], f"error: {t2}: expected PD scans (IXI…-PD.nii.gz) but found 10 of T2\n"),
-        (["--distortion", "-0.1"], "error: distortion: expected 0 or more but got -0.1\n"),
+        (["--distortion", "-0.1"], "error: --distortion: expected a number, 0 or more but got -0.1\n"),
         (["--validation-fraction", "0.8"], "error: validation fraction: expected 0 to below 0.8 but got 0.8\n"),
     ):
         capsys.readouterr()

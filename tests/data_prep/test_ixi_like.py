@@ -68,7 +68,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_bad_numbers_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*SMALL, "--out-dir", str(tmp_path / "set"), "--distortion", "-1"]) == 2
-    assert capsys.readouterr().err == "error: distortion: expected 0 or more but got -1\n"
+    assert capsys.readouterr().err == "error: --distortion: expected a number, 0 or more but got -1\n"
     with pytest.raises(InputError, match="expected at least one subject but got 0"):
         write_ixi_like_dataset(tmp_path / "set", subjects=0)
     assert list(tmp_path.iterdir()) == []

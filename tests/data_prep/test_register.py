@@ -102,7 +102,7 @@ def test_bad_input_is_refused_and_leaves_nothing(tmp_path: Path, capsys: pytest.
         (lone, [], "no training patient has both a source and a target"),
         (flat, [], r"a_source.nii: expected 4 voxels or more on each axis but got (8, 8, 3)"),
         (tmp_path / "none", [], "no such data set folder"),
-        (fine, ["--window-width", "0"], "expected a positive window_width in HU but got 0.0"),
+        (fine, ["--window-width", "0"], "--window_width: expected a number above 0 but got 0"),
         (fine, ["--out-dir", str(fine), "--overwrite"], "expected another folder than that of the data set"),
     ):
         assert main(["register", str(dataset), "--method", "affine", "--out-dir", str(out), *options]) == 2

@@ -12,6 +12,7 @@ from typing import Any
 from monai.data import MetaTensor
 from tqdm import tqdm
 
+from monai_nce.data.files.writable import check_name
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.formats import volume_stem
 from monai_nce.data.scans.found import FoundVolume
@@ -48,8 +49,8 @@ def inference_items(
         One dictionary per volume: ``image``, a :class:`~monai_nce.data.FoundVolume`; and ``output``, a path.
 
     Raises:
-        InputError: if no path is given, nothing is there, two volumes would become one file, or an input is itself an
-            earlier result.
+        InputError: if no path is given, nothing is there, two volumes would become one file, the name of one would be
+            too long, or an input is itself an earlier result.
     """
     if not str(path):
         if empty_ok:
@@ -76,6 +77,7 @@ def inference_items(
         output = output_dir / folder / (_stem(volume) + ending)
         if output in items:
             raise InputError(f"{place}: would become {output}, as would {items[output].path}")
+        check_name(output)
         items[output] = volume
     return [{"image": volume, "output": str(output)} for output, volume in items.items()]
 

@@ -1,0 +1,90 @@
+"""Lay out the documentation's table of settings.
+
+python -m monai_nce.settings.table bundles/nce/configs > docs/settings.md
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from monai_nce.settings.check import EXPRESSIONS
+from monai_nce.settings.schema import SEPARATOR, leaves, load_schema, words
+
+__all__ = ["settings_page", "settings_table"]
+
+COMMANDS = {
+    "Training": ("train.json",),
+    "What overlays add": ("train.json", "cycle.json", "regression.json", "conditional.json"),
+    "Evaluation": ("train.json", "evaluate.json"),
+    "Inference": ("inference.json",),
+}
+HEAD = """# Settings
+
+Every command checks its settings with one schema before any work, `monai_nce/settings/schema.json`, which this page is
+made of. What is of another kind or out of range ends in one line. Each key is a flag, as in `--stage2#max_epochs 10`,
+and may stand in a configuration file. One without a default follows from others, or is read from the weights' file.
+
+A text is taken as it is typed, whatever signs are in it; only a name that begins with `%` is MONAI's before the bundle
+is asked, and is written `./%name`. For all other settings MONAI's expressions are taken too: `--seed "$40 + 2"`.
+"""
+DATA_PREP = """
+Options of `python -m data_prep`, of whose commands each has some, and says their defaults (`--help`).
+
+"""
+
+
+def settings_table(config: Mapping[str, Any], without: Mapping[str, Any] | None = None) -> str:
+    """Lay out the settings that a configuration has, and another one has not, in Markdown."""
+    rows = ["| key | default | expected | meaning |", "| --- | --- | --- | --- |"]
+    for key, schema in leaves():
+        parts = key.split(SEPARATOR)
+        if _has(config, parts) and not _has(without or {}, parts):
+            rows.append(f"| `{key}` | {_shown(_get(config, parts))} | {words(schema)} | {schema['description']} |")
+    return "\n".join(rows) + "\n"
+
+
+def settings_page(configs: Path) -> str:
+    """Lay out the page of all settings; the bundle's configuration files lie in ``configs``."""
+    load = ConfigParser.load_config_files
+    train, overlaid, evaluate, infer = (load([str(configs / file) for file in files]) for files in COMMANDS.values())
+    tables = (
+        settings_table(train),
+        *(settings_table(each, train) for each in (overlaid, evaluate)),
+        settings_table(infer),
+    )
+    page = HEAD + "".join(f"\n## {name}\n\n{table}" for name, table in zip(COMMANDS, tables, strict=True))
+    rows = [
+        f"| `--{key}` | {words(schema)} | {schema['description']} |"
+        for key, schema in leaves(load_schema()["properties"]["data_prep"])
+    ]
+    lines = ["| option | expected | meaning |", "| --- | --- | --- |", *rows]
+    return f"{page}\n## Data preparation\n{DATA_PREP}" + "\n".join(lines) + "\n"
+
+
+def _has(config: Any, parts: list[str]) -> bool:
+    for part in parts:
+        if not isinstance(config, Mapping) or part not in config:
+            return False
+        config = config[part]
+    return True
+
+
+def _get(config: Any, parts: list[str]) -> Any:
+    for part in parts:
+        config = config[part]
+    return config
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str) and value.startswith(EXPRESSIONS):
+        return ""
+    return "none" if value is None or value in ("", {}, []) else f"`{value}`"
+
+
+if __name__ == "__main__":
+    print(settings_page(Path(sys.argv[1])), end="")
