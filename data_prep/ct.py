@@ -69,8 +69,8 @@ def prepare_ct(
         raise InputError(f"{min(both)}: given as NECT and as CECT, and can be only one of them")
     log = MessageLog("")
     if paired:
-        targets, doubts = pair_up(sources, targets)
-        log.add(f"warning: {doubt}" for doubt in doubts)
+        targets, notes = pair_up(sources, targets)
+        log.add(notes)
         pairs = [{"source": source, "target": target} for source, target in zip(sources, targets, strict=True)]
         groups = {"pair": pairs}  # each is split by itself
     else:

@@ -22,6 +22,7 @@ from data_prep.phases import strip_phase
 from monai_nce.data.dataset.splits import split_patients
 from monai_nce.data.dataset.writer import SPLITS
 from monai_nce.data.nifti.writer import as_int16_hu
+from monai_nce.data.scans.formats import volume_stem
 from monai_nce.data.scans.found import FoundVolume
 from monai_nce.data.scans.phase_words import plain_letters, plain_words
 from monai_nce.errors import InputError
@@ -101,16 +102,20 @@ def pair_up(sources: Sequence[FoundVolume], targets: Sequence[FoundVolume]) -> t
         targets: as many CECT.
 
     Returns:
-        The CECT in the order of the NECT, and a line for each pair of which nothing says that it is one.
+        The CECT in the order of the NECT, and lines that say where their order was not that, and of which pairs nothing
+        says that they are one.
 
     Raises:
         InputError: if headers or names say that a pair is none.
     """
     names = _name_keys(sources, targets)
     keys: tuple[Key, ...] = (_id_key, _study_key, lambda volume: names[id(volume)])
-    ordered = next(filter(None, (_matched(sources, targets, key) for key in keys)), list(targets))
+    orders = zip((_matched(sources, targets, key) for key in keys), ("PatientID", "study", "names"), strict=True)
+    ordered, by = next(((order, by) for order, by in orders if order), (list(targets), ""))
     elsewhere = {key: [{key(one) for one in side} - {"", ()} for side in (sources, targets)] for key in keys}
-    doubts = []
+    notes = []
+    if any(one is not other for one, other in zip(targets, ordered, strict=True)):
+        notes.append(f"notice: NECT and CECT are paired by their {by}, not by their order")
     for source, target in zip(sources, ordered, strict=True):
         together = f"{source.path} and {target.path}"
         wrong = ["they differ in " + ", ".join(found)] if (found := contradictions(source, target)) else []
@@ -125,8 +130,9 @@ def pair_up(sources: Sequence[FoundVolume], targets: Sequence[FoundVolume]) -> t
                 " their pairs in a --csv"
             )
         if not any(key(source) or len(sources) == 1 for key in equal):
-            doubts.append(f"{together}: nothing in headers or names says that they are one patient's; taken as given")
-    return ordered, doubts
+            said = "nothing in headers or names says that they are one patient's; taken as given"
+            notes.append(f"warning: {together}: {said}")
+    return ordered, notes
 
 
 def _matched(sources: Sequence[FoundVolume], targets: Sequence[FoundVolume], key: Key) -> list[FoundVolume] | None:
@@ -144,6 +150,10 @@ def _id_key(volume: FoundVolume) -> str:
 
 def _study_key(volume: FoundVolume) -> str:
     return volume.study_uid
+
+
+def _path_key(volume: FoundVolume) -> str:
+    return " ".join(sorted(_tokens(volume, whole=True).elements()))
 
 
 def _name_keys(sources: Sequence[FoundVolume], targets: Sequence[FoundVolume]) -> dict[int, tuple[str, ...]]:
@@ -166,8 +176,7 @@ def _name_keys(sources: Sequence[FoundVolume], targets: Sequence[FoundVolume]) -
 def _tokens(volume: FoundVolume, whole: bool) -> Counter[str]:
     """List words and numbers, numbers without leading zeros, of the whole path or of the name alone."""
     parts = volume.path.parts if whole else volume.path.parts[-1:]
-    names = [re.sub(r"\.(?:nii|gz|dcm)\b", "", part, flags=re.IGNORECASE) for part in parts]
-    words = [word for name in names for word in strip_phase(name).split()]
+    words = [word for name in (*parts[:-1], volume_stem(parts[-1])) for word in strip_phase(name).split()]
     matches = ((word, re.fullmatch(r"([a-z]*)(\d*)([a-z]*)", word)) for word in words)  # p07, but no hashes
     pieces = [piece for word, match in matches for piece in (match.groups() if match else (word,)) if piece]
     return Counter(piece.lstrip("0") or "0" for piece in pieces)
@@ -176,7 +185,9 @@ def _tokens(volume: FoundVolume, whole: bool) -> Counter[str]:
 def persons(
     volumes: Mapping[str, Sequence[FoundVolume]], images: Mapping[str, Iterable[str]] | None = None
 ) -> dict[str, str]:
-    """Find which of our patients are one person: by PatientID, by study, or since they share an image.
+    """Find which of our patients are one person: by PatientID, by study, by path, or since they share an image.
+
+    Paths of files that are no DICOM are compared without the words that name a phase, as in an archive.
 
     Args:
         volumes: series of each patient.
@@ -190,12 +201,15 @@ def persons(
     for patient, found in volumes.items():
         known = [(("id", _id_key(volume)), volume) for volume in found]
         known += [(("study", volume.study_uid), volume) for volume in found]
+        known += [(("name", _path_key(volume)), volume) for volume in found if volume.kind != "dicom"]
         for key, volume in (*known, *((("image", image), None) for image in (images or {}).get(patient, ()))):
-            if key[1]:
-                for other, before in seen[key]:
-                    if volume is None or before is None or not contradictions(volume, before):
-                        groups.merge(other, patient)
-                        break
+            if not key[1]:
+                continue
+            for other, before in seen[key]:
+                if volume is None or before is None or not contradictions(volume, before):
+                    groups.merge(other, patient)
+                    break
+            else:
                 seen[key].append((patient, volume))
     order = {patient: place for place, patient in enumerate(volumes)}
     return {patient: min(groups.subset(patient), key=order.__getitem__) for patient in volumes}
@@ -244,8 +258,9 @@ def share_an_id(patient_id: str, volumes: Sequence[FoundVolume], only: bool) -> 
     studies = list(studies_of(volumes).values())
     if len(studies) < 2:
         return False
-    if any(contradictions(one[0], other[0]) for one, other in combinations(studies, 2)):
+    if is_placeholder(patient_id) and len(volumes) > 2:
         return True
-    if is_placeholder(patient_id):
-        return len(volumes) > 2
+    people = {_person(study[0]): study[0] for study in studies}
+    if any(contradictions(one, other) for one, other in combinations(people.values(), 2)):
+        return True
     return only and sum(len(study) > 1 for study in studies) > 1

@@ -58,15 +58,16 @@ def read_datalist(
         ``level`` of the target's contrast where they are known.
 
     Raises:
-        InputError: if a file, role or patient is missing, a patient comes twice, a path leads outside the folder, an
-            item's volumes differ in shape or position, images are not plain int16 HU in ``.nii``, or there is no such
-            phase or level.
+        InputError: if a file, role or patient is missing, a patient comes twice, a file is in two splits, a path leads
+            outside the folder, an item's volumes differ in shape or position, images are not plain int16 HU in
+            ``.nii``, or there is no such phase or level.
     """
     if split is not None and split not in SPLITS:
         raise InputError(f"split: expected one of {', '.join(SPLITS)} but got {split!r}")
     root = Path(dataset_dir).resolve()
     content = read_datalist_file(dataset_dir)
     seen: set[str] = set()
+    split_of: dict[str, str] = {}  # of each file
     items: list[dict[str, Any]] = []
     for name in SPLITS:
         for entry in content[name]:
@@ -76,6 +77,9 @@ def read_datalist(
             if patient in seen:
                 raise InputError(f"{root / DATALIST}: patient {patient} is listed twice")
             seen.add(patient)
+            for file in {str((root / str(entry[role])).resolve()) for role in ROLES if role in entry}:
+                if split_of.setdefault(file, name) != name:
+                    raise InputError(f"{file}: is listed for {split_of[file]} and for {name}")
             if split in (None, name):
                 paths = _volume_paths(root, patient, entry, require)
                 items.append({"patient": patient, "split": name, **paths, **_contrast(root, patient, entry)})

@@ -41,6 +41,11 @@ def spoil(folder: Path, change: Any) -> None:
         (lambda c: c["training"][0].update(source="volumes/b_source.nii"), r"shape .* differs"),
         (lambda c: c["training"][0].update(source="volumes/a_labels.nii"), "expected unscaled int16"),
         (lambda c: c["training"][1].pop("source"), "neither source nor target"),
+        (
+            lambda c: c["test"][0].update(target="volumes/a_target.nii"),
+            "a_target.nii: is listed for training and for test",
+        ),
+        (lambda c: c["test"][0].update(aligned_source="./volumes/b_source.nii"), "is listed for training and for test"),
     ],
 )
 def test_a_spoilt_datalist_is_refused(change: Any, message: str, tmp_path: Path) -> None:

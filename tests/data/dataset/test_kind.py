@@ -104,5 +104,6 @@ def test_what_is_made_of_phantoms_is_a_phantom(phantom: Path, tmp_path: Path) ->
         write_nifti_hu(tmp_path / "scan.nii", volume, nib.load(item["target"]).affine)
         out = prepare_ct([Path(item["source"])], [Path(cect)], tmp_path / name, size=64, spacing=5.3333)
         assert read_datalist_file(out)["kind"] == kind
-    out = prepare_ct([tmp_path / "scan.nii"], [tmp_path / "scan.nii"], tmp_path / "real", size=64, spacing=5.3333)
+    write_nifti_hu(tmp_path / "other.nii", volume + 1, nib.load(item["target"]).affine)
+    out = prepare_ct([tmp_path / "scan.nii"], [tmp_path / "other.nii"], tmp_path / "real", size=64, spacing=5.3333)
     assert read_datalist_file(out)["kind"] == "real"
