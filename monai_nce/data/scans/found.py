@@ -170,6 +170,8 @@ class _Grouping:
     def warn(self, path: Path) -> None:
         """Warn of what was left out."""
         for foreign, files in self.foreign.items():
+            if files == [path]:
+                continue  # the error says it
             text = f"{path}: left out {len(files)} files, such as {files[0].name}: it is {foreign}"
             warnings.warn(text, ReaderWarning, stacklevel=3)
         if self.others:
