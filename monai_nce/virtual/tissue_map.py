@@ -54,6 +54,8 @@ ORGAN_TISSUES = {  # structure: the tissue that fills it, where it has no layers
 BOWEL = ("stomach", "duodenum", "small_bowel", "colon", "bowel")
 KIDNEYS = ("kidney_right", "kidney_left")
 REMOVABLE = {"kidney_right": 0.04, "kidney_left": 0.04, "spleen": 0.04, "gallbladder": 0.2}  # shares, choices
+DILATED_SHARE = 0.05  # of kidneys, whose pelvis holds much urine; a choice
+STONES_SHARE = 0.12  # of patients; a choice
 SKIN = 2.5  # mm
 FILLED = tuple(ORGAN_TISSUES.get(name, name if name in CODES else "visceral_fat") for name in STRUCTURES)
 
@@ -226,13 +228,15 @@ class _Drawing:
     def layer_organs(self) -> None:
         """Draw what organs are built of: cortex and medulla, compact and spongy bone, walls and contents."""
         depth, rng = self.depth, self.rng
-        kidneys = is_any(self.structures, KIDNEYS)
         pyramids = self.noise(16)
         cortex = rng.uniform(4.5, 7.5)
-        self.paint(kidneys & (depth > cortex) & (pyramids > -0.5), "kidney_medulla")
-        sinus = kidneys & (depth > rng.uniform(14, 21))
-        self.paint(sinus, "visceral_fat")
-        self.paint(sinus & (pyramids > rng.uniform(-1.5, 1.5)), "renal_pelvis")
+        for name in KIDNEYS:
+            kidney = is_any(self.structures, (name,))
+            self.paint(kidney & (depth > cortex) & (pyramids > -0.5), "kidney_medulla")
+            wide = rng.uniform() < DILATED_SHARE  # thins the parenchyma
+            sinus = kidney & (depth > (rng.uniform(8, 12) if wide else rng.uniform(14, 21)))
+            self.paint(sinus, "visceral_fat")
+            self.paint(sinus & (pyramids > (-2.5 if wide else rng.uniform(-1.5, 1.5))), "renal_pelvis")
         pelvis = is_any(self.structures, ("renal_pelvis",))
         self.paint(pelvis & (self.noise(12) > rng.uniform(-1.5, 0.5)), "visceral_fat")
         bones = is_any(self.structures, BONES)
@@ -298,10 +302,13 @@ class _Drawing:
                 self.codes[box][where & (level < lesion.core)] = CODES["fluid"]
 
     def add_calcifications(self) -> None:
-        """Put lime into the walls of the arteries of some patients."""
+        """Put lime into the walls of the arteries of some patients, and stones into the kidneys of some."""
         if self.rng.uniform() < 0.5:
             wall = is_any(self.structures, ("aorta", "artery")) & (self.depth < 2.0)
             self.paint(wall & (self.noise(9) > self.rng.uniform(1.0, 2.5)), "calcification")
+        if self.rng.uniform() < STONES_SHARE:
+            calyces = is_any(self.structures, KIDNEYS) & (self.depth > 9)
+            self.paint(calyces & (self.noise(8) > self.rng.uniform(2.3, 3.2)), "calcification")
 
     def add_oral_contrast(self) -> None:
         """Let some patients have drunk contrast medium, which has reached part of their bowel."""

@@ -143,7 +143,7 @@ def test_the_provenance_says_how_it_was_made_but_names_no_file(
         {"sha256": sums[2], "naming": "own", "naming_sha256": sums[3], "hold_out": False},
     ]
     assert made["labels"] == LABELS
-    wanted = {"generator": "monai_nce.virtual", "generator_version": 1, "seed": 5, "size": 32, "slices": 3}
+    wanted = {"generator": "monai_nce.virtual", "generator_version": 2, "seed": 5, "size": 32, "slices": 3}
     assert wanted.items() <= made.items()
     written = (tmp_path / "out" / "datalist.json").read_text() + (tmp_path / "out" / "report.json").read_text()
     for name in ("Smith", "Jones", "Brown", "Miller", "ward", str(tmp_path)):

@@ -160,18 +160,22 @@ def test_mobility_of_organs_can_be_given():
 
 def test_mobility_falls_towards_the_pelvis_where_organs_are_known():
     """A liver above, fat below it: the less it moves the farther down."""
-    motion = Motion(np.random.default_rng(2))
 
     def mobility(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
         return np.where(z > 100, np.float32(1), np.float32(np.nan)) + 0 * (x + y)
 
+    def shares(seed: int) -> np.ndarray:
+        motion = Motion(np.random.default_rng(seed))
+        points = ((x, y, z) for z in heights for x in (-90, -80, 80, 90) for y in range(-20, 41, 10))
+        place = off_table(motion, *points)
+        moved = motion(*place, inside, mobility)[2] - _still(motion, place, inside)[2]
+        return moved.reshape(len(heights), -1).mean(1) / motion.breath
+
     heights = (150, 60, 0, -60, -120)
-    place = off_table(motion, *((x, y, z) for z in heights for x in (-90, -80, 80, 90) for y in range(-20, 41, 10)))
-    moved = motion(*place, inside, mobility)[2] - _still(motion, place, inside)[2]
-    shares = moved.reshape(len(heights), -1).mean(1) / motion.breath
-    assert shares[0] == pytest.approx(1, abs=0.15)
-    assert all(high > low for high, low in itertools.pairwise(shares))
-    assert shares[-1] < 0.45
+    mean = np.mean([shares(seed) for seed in range(3)], axis=0)  # organs also deform on their own
+    assert mean[0] == pytest.approx(1, abs=0.15)
+    assert all(high > low for high, low in itertools.pairwise(mean))
+    assert mean[-1] < 0.45
 
 
 def test_share_of_each_organ():
