@@ -256,10 +256,11 @@ class Page:
         axes.tick_params(colors="white", labelsize=7)
         return bar
 
-    def png(self) -> bytes:
-        """Return the page as the content of a PNG file."""
+    def png(self, comment: str = "") -> bytes:
+        """Return the page as the content of a PNG file, with a ``comment`` among its texts."""
         file = io.BytesIO()
-        self.figure.savefig(file, dpi=DOTS_PER_INCH, facecolor="black", format="png")
+        metadata = {"Comment": comment} if comment else None
+        self.figure.savefig(file, dpi=DOTS_PER_INCH, facecolor="black", format="png", metadata=metadata)
         return file.getvalue()
 
     def save(self, path: str | PathLike[str]) -> None:

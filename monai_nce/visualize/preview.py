@@ -16,6 +16,7 @@ from nibabel.orientations import apply_orientation, io_orientation
 
 from monai_nce.data import Provenance, atomic_path
 from monai_nce.data.files.atomic import writing
+from monai_nce.data.scans.earlier_result import picture_file
 
 from .panels import DIFFERENCE_COLOURS, Display, FigureRow, Page, method_names, radiological
 
@@ -159,7 +160,8 @@ class DrawImagePreviewd(MapTransform):
         return d
 
     def _draw(self, rows: Sequence[FigureRow], provenance: Provenance | None) -> bytes:
-        return draw_preview(rows, self.display, "SYNTHETIC.", (), provenance).png()
+        mark = "" if provenance is None else provenance.scan_mark
+        return draw_preview(rows, self.display, "SYNTHETIC.", (), provenance).png(mark)
 
 
 class SaveImagePreviewd(Transform):
@@ -178,7 +180,7 @@ class SaveImagePreviewd(Transform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         picture = d.pop(PREVIEW).result()
-        path = str(d[self.output_key]).removesuffix(".gz").removesuffix(".nii") + ".png"
+        path = picture_file(d[self.output_key])
         with writing(path), atomic_path(path) as partial:
             partial.write_bytes(picture)
         return d

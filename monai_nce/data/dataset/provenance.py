@@ -34,12 +34,19 @@ class Provenance:
             weights do not say.
         scan: kind of the scan, as :func:`~monai_nce.data.dataset.kind.scan_kind` gives it.
         phase, level: of the contrast that was asked for, as in :mod:`monai_nce.contrast`; None where it was not.
+        scan_hash: of the scan, as :func:`~monai_nce.data.scans.earlier_result.scan_hash` gives it.
     """
 
     data: Sequence[Mapping[str, Any]] | None = None
     scan: str | None = None
     phase: str | None = None
     level: float | None = None
+    scan_hash: str | None = None
+
+    @property
+    def scan_mark(self) -> str:
+        """A sentence by which a result is known to be this scan's, or nothing."""
+        return f"Scan SHA-256: {self.scan_hash}." if self.scan_hash else ""
 
     @property
     def asked(self) -> str:

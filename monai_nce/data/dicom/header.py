@@ -213,6 +213,7 @@ def _equipment(source: Dataset, derivation: Derivation, made_at: str) -> list[Da
     """Describe this program, and the scanner where it is named."""
     from pydicom import Dataset
 
+    scan = f" {derivation.provenance.scan_mark}" if derivation.provenance.scan_mark else ""
     program = Dataset()
     program.PurposeOfReferenceCodeSequence = _code("SynthesizingEquipment")
     program.Manufacturer = "monai-nce contributors"
@@ -221,7 +222,7 @@ def _equipment(source: Dataset, derivation: Derivation, made_at: str) -> list[Da
     program.ContributionDateTime = made_at
     program.ContributionDescription = (
         f"Synthetic contrast enhancement by a neural network, mode {derivation.mode}. Weights SHA-256:"
-        f" {derivation.weights_sha256}, trained on {derivation.provenance.trained_on}. Research use only."
+        f" {derivation.weights_sha256}, trained on {derivation.provenance.trained_on}. Research use only.{scan}"
     )
     if not source.get("Manufacturer"):
         return [program]

@@ -20,20 +20,15 @@ from monai_nce.data.dicom.header import Derivation
 from monai_nce.data.dicom.reader import check_dicom
 from monai_nce.data.dicom.writer import check_series_folder, write_derived_series
 from monai_nce.data.files.atomic import writing
+from monai_nce.data.scans.earlier_result import check_not_of_another_scan, series_folder
 from monai_nce.data.scans.formats import is_volume_name
 from monai_nce.data.scans.found import FoundVolume
 from monai_nce.errors import InputError
 
-__all__ = ["OUTPUT_FORMATS", "SaveDicomSeriesd", "check_output_format", "series_folder"]
+__all__ = ["OUTPUT_FORMATS", "SaveDicomSeriesd", "check_output_format"]
 
 OUTPUT_FORMATS = ("nifti", "dicom", "both")
 GEOMETRY_TOLERANCE_MM = 1e-2
-
-
-def series_folder(output: str | PathLike[str]) -> Path:
-    """Return the folder of the derived series that goes with a result's NIfTI file: its name without the suffix."""
-    output = Path(output)
-    return output.with_name(output.name.removesuffix(".gz").removesuffix(".nii"))
 
 
 def check_output_format(items: Sequence[Mapping[str, Any]], output_format: str) -> None:
@@ -79,6 +74,9 @@ class SaveDicomSeriesd(MapTransform):
         output_key: key of the NIfTI file's path; the series' folder has its name without the suffix.
         provenance_key: key of a :class:`~monai_nce.data.dataset.provenance.Provenance`; need not be there.
         allow_missing_keys: leave out keys that the data lacks.
+
+    Raises:
+        InputError: when called and the disk is full or not writable, or another scan's series is there by now.
     """
 
     def __init__(
@@ -117,6 +115,8 @@ class SaveDicomSeriesd(MapTransform):
             weights = _hash(self.checkpoint, state.st_mtime_ns, state.st_size)
             folder = series_folder(d[self.output_key])
             provenance = d.get(self.provenance_key, Provenance())
+            if provenance.scan_hash:
+                check_not_of_another_scan(d[self.output_key], provenance.scan_hash)
             derivation = Derivation(weights, self.mode, *self.window, provenance)
             with writing(folder):
                 write_derived_series(folder, volume[0], series.files, derivation)

@@ -22,9 +22,14 @@ from monai_nce.errors import InputError
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["check_series_folder", "write_derived_series"]
+__all__ = ["check_series_folder", "series_files", "write_derived_series"]
 
 OWN_NAME = re.compile(r"synthetic_\d{4,}\.dcm")
+
+
+def series_files(folder: Path) -> list[Path]:
+    """List the files of a derived series in a folder, sorted; none where there is no such folder."""
+    return sorted(path for path in folder.glob("synthetic_*.dcm") if OWN_NAME.fullmatch(path.name))
 
 
 def check_series_folder(folder: str | PathLike[str]) -> None:

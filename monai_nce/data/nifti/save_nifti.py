@@ -11,6 +11,7 @@ from monai.transforms import MapTransform
 from monai_nce.data.dataset.provenance import Provenance
 from monai_nce.data.files.atomic import writing
 from monai_nce.data.nifti.writer import MAX_DESCRIPTION, write_nifti_hu
+from monai_nce.data.scans.earlier_result import check_not_of_another_scan
 
 __all__ = ["SaveImageNiftid"]
 
@@ -34,7 +35,8 @@ class SaveImageNiftid(MapTransform):
         allow_missing_keys: leave out keys that the data lacks.
 
     Raises:
-        InputError: when called and the disk is full or not writable; what was at the path before still is.
+        InputError: when called and the disk is full or not writable, or another scan's result is there by now; what was
+            at the path before still is.
     """
 
     def __init__(
@@ -60,7 +62,11 @@ class SaveImageNiftid(MapTransform):
             text = self._description(provenance)
             learnt = f"Weights trained on {provenance.trained_on}."
             parts = (f"{self.description}.", provenance.request, learnt, provenance.warning)
-            comment = " ".join([*filter(None, parts), "Research use only, not for diagnosis."])
+            comment = " ".join(
+                [*filter(None, parts), "Research use only, not for diagnosis.", *filter(None, [provenance.scan_mark])]
+            )
+            if provenance.scan_hash:
+                check_not_of_another_scan(path, provenance.scan_hash)
             with writing(path):
                 write_nifti_hu(path, volume[0], volume.affine, text, comment)
         return d

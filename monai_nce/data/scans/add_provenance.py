@@ -24,6 +24,7 @@ class AddProvenanced(Transform):
         data: data sets that the weights learnt from; None where the weights do not say.
         source_key: of the path of the scan, or of the list of its files; need not be there.
         provenance_key: for the result.
+        hash_key: of the scan's hash; need not be there.
         phase, level: of the contrast that is asked for; None where it is not.
     """
 
@@ -34,7 +35,9 @@ class AddProvenanced(Transform):
         provenance_key: str = "provenance",
         phase: str | None = None,
         level: float | None = None,
+        hash_key: str = "scan_hash",
     ) -> None:
+        self.hash_key = hash_key
         self.data = data
         self.phase = phase
         self.level = level
@@ -46,7 +49,7 @@ class AddProvenanced(Transform):
         source = d.get(self.source_key, ())
         files = [source] if isinstance(source, str) else source
         kind = scan_kind(files[0]) if len(files) == 1 else None
-        d[self.provenance_key] = Provenance(self.data, kind, self.phase, self.level)
+        d[self.provenance_key] = Provenance(self.data, kind, self.phase, self.level, d.get(self.hash_key))
         return d
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from collections.abc import Sequence
 from os import PathLike
@@ -13,6 +14,7 @@ from monai.data import MetaTensor
 from tqdm import tqdm
 
 from monai_nce.data.files.writable import check_name
+from monai_nce.data.scans.earlier_result import check_not_of_another_scan, earlier_results, scan_hash
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.formats import volume_stem
 from monai_nce.data.scans.found import FoundVolume
@@ -34,9 +36,9 @@ def inference_items(
     """List the volumes below a path and the file that each becomes.
 
     ``scan.nii.gz`` becomes ``OUTPUT_DIR/scan_<suffix>.nii.gz``, a DICOM folder ``series`` ``series_<suffix>.nii.gz``,
-    and what lies in folders below the path goes to folders of the same name. Where several series share a folder, eight
-    digits of a hash of the series follow the folder's name. Files and folders that carry the suffix are earlier results
-    and left out.
+    a link what it is called itself, and what lies in folders below the path goes to folders of the same name. Where
+    several series share a folder, eight digits of a hash of the series follow the folder's name. Files and folders that
+    carry the suffix are earlier results and left out.
 
     Args:
         path: a NIfTI, MetaImage or NRRD file, a DICOM series, or a folder of either.
@@ -67,7 +69,7 @@ def inference_items(
         return []
     volumes = find_volumes(root, modality)
     ending = f"_{suffix}.nii.gz"
-    fresh = [volume for volume in volumes if not volume.path.resolve().name.endswith((ending, f"_{suffix}"))]
+    fresh = [volume for volume in volumes if not _given_name(volume.path).endswith((ending, f"_{suffix}"))]
     if not fresh:
         raise InputError(f"{root}: holds nothing but results of an earlier inference (names end in _{suffix})")
     items: dict[Path, FoundVolume] = {}
@@ -98,12 +100,15 @@ def check_inference_items(
         strict: refuse what would be warned of.
 
     Raises:
-        InputError: naming the first volume that cannot be used, or, if ``strict``, that is doubted.
+        InputError: naming the first volume that cannot be used, whose result would replace another scan's, or, if
+            ``strict``, that is doubted.
     """
     hide = True if len(items) == 1 else None  # None: in a file the next message would stand on the bar's line
     for item in tqdm(items, desc="checking the input", unit="volume", leave=False, disable=hide):
         found = one_volume(item.get("source", item["image"]))
         volume = read_tensor(found, modality)
+        if "output" in item and earlier_results(item["output"]):
+            check_not_of_another_scan(item["output"], scan_hash(found, volume.numpy(), volume.affine.numpy()))
         if len(items) == 1:
             item.update(image=volume, source=found)
         if modality == CT:
@@ -124,8 +129,17 @@ def _doubts(found: FoundVolume, volume: MetaTensor, enhanced_ok: bool) -> list[s
     return seen
 
 
+def _given_name(path: Path) -> str:
+    """Return a path's last name as it was given: a link's target may carry a patient's name."""
+    if path.name not in ("", os.pardir):
+        return path.name
+    as_shown = Path(os.path.normpath(os.path.join(os.environ.get("PWD", ""), path)))  # by a shell that followed a link
+    same = bool(as_shown.name) and as_shown.exists() and as_shown.samefile(path)
+    return (as_shown if same else path.resolve()).name
+
+
 def _stem(volume: FoundVolume) -> str:
-    name = volume.path.resolve().name
+    name = _given_name(volume.path)
     if volume.kind != "dicom":
         return volume_stem(name)
     if volume.alone:

@@ -10,8 +10,9 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
+from monai_nce.data.scans.earlier_result import scan_hash
 from monai_nce.data.scans.found import FoundVolume
-from monai_nce.data.scans.reader import CT, read_tensor
+from monai_nce.data.scans.reader import CT, one_volume, read_tensor
 
 __all__ = ["LoadScand"]
 
@@ -27,6 +28,7 @@ class LoadScand(MapTransform):
             :func:`~monai_nce.data.check_inference_items` has read already is not read again.
         modality: ``"CT"`` for HU, ``"MR"`` for intensities from 0 to 1000.
         source_key: for the path or the files that the volume was read from.
+        hash_key: for what a result says of the scan, :func:`~monai_nce.data.scans.earlier_result.scan_hash`.
         allow_missing_keys: leave out keys that the data lacks.
 
     Raises:
@@ -34,11 +36,17 @@ class LoadScand(MapTransform):
     """
 
     def __init__(
-        self, keys: KeysCollection, modality: str = CT, source_key: str = "source", allow_missing_keys: bool = False
+        self,
+        keys: KeysCollection,
+        modality: str = CT,
+        source_key: str = "source",
+        allow_missing_keys: bool = False,
+        hash_key: str = "scan_hash",
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.modality = modality
         self.source_key = source_key
+        self.hash_key = hash_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
@@ -46,6 +54,7 @@ class LoadScand(MapTransform):
             source = d.get(self.source_key, d[key])
             if not isinstance(d[key], MetaTensor):
                 d[key] = read_tensor(source, self.modality)
+            d[self.hash_key] = scan_hash(one_volume(source), d[key].numpy(), d[key].affine.numpy())
             # as strings, which a batch can hold
             many = source.files if isinstance(source, FoundVolume) else source
             d[self.source_key] = str(many) if isinstance(many, (str, PathLike)) else [str(path) for path in many]

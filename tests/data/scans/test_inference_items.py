@@ -12,7 +12,15 @@ import pytest
 from monai.data import MetaTensor
 
 from benchmarks.suitability import arm
-from monai_nce.data import FoundVolume, LoadScand, ReaderWarning, check_inference_items, inference_items
+from monai_nce.data import (
+    AddProvenanced,
+    FoundVolume,
+    LoadScand,
+    ReaderWarning,
+    SaveImageNiftid,
+    check_inference_items,
+    inference_items,
+)
 from monai_nce.data.nifti import reader as nifti_reader
 from monai_nce.errors import InputError
 from monai_nce.phantom import make_phantom_patient
@@ -150,6 +158,44 @@ def test_the_current_folder_as_a_series_has_its_name(
 ) -> None:
     monkeypatch.chdir(write_series(tmp_path / "series"))
     assert [item["output"] for item in inference_items(".", "out")] == ["out/series_synthetic_cect.nii.gz"]
+
+
+def test_a_link_is_called_as_it_is_and_not_as_its_target(
+    tmp_path: Path, write_series: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "surname_first"
+    touch(secret, "surname.nii.gz", "surname_synthetic_cect.nii.gz")
+    write_series(secret / "series")
+    links = tmp_path / "study"
+    links.mkdir()
+    for name, target in {"a.nii.gz": "surname.nii.gz", "b.nii.gz": "surname_synthetic_cect.nii.gz"}.items():
+        (links / name).symlink_to(secret / target)
+        (item,) = inference_items(links / name, tmp_path / "out")
+        assert Path(item["output"]).name == name.replace(".nii.gz", "_synthetic_cect.nii.gz")
+    (links / "c").symlink_to(secret / "series")
+    monkeypatch.chdir(links / "c")
+    monkeypatch.setenv("PWD", str(links / "c"))  # as a shell sets it
+    for given in (links / "c", "."):
+        (item,) = inference_items(given, "out")
+        assert Path(item["output"]).name == "c_synthetic_cect.nii.gz"
+    monkeypatch.setenv("PWD", str(links))  # out of date
+    assert Path(inference_items(".", "out")[0]["output"]).name == "series_synthetic_cect.nii.gz"
+
+
+def test_two_scans_of_one_name_do_not_replace_each_other(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for name, values in (("p1", HU), ("p2", HU - 5)):
+        (tmp_path / name).mkdir()
+        save(tmp_path / name / "ct.nii.gz", values)
+    items = inference_items(tmp_path / "p1", out)
+    check_inference_items(items)
+    data = LoadScand("image")(items[0])
+    SaveImageNiftid("image")(
+        {**data, "image": data["image"][None], "provenance": AddProvenanced(None)(data)["provenance"]}
+    )
+    check_inference_items(inference_items(tmp_path / "p1", out))
+    with pytest.raises(InputError, match=r"ct_synthetic_cect\.nii\.gz: is the result of another scan"):
+        check_inference_items(inference_items(tmp_path / "p2", out))
 
 
 def test_two_volumes_that_would_become_one_file_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,99 @@
+"""Know the scan behind a result, so that the result of another scan is never replaced."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from os import PathLike
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from PIL import Image
+
+from monai_nce.data.dicom.files import open_dicom, quiet_pydicom
+from monai_nce.data.dicom.writer import series_files
+from monai_nce.data.scans.found import FoundVolume
+from monai_nce.errors import InputError
+
+__all__ = ["check_not_of_another_scan", "earlier_results", "made_from", "picture_file", "scan_hash", "series_folder"]
+
+MARK = re.compile(r"Scan SHA-256: ([0-9a-f]{64})\.")  # as Provenance writes it
+
+
+def series_folder(output: str | PathLike[str]) -> Path:
+    """Return the folder of the derived series that goes with a result's NIfTI file: its name without the suffix."""
+    output = Path(output)
+    return output.with_name(output.name.removesuffix(".gz").removesuffix(".nii"))
+
+
+def picture_file(output: str | PathLike[str]) -> Path:
+    """Return the picture that goes with a result's NIfTI file."""
+    folder = series_folder(output)
+    return folder.with_name(f"{folder.name}.png")
+
+
+def scan_hash(found: FoundVolume, volume: np.ndarray, affine: np.ndarray) -> str:
+    """Hash what makes a scan another one: its values, where they lie, and in DICOM series, study and patient.
+
+    Args:
+        found: what was read.
+        volume: (H, W, D), of which whole numbers count.
+        affine: 4×4 matrix from voxel indices to RAS millimetres, of which micrometres count.
+
+    Returns:
+        64 hexadecimal digits, from which no identifier can be read.
+    """
+    digest = hashlib.sha256(repr((volume.shape, found.series_uid, found.study_uid, found.patient_id)).encode())
+    digest.update((np.rint(np.asarray(affine, np.float64) * 1000) + 0.0).tobytes())  # + 0: of -0 as of 0
+    for index in range(volume.shape[2]):
+        digest.update(np.rint(volume[:, :, index]).astype("<i2").tobytes())
+    return digest.hexdigest()
+
+
+def made_from(result: Path) -> str | None:
+    """Return the hash of the scan that a NIfTI file, a picture or a derived series was made from, if it says so."""
+    try:
+        if result.is_dir():
+            text = _contribution(series_files(result)[0])
+        elif result.suffix == ".png":
+            with Image.open(result) as picture:
+                text = str(picture.info.get("Comment", ""))
+        else:
+            extensions = nib.Nifti1Image.from_filename(result).header.extensions
+            text = " ".join(part.text for part in extensions if part.get_code() == 6)  # a comment
+    except Exception:  # of many kinds, for a file that is no result or is damaged
+        return None
+    mark = MARK.search(text)
+    return mark and mark[1]
+
+
+def earlier_results(output: str | PathLike[str]) -> list[Path]:
+    """List what is there of a result, given its NIfTI file: that, its picture, and its derived series."""
+    folder = series_folder(output)
+    files = [file for file in (Path(output), picture_file(output)) if file.exists()]
+    return [*files, folder] if series_files(folder) else files
+
+
+def check_not_of_another_scan(output: str | PathLike[str], scan: str) -> None:
+    """Refuse a result's name under which there is one of another scan: the volume, its picture or its series.
+
+    Args:
+        output: the result's NIfTI file, whether or not it is to be written.
+        scan: hash of the scan that it is made from, by :func:`scan_hash`.
+
+    Raises:
+        InputError: naming what is there, and what to do.
+    """
+    for there in earlier_results(output):
+        known = made_from(there)
+        if known != scan:
+            what = "is the result of another scan" if known else "does not say which scan it was made from"
+            raise InputError(f"{there}: {what}, and is not replaced: name another --output_dir, or move it away")
+
+
+def _contribution(file: Path) -> str:
+    with quiet_pydicom(file):
+        header = open_dicom(file, ["ContributingEquipmentSequence"], stop_before_pixels=True)
+        items = header.get("ContributingEquipmentSequence") or ()
+        return " ".join(str(item.get("ContributionDescription") or "") for item in items)
