@@ -23,7 +23,7 @@ from monai_nce.data.scans.add_provenance import AddProvenanced, tell_training_da
 from monai_nce.data.scans.collate import collate_volume
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.found import FoundVolume, find_images
-from monai_nce.data.scans.inference_items import check_inference_items, inference_items
+from monai_nce.data.scans.inference_items import LeftOut, check_inference_items, inference_items
 from monai_nce.data.scans.load_scan import LoadScand
 from monai_nce.data.scans.reader import AIR_HU, CTReader, check_volume, find_volumes, modality_of, read_ct, read_mri
 
@@ -35,6 +35,7 @@ __all__ = [
     "AddProvenanced",
     "CTReader",
     "DatasetWriter",
+    "LeftOut",
     "LoadScand",
     "EpochIndex",
     "EpochSampler",

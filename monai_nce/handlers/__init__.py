@@ -10,6 +10,7 @@ from monai_nce.handlers.earlier_stages import EarlierStages
 from monai_nce.handlers.evaluation_report import EvaluationReport
 from monai_nce.handlers.fetch_scalars import FetchScalars
 from monai_nce.handlers.gan_balance import GANBalance
+from monai_nce.handlers.inference_manifest import InferenceManifest
 from monai_nce.handlers.log_scalars import LogScalars
 from monai_nce.handlers.nan_guard import NaNGuard
 from monai_nce.handlers.stage_handlers import stage_handlers, validation_handlers
@@ -26,6 +27,7 @@ __all__ = [
     "EvaluationReport",
     "FetchScalars",
     "GANBalance",
+    "InferenceManifest",
     "NaNGuard",
     "LogScalars",
     "StageCheckpoint",

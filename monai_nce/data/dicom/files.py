@@ -7,10 +7,11 @@ without the value.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,10 @@ INSTALL = "pip install monai-nce[dicom]"
 SLICE_SUFFIXES = (".dcm", ".dicom", ".ima")
 MAX_UNPACKED = 2**28  # bytes of a file that was deflated as a whole
 CHUNK = 2**20
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and those of several frames, which begin likewise
+CAPTURE_TYPES = {"SCREEN SAVE", "DOSE_INFO", "CSA REPORT"}  # of ImageType
+TEXT = 1024  # bytes that are looked at
+NO_TEXT = ("<!doctype", "<html", "<?xml", "version https://git-lfs")
 PREFIX_END = 132  # 128 bytes of preamble, and "DICM"
 # The first tag's group and element of a data set stored without preamble and prefix: (0002,0000) to (0008,00FF), in
 # little endian and, for what is older still, big endian.
@@ -56,8 +61,8 @@ class DicomFile:
     Attributes:
         path: the file.
         header: some of its elements, none of its voxels; None if it could not be read.
-        kind: ``"image"``, ``"localizer"``, ``"other"`` for a DICOM file that is no image (a report, a DICOMDIR),
-            ``"broken"`` for one that is damaged.
+        kind: ``"image"``, ``"localizer"``, ``"capture"`` for a picture without a place (a dose report, a protocol),
+            ``"other"`` for a DICOM file that is no image (a report, a DICOMDIR), ``"broken"`` for one that is damaged.
         problem: what is wrong with a broken one.
     """
 
@@ -128,7 +133,24 @@ def scan_file(path: Path) -> DicomFile | None:
                 return DicomFile(path, header, "broken", "a CT image without Rows, or a truncated file")
             return DicomFile(path, header, "other")
         image_type = {str(value).upper() for value in _as_list(header.get("ImageType"))}
-        return DicomFile(path, header, "localizer" if "LOCALIZER" in image_type else "image")
+        if "LOCALIZER" in image_type:
+            return DicomFile(path, header, "localizer")
+        return DicomFile(path, header, "capture" if _is_capture(header, image_type) else "image")
+
+
+def _is_capture(header: Dataset, image_type: set[str]) -> bool:
+    """Return whether an image without a place shows text or a picture, as scanners and PACS add them to a study.
+
+    A CT slice that lost its place is none: it is refused, since it is missing.
+    """
+    placed = any(header.get(f"{groups}FunctionalGroupsSequence") for groups in ("Shared", "PerFrame"))
+    if placed or header.get("ImagePositionPatient"):
+        return False
+    uid = str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or "")
+    if uid == SECONDARY_CAPTURE or uid.startswith(f"{SECONDARY_CAPTURE}."):
+        return True
+    in_colour = bool(header.get("SamplesPerPixel") == 3)
+    return in_colour or bool(image_type & CAPTURE_TYPES) or {"SECONDARY", "OTHER"} <= image_type
 
 
 def open_dicom(path: Path, specific_tags: list[str] | None = None, stop_before_pixels: bool = False) -> Dataset:
@@ -159,15 +181,40 @@ def open_dicom(path: Path, specific_tags: list[str] | None = None, stop_before_p
     return dataset
 
 
-def looks_like_slice(path: Path, suffixes: set[str]) -> bool:
-    """Return whether a file that is no DICOM was probably a slice once, by the suffixes of those beside it.
+def looks_like_slice(path: Path, names: Iterable[str]) -> bool:
+    """Return whether a file that is no DICOM was probably a slice once, by the ``names`` of those beside it.
 
-    One that was emptied or overwritten must not be left out as if it were a readme.
+    One that was emptied or overwritten must not be left out as if it were a readme; a text is one, unless it has the
+    name of a slice.
     """
+    names = list(names)
+    suffixes = {Path(name).suffix for name in names}
+    if _is_text(path):
+        pattern = re.sub(r"\d+", "0", path.name)
+        return any(letter.isdigit() for letter in path.name) and pattern in (
+            re.sub(r"\d+", "0", name) for name in names
+        )
     if path.suffix.lower() in SLICE_SUFFIXES:
         return True
     numbered = any(letter.isdigit() for letter in path.name)
     return numbered and bool(suffixes) and (path.suffix in suffixes or path.suffix[1:].isdigit())
+
+
+def _is_text(path: Path) -> bool:
+    """Return whether a file begins as a text that a person wrote: no page of a server, nor a pointer to a file."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(TEXT)
+    except OSError:
+        return False
+    try:
+        text = start.decode("utf-8-sig", errors="strict" if len(start) < TEXT else "ignore")
+    except UnicodeDecodeError:
+        text = start.decode("latin-1")
+        if sum(character > "\x7f" for character in text) > len(text) // 10:
+            return False
+    printable = all(character.isprintable() or character in "\t\r\n\f" for character in text)
+    return bool(text.strip()) and printable and not text.lstrip().lower().startswith(NO_TEXT)
 
 
 def _is_bare(start: bytes) -> bool:

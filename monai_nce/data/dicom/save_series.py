@@ -25,7 +25,7 @@ from monai_nce.data.scans.formats import is_volume_name
 from monai_nce.data.scans.found import FoundVolume
 from monai_nce.errors import InputError
 
-__all__ = ["OUTPUT_FORMATS", "SaveDicomSeriesd", "check_output_format"]
+__all__ = ["OUTPUT_FORMATS", "SaveDicomSeriesd", "check_output_format", "file_sha256"]
 
 OUTPUT_FORMATS = ("nifti", "dicom", "both")
 GEOMETRY_TOLERANCE_MM = 1e-2
@@ -111,8 +111,7 @@ class SaveDicomSeriesd(MapTransform):
                     f"expected a volume on the grid of the acquired series, {(1, *series.shape)}, but got"
                     f" {tuple(volume.shape)} or another affine"
                 )
-            state = self.checkpoint.stat()
-            weights = _hash(self.checkpoint, state.st_mtime_ns, state.st_size)
+            weights = file_sha256(self.checkpoint)
             folder = series_folder(d[self.output_key])
             provenance = d.get(self.provenance_key, Provenance())
             if provenance.scan_hash:
@@ -129,6 +128,12 @@ def _acquired(source: FoundVolume | str | Sequence[str]) -> DicomSeries:
         source = FoundVolume("dicom", files[0].parent, files)
     with quiet_pydicom(source.path if isinstance(source, FoundVolume) else Path(source)):  # its reader has warned
         return check_dicom(source)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits; of one that stays as it is, it is computed once."""
+    state = path.stat()
+    return _hash(path, state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(maxsize=1)

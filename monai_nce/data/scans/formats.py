@@ -12,11 +12,21 @@ from monai_nce.data.itk.reader import check_itk, read_itk
 from monai_nce.data.nifti.reader import NIFTI_SUFFIXES, check_nifti, read_nifti
 from monai_nce.errors import InputError
 
-__all__ = ["VOLUME_SUFFIXES", "check_file", "data_file", "is_label_map", "is_volume_name", "read_file", "volume_stem"]
+__all__ = [
+    "VOLUME_SUFFIXES",
+    "check_file",
+    "data_file",
+    "holds_labels",
+    "is_label_map",
+    "is_volume_name",
+    "read_file",
+    "volume_stem",
+]
 
 VOLUME_SUFFIXES = (*NIFTI_SUFFIXES, *ITK_SUFFIXES)
 # As 3D Slicer, ITK-SNAP and people name what is no scan.
 LABELS = re.compile(r"(^|[\W_])(seg|segmentation|labels?|labelmap|masks?)($|[\W_\d])", re.IGNORECASE)
+PIECES = 0.8  # of a label's voxels, at least, have a neighbour of the same label
 UNSIGNED = re.compile(r"MET_U\w+|u(nsigned |int).*|uchar|ushort|uint", re.IGNORECASE)
 
 
@@ -93,3 +103,21 @@ def is_label_map(path: Path) -> bool:
     except (InputError, OSError):
         return False
     return bool(UNSIGNED.fullmatch(fields.get("elementtype") or fields.get("type") or ""))
+
+
+def holds_labels(path: Path) -> bool:
+    """Tell by its values whether a file holds labels: whole numbers from 0 up in pieces of one number.
+
+    One of a single number is known by its name alone.
+    """
+    try:
+        volume, _ = read_file(path)
+    except InputError:
+        return False
+    if volume.min() < 0 or not np.array_equal(volume, np.rint(volume)):
+        return False
+    inside = volume[:-1] > 0
+    same = volume[:-1] == volume[1:]
+    if not inside.any() or volume.min() == volume.max():
+        return bool(LABELS.search(volume_stem(path.name)))
+    return float(np.mean(same[inside])) >= PIECES

@@ -76,11 +76,11 @@ class FoundVolume:
 def find_images(path: str | PathLike[str]) -> list[FoundVolume]:
     """List every volume at or below a path, reading each DICOM header once.
 
-    DICOM files are grouped by SeriesInstanceUID, wherever they lie, and without one by folder. Localizers, files that
-    are no images, and label maps as MetaImage or NRRD beside something else are left out with a
-    :class:`~.ReaderWarning`. A damaged DICOM file goes
-    to the series that its header names, else to each series with files in its folder, and has them refused when they
-    are read; where there is none it is listed as a volume of its own.
+    DICOM files are grouped by SeriesInstanceUID, wherever they lie, and without one by folder. Localizers, pictures
+    without a place, such as a dose report, files that are no images, and label maps as MetaImage or NRRD beside
+    something else are left out with a :class:`~.ReaderWarning`. A damaged DICOM file goes to the series that its header
+    names, else to each series with files in its folder, and has them refused when they are read; where there is none it
+    is listed as a volume of its own.
 
     Args:
         path: a file, or a folder, which is walked whole; see :func:`~monai_nce.data.scans.file_tree.files_by_folder`. A
@@ -130,12 +130,12 @@ class _Grouping:
         self.first: dict[tuple[str, str], Any] = {}
         self.damaged: list[tuple[Path, str, set[tuple[str, str]]]] = []
         self.foreign: dict[Foreign, list[Path]] = defaultdict(list)
-        self.others = self.localizers = self.seen = 0
+        self.others = self.localizers = self.captures = self.seen = 0
 
     def add(self, folder: Path, files: Sequence[Path]) -> None:
         """Take in the files of one folder."""
         here: set[tuple[str, str]] = set()  # its series
-        suffixes: set[str] = set()
+        names: list[str] = []
         strangers = []
         for path in files:
             if path.name.upper() == "DICOMDIR":  # an index, which we do not need, so that it may be wrong
@@ -145,7 +145,7 @@ class _Grouping:
             if scanned is None:
                 strangers.append(path)
                 continue
-            suffixes.add(path.suffix)
+            names.append(path.name)
             if scanned.kind == "image":
                 key = (_uid(scanned), "") if _uid(scanned) else ("", str(folder))
                 self.files[key].append(path)
@@ -155,12 +155,14 @@ class _Grouping:
                 self.damaged.append((path, _uid(scanned), here))
             elif scanned.kind == "localizer":
                 self.localizers += 1
+            elif scanned.kind == "capture":
+                self.captures += 1
             else:
                 self.others += 1
         for path in strangers:
             foreign = recognise(path)
             is_packed_slice = bool(here) and foreign is not None and foreign.what == PACKED_SLICE
-            if self.strict or is_packed_slice or looks_like_slice(path, suffixes):
+            if self.strict or is_packed_slice or looks_like_slice(path, names):
                 self.damaged.append((path, "", here))
                 continue
             self.others += 1
@@ -180,6 +182,9 @@ class _Grouping:
         if self.localizers:
             text = f"{path}: {self.localizers} of {self.seen} files are localizers; left out"
             warnings.warn(text, ReaderWarning, stacklevel=3)
+        if self.captures:
+            text = f"{path}: {self.captures} of {self.seen} files are pictures without a place, such as a dose report"
+            warnings.warn(f"{text}; left out", ReaderWarning, stacklevel=3)
 
     def volumes(self, named: Path | None = None) -> list[FoundVolume]:
         """List one volume per series; ``named`` is the file that was asked for, if it was one."""

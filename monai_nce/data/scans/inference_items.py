@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, MutableSequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,30 @@ from typing import Any
 from monai.data import MetaTensor
 from tqdm import tqdm
 
+from monai_nce.data.dicom.save_series import check_output_format
 from monai_nce.data.files.writable import check_name
 from monai_nce.data.scans.earlier_result import check_not_of_another_scan, earlier_results, scan_hash
 from monai_nce.data.scans.file_tree import ReaderWarning
-from monai_nce.data.scans.formats import volume_stem
+from monai_nce.data.scans.formats import holds_labels, volume_stem
 from monai_nce.data.scans.found import FoundVolume
-from monai_nce.data.scans.phase import CECT, IMAGE, NECT, decide_phase
+from monai_nce.data.scans.phase import CECT, IMAGE, NECT, UNKNOWN, decide_phase
 from monai_nce.data.scans.reader import CT, find_volumes, one_volume, read_tensor
 from monai_nce.data.scans.suitability import doubts
-from monai_nce.errors import InputError
+from monai_nce.distributed import world_size
+from monai_nce.errors import InputError, find_input_error
 
-__all__ = ["check_inference_items", "inference_items"]
+__all__ = ["ALL", "LeftOut", "check_inference_items", "inference_items"]
+
+ALL = "all"  # phases
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Hold a volume that is not enhanced, in one line without patient data why, and whether that is a fault."""
+
+    path: Path
+    why: str
+    fault: bool = True
 
 
 def inference_items(
@@ -85,9 +99,14 @@ def inference_items(
 
 
 def check_inference_items(
-    items: Sequence[dict[str, Any]], modality: str = CT, source: str = NECT, strict: bool = False
-) -> None:
-    """Read every voxel before the first volume is computed, since a run must not end at a bad one after hours.
+    items: MutableSequence[dict[str, Any]],
+    modality: str = CT,
+    source: str = NECT,
+    strict: bool = False,
+    output_format: str = "nifti",
+    only: str = ALL,
+) -> list[LeftOut]:
+    """Read every voxel before the first volume is computed, and remove from the items what cannot be enhanced.
 
     The volume of a single item stays in it, so that it is read once: ``image`` becomes the volume, and ``source`` what
     it was read from. Of a CT that is unlike what the weights were made for, it is warned: what the image shows
@@ -97,25 +116,70 @@ def check_inference_items(
         items: as :func:`inference_items` gives them; paths or lists of a series' files will do as ``image``.
         modality: ``"CT"`` or ``"MR"``.
         source: the domain that the weights expect; for CECT, contrast medium is no doubt.
-        strict: refuse what would be warned of.
+        strict: refuse the first fault, and what would be warned of.
+        output_format: "nifti", "dicom" or "both".
+        only: phase of the volumes that are wanted, ``"nect"`` or ``"cect"``; those of the other are left out, those of
+            which nothing is known are not. ``"all"``: any.
+
+    Returns:
+        What was removed, in order: volumes of another phase and label maps, which are no faults, and what cannot be
+        read or written.
 
     Raises:
-        InputError: naming the first volume that cannot be used, whose result would replace another scan's, or, if
-            ``strict``, that is doubted.
+        InputError: for a volume that cannot be used if it is the only one or ``strict``; for one that is doubted if
+            ``strict``; and where none is left. Of several processes none does, since that would end the others.
     """
-    hide = True if len(items) == 1 else None  # None: in a file the next message would stand on the bar's line
-    for item in tqdm(items, desc="checking the input", unit="volume", leave=False, disable=hide):
+    check_output_format((), output_format)
+    alone = len(items) == 1
+    hide = True if alone else None  # None: in a file the next message would stand on the bar's line
+    left_out: list[LeftOut] = []
+    for item in tqdm(list(items), desc="checking the input", unit="volume", leave=False, disable=hide):
         found = one_volume(item.get("source", item["image"]))
-        volume = read_tensor(found, modality)
-        if "output" in item and earlier_results(item["output"]):
-            check_not_of_another_scan(item["output"], scan_hash(found, volume.numpy(), volume.affine.numpy()))
-        if len(items) == 1:
+        try:
+            check_output_format([item] if "output" in item else (), output_format)
+            volume = read_tensor(found, modality)
+            other = _other_phase(found, volume, only) if modality == CT else ""
+            if other:
+                items.remove(item)
+                left_out.append(LeftOut(found.path, other, fault=False))
+                continue
+            _check_volume(item, found, volume, strict, modality == CT, source)
+        except Exception as error:
+            reason = find_input_error(error)
+            labels = not alone and reason is not None and found.kind != "dicom" and holds_labels(found.path)
+            if (alone and world_size() == 1) or (strict and not labels):
+                raise
+            text = f"an unexpected {type(error).__name__} while it was read"  # whose text could hold what a header says
+            why = "holds labels" if labels else str(reason or text).removeprefix(f"{found.path}: ")
+            items.remove(item)
+            left_out.append(LeftOut(found.path, why, fault=not labels))
+            continue
+        if alone:
             item.update(image=volume, source=found)
-        if modality == CT:
-            for doubt in _doubts(found, volume, enhanced_ok=source.lower() == CECT):
-                if strict:
-                    raise InputError(f"{found.path}: {doubt} (refused because of --strict)")
-                warnings.warn(f"{found.path}: {doubt}", ReaderWarning, stacklevel=2)
+    if left_out and not items and world_size() == 1:
+        first = next((one for one in left_out if one.fault), left_out[0])
+        raise InputError(f"{first.path}: {first.why} (none of {len(left_out)} volumes can be enhanced)")
+    return left_out
+
+
+def _check_volume(
+    item: Mapping[str, Any], found: FoundVolume, volume: MetaTensor, strict: bool, is_ct: bool, source: str
+) -> None:
+    """Refuse a volume whose result would replace another scan's, and warn of doubts, or refuse them if ``strict``."""
+    if "output" in item and earlier_results(item["output"]):
+        check_not_of_another_scan(item["output"], scan_hash(found, volume.numpy(), volume.affine.numpy()))
+    for doubt in _doubts(found, volume, enhanced_ok=source.lower() == CECT) if is_ct else ():
+        if strict:
+            raise InputError(f"{found.path}: {doubt} (refused because of --strict)")
+        warnings.warn(f"{found.path}: {doubt}", ReaderWarning, stacklevel=3)
+
+
+def _other_phase(found: FoundVolume, volume: MetaTensor, only: str) -> str:
+    """Say why a volume is of another phase than the one that is wanted; nothing if it is not known to be."""
+    if only == ALL:
+        return ""
+    phase, evidence = decide_phase(found, volume.numpy(), volume.affine.numpy())
+    return "" if phase in (only, UNKNOWN) else f"is {phase.upper()} by its {evidence}, and --only is {only}"
 
 
 def _doubts(found: FoundVolume, volume: MetaTensor, enhanced_ok: bool) -> list[str]:

@@ -88,4 +88,54 @@ def test_pydicom_says_nothing_of_a_patient(
     ],
 )
 def test_what_was_a_slice_once(name: str, suffixes: set[str], expected: bool) -> None:
-    assert looks_like_slice(Path(name), suffixes) is expected
+    assert looks_like_slice(Path(name), [f"1{suffix}" for suffix in suffixes]) is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("readme.dcm", b"Zur Ansicht bitte den Viewer starten.\r\n", False),
+        ("notes2.dcm", "Bemerkung: geprüft".encode("latin-1"), False),
+        ("IM007.dcm", b"404: not found", True),  # in a slice's place
+        ("readme.dcm", b"<!DOCTYPE html><html>", True),
+        ("readme.dcm", b"version https://git-lfs.github.com/spec/v1", True),
+        ("readme.dcm", b"", True),
+        ("readme.dcm", bytes(range(256)), True),
+    ],
+)
+def test_a_text_was_no_slice_unless_it_has_the_name_of_one(
+    tmp_path: Path, name: str, content: bytes, expected: bool
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert looks_like_slice(tmp_path / name, ["IM001.dcm", "IM002.dcm"]) is expected
+
+
+CAPTURES: dict[str, Callable[[Any], None]] = {
+    "secondary capture": lambda dataset: setattr(dataset, "SOPClassUID", "1.2.840.10008.5.1.4.1.1.7"),
+    "of several frames": lambda dataset: setattr(dataset, "SOPClassUID", "1.2.840.10008.5.1.4.1.1.7.4"),
+    "in colour": lambda dataset: setattr(dataset, "SamplesPerPixel", 3),
+    "dose": lambda dataset: setattr(dataset, "ImageType", ["DERIVED", "SECONDARY", "OTHER", "DOSE_INFO"]),
+    "protocol": lambda dataset: setattr(dataset, "ImageType", ["DERIVED", "SECONDARY", "OTHER"]),
+}
+
+
+@pytest.mark.parametrize("what", CAPTURES)
+@pytest.mark.parametrize("placed", [False, True])
+def test_a_picture_without_a_place_is_a_capture(
+    tmp_path: Path, write_series: Callable[..., Path], what: str, placed: bool
+) -> None:
+    def edit(index: int, dataset: Any) -> None:
+        CAPTURES[what](dataset)
+        if not placed:
+            del dataset.ImagePositionPatient
+
+    file = min(write_series(tmp_path / "series", edit).iterdir())
+    assert getattr(scan_file(file), "kind", "") == ("image" if placed else "capture")
+
+
+def test_a_slice_that_lost_its_place_is_no_capture(tmp_path: Path, write_series: Callable[..., Path]) -> None:
+    def edit(index: int, dataset: Any) -> None:
+        del dataset.ImagePositionPatient
+
+    file = min(write_series(tmp_path / "series", edit).iterdir())
+    assert getattr(scan_file(file), "kind", "") == "image"

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from monai_nce.data.nifti.writer import write_nifti_hu
 from monai_nce.data.scans.formats import (
     check_file,
     data_file,
+    holds_labels,
     is_label_map,
     is_volume_name,
     kind_of,
@@ -66,3 +72,32 @@ def test_a_header_names_the_file_beside_it(hu: np.ndarray, tmp_path: Path) -> No
 )
 def test_label_maps_by_name_and_numbers(name: str, kind: type, is_label: bool, hu: np.ndarray, tmp_path: Path) -> None:
     assert is_label_map(save_itk(tmp_path / name, hu.astype(kind), AFFINE)) == is_label
+
+
+def nifti(path: Path, values: np.ndarray) -> Path:
+    nib.save(nib.Nifti1Image(values, np.eye(4)), path)
+    return path
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    hnp.arrays(np.uint8, (3, 3, 3), elements=st.integers(0, 120)).filter(lambda labels: np.ptp(labels) > 0),
+    st.sampled_from([np.uint8, np.int16, np.float32]),
+)
+def test_label_maps_are_known_by_their_values(labels: np.ndarray, dtype: type) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        blocks = np.kron(labels, np.ones((8, 4, 2))).astype(dtype)
+        assert holds_labels(nifti(Path(folder) / "case.nii.gz", blocks))
+
+
+def test_what_is_no_label_map(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(50, 10, (16, 16, 4))
+    for name, values in {
+        "hu": noise - 1000,
+        "mr": noise.astype(np.int16) + 500,
+        "fractions": np.kron(noise[:4, :4], np.ones((4, 4, 1))),
+        "empty": np.zeros((4, 4, 4), np.int16),
+        "seven": np.full((4, 4, 4), 7, np.int16),
+    }.items():
+        assert not holds_labels(nifti(tmp_path / f"{name}.nii", values))
+    assert holds_labels(nifti(tmp_path / "tumour_mask.nii", np.zeros((4, 4, 4), np.uint8)))

@@ -71,7 +71,7 @@ def test_a_damaged_file_goes_to_the_series_of_its_header_or_its_folder(write_ser
     cut = tmp_path / "a" / "slice4.dcm"
     cut.write_bytes(cut.read_bytes()[:200])  # not even its series is left
     (tmp_path / "c").mkdir()
-    (tmp_path / "c" / "1.dcm").write_text("nothing")
+    (tmp_path / "c" / "1.dcm").write_bytes(b"\0nothing")
     a, b, c = find_images(tmp_path)
     assert cut in a.files and len(a.files) == len(b.files) == 5
     assert (c.path, c.files) == (tmp_path / "c", (tmp_path / "c" / "1.dcm",))
@@ -184,3 +184,20 @@ def test_a_missing_path_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file or folder"):
         find_images(tmp_path / name)
     assert find_images(tmp_path) == []
+
+
+def test_dose_reports_and_texts_of_a_study_are_left_out(write_series: Series, tmp_path: Path) -> None:
+    def dose(index: int, dataset: Any) -> None:
+        dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
+        del dataset.ImagePositionPatient
+
+    write_series(tmp_path / "scan")
+    write_series(tmp_path / "dose", dose)
+    (tmp_path / "scan" / "readme.dcm").write_text("Open the viewer.")
+    with pytest.warns(UserWarning) as caught:
+        (found,) = find_images(tmp_path)
+    assert found.path == tmp_path / "scan" and len(found.files) == 5
+    assert [str(item.message).partition(": ")[2] for item in caught] == [
+        "1 of 11 files are no images; left out",
+        "5 of 11 files are pictures without a place, such as a dose report; left out",
+    ]

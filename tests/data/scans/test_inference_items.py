@@ -329,3 +329,47 @@ def test_mr_volumes_are_nifti_files_of_other_values(tmp_path: Path, write_series
         inference_items(write_series(tmp_path / "mr", mr), tmp_path, "synthetic_pd", modality="MR")
     with pytest.raises(InputError, match="expected MR but found CT"):
         inference_items(write_series(tmp_path / "other"), tmp_path, "synthetic_pd", modality="MR")
+
+
+def test_what_cannot_be_enhanced_is_removed_and_told(tmp_path: Path, write_series: Callable[..., Path]) -> None:
+    def moved(index: int, dataset: Any) -> None:
+        dataset.ImagePositionPatient[2] += 40 * (index == 2)
+
+    write_series(tmp_path / "a")
+    write_series(tmp_path / "b", moved)
+    write_series(tmp_path / "c", enhanced)
+    items = inference_items(tmp_path, tmp_path / "out")
+    with pytest.raises(InputError, match=re.escape(f"{tmp_path / 'b'}")):
+        check_inference_items(list(items), strict=True)
+    left = check_inference_items(items, only="nect")
+    assert [item["image"].path.name for item in items] == ["a"]
+    assert [(one.path.name, one.fault) for one in left] == [("b", True), ("c", False)]
+    assert left[1].why == "is CECT by its SeriesDescription, and --only is nect"
+    with pytest.raises(InputError, match=r"b: .* \(none of 2 volumes can be enhanced\)"):
+        check_inference_items(inference_items(tmp_path, tmp_path / "out")[1:], only="nect")
+    with pytest.raises(InputError, match=r"b: (?!.*none of)"):  # by itself
+        check_inference_items(inference_items(tmp_path / "b", tmp_path / "out"))
+
+
+def enhanced(index: int, dataset: Any) -> None:
+    dataset.SeriesDescription = "portal venous"
+
+
+def test_another_phase_is_left_out_only_where_it_is_asked_for(
+    tmp_path: Path, write_series: Callable[..., Path]
+) -> None:
+    write_series(tmp_path / "a")  # of which nothing is known
+    write_series(tmp_path / "b", enhanced)
+    for only, kept in (("all", "ab"), ("nect", "a"), ("cect", "ab")):
+        items = inference_items(tmp_path, tmp_path / "out")
+        left = check_inference_items(items, source="CECT", only=only)
+        assert "".join(item["image"].path.name for item in items) == kept
+        assert len(left) == 2 - len(kept) and not any(one.fault for one in left)
+
+
+def test_of_several_processes_one_that_has_nothing_left_does_not_end_the_others(tmp_path: Path, as_rank: Any) -> None:
+    (tmp_path / "bad.nii.gz").write_bytes(b"no scan")
+    items = inference_items(tmp_path, tmp_path / "out")
+    as_rank(1, 2)
+    (left,) = check_inference_items(items)
+    assert left.fault and items == []

@@ -1,0 +1,111 @@
+"""Keep a list of what an inference did and left out, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from os import PathLike
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from ignite.engine import Engine, Events
+
+from monai_nce.data import LeftOut, write_json
+from monai_nce.data.dicom.save_series import file_sha256
+from monai_nce.data.files.atomic import writing
+from monai_nce.data.scans.reader import one_volume
+from monai_nce.distributed import rank, world_size
+from monai_nce.errors import is_bundle_program
+
+__all__ = ["INCOMPLETE", "InferenceManifest"]
+
+INCOMPLETE = 3  # exit status
+
+
+class InferenceManifest:
+    """Write ``manifest.json`` beside the results of several volumes, again after each of them.
+
+    It lists ``input``, ``output``, ``status`` (``"done"``, ``"pending"``, ``"failed"``, or ``"skipped"`` for what is
+    not wanted or no scan), ``why``, ``seconds`` and the ``weights`` with their file's SHA-256. Volumes of earlier runs
+    into the folder stay listed. Each of several processes writes its own, ``manifest_1_of_2.json`` and so on.
+
+    Args:
+        items: as :func:`~monai_nce.data.inference_items` gives them, in the order of the run.
+        left_out: as :func:`~monai_nce.data.check_inference_items` gives it.
+        output_dir: folder of the results.
+        checkpoint: file of the weights.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Mapping[str, Any]],
+        left_out: Sequence[LeftOut],
+        output_dir: str | PathLike[str],
+        checkpoint: str | PathLike[str],
+    ) -> None:
+        self.left_out = left_out
+        part = f"_{rank() + 1}_of_{world_size()}" if world_size() > 1 else ""
+        self.path = Path(output_dir) / f"manifest{part}.json"
+        self.wanted = len(items) + len(left_out) > 1
+        self._weights = {"file": str(checkpoint)}
+        self._checkpoint = Path(checkpoint)
+        inputs = [str(one_volume(item.get("source", item["image"])).path) for item in items]
+        self._done = [
+            {"input": path, "output": str(item["output"]), "status": "pending", "why": "", "seconds": None}
+            for path, item in zip(inputs, items, strict=True)
+        ]
+        self._began = 0.0
+
+    def attach(self, engine: Engine) -> None:
+        """Note the time of each volume."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._note)
+
+    def _start(self, engine: Engine) -> None:
+        self._began = perf_counter()
+
+    def _note(self, engine: Engine) -> None:
+        now = perf_counter()
+        self._done[engine.state.iteration - 1].update(status="done", seconds=round(now - self._began, 2))
+        self._began = now
+        self.write()
+
+    def write(self) -> None:
+        """Write the list, if there is more than one volume.
+
+        Raises:
+            InputError: if it cannot be written.
+        """
+        if not self.wanted:
+            return
+        self._weights.setdefault("sha256", file_sha256(self._checkpoint))
+        left = [
+            {"input": str(one.path), "output": None, "status": "failed" if one.fault else "skipped", "why": one.why}
+            for one in self.left_out
+        ]
+        now = [{**one, "weights": self._weights} for one in self._done]
+        now += [{**one, "seconds": None, "weights": None} for one in left]
+        known: list[Any] = []
+        with suppress(OSError, ValueError, LookupError, TypeError):  # none is there, or one of another kind
+            known = json.loads(self.path.read_text(encoding="utf-8"))["volumes"]
+        here = {one["input"] for one in now}
+        earlier = [one for one in known if isinstance(one, dict) and one.get("input") not in here]
+        with writing(self.path):
+            write_json(self.path, {"volumes": [*earlier, *now]})
+
+    def tell(self) -> None:
+        """Write the list once more, and print what was left out on stderr."""
+        self.write()
+        for one in self.left_out:
+            print(f"left out{'' if one.fault else ' (no fault)'}: {one.path}: {one.why}", file=sys.stderr, flush=True)
+
+    def finish(self) -> None:
+        """End ``python -m monai.bundle`` with exit status 3 where a fault left something out.
+
+        Of several processes none does: their launcher would end the others.
+        """
+        if any(one.fault for one in self.left_out) and is_bundle_program() and world_size() == 1:
+            sys.exit(INCOMPLETE)
