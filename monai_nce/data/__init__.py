@@ -21,6 +21,7 @@ from monai_nce.data.nifti.save_nifti import SaveImageNiftid
 from monai_nce.data.nifti.writer import write_nifti_hu, write_nifti_labels
 from monai_nce.data.scans.add_provenance import AddProvenanced, tell_training_data, warn_of_phantoms
 from monai_nce.data.scans.collate import collate_volume
+from monai_nce.data.scans.earlier_result import settings_hash
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.found import FoundVolume, find_images
 from monai_nce.data.scans.inference_items import LeftOut, check_inference_items, inference_items
@@ -67,6 +68,7 @@ __all__ = [
     "regression_pairs",
     "remove_abandoned",
     "scan_kind",
+    "settings_hash",
     "split_patients",
     "tell_training_data",
     "training_data",

@@ -14,8 +14,8 @@ from typing import Any
 from ignite.engine import Engine, Events
 
 from monai_nce.data import LeftOut, write_json
-from monai_nce.data.dicom.save_series import file_sha256
 from monai_nce.data.files.atomic import writing
+from monai_nce.data.files.sha256 import file_sha256
 from monai_nce.data.scans.reader import one_volume
 from monai_nce.distributed import rank, world_size
 from monai_nce.errors import is_bundle_program
@@ -83,16 +83,26 @@ class InferenceManifest:
             return
         self._weights.setdefault("sha256", file_sha256(self._checkpoint))
         left = [
-            {"input": str(one.path), "output": None, "status": "failed" if one.fault else "skipped", "why": one.why}
+            {
+                **{"input": str(one.path), "output": one.output, "why": one.why},
+                "status": "done" if one.output else "failed" if one.fault else "skipped",
+            }
             for one in self.left_out
         ]
         now = [{**one, "weights": self._weights} for one in self._done]
-        now += [{**one, "seconds": None, "weights": None} for one in left]
+        now += [{**one, "seconds": None, "weights": self._weights if one["output"] else None} for one in left]
         known: list[Any] = []
         with suppress(OSError, ValueError, LookupError, TypeError):  # none is there, or one of another kind
-            known = json.loads(self.path.read_text(encoding="utf-8"))["volumes"]
+            volumes = json.loads(self.path.read_text(encoding="utf-8"))["volumes"]
+            known = [one for one in volumes if isinstance(one, dict)]
+        there = [(one.get("input"), one.get("output")) for one in known if one.get("status") == "done"]
+        now = [
+            one
+            for one in now
+            if one["seconds"] or one["status"] != "done" or (one["input"], one["output"]) not in there
+        ]
         here = {one["input"] for one in now}
-        earlier = [one for one in known if isinstance(one, dict) and one.get("input") not in here]
+        earlier = [one for one in known if one.get("input") not in here]
         with writing(self.path):
             write_json(self.path, {"volumes": [*earlier, *now]})
 

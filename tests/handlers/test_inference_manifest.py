@@ -54,6 +54,21 @@ def test_earlier_runs_into_the_folder_stay_listed(tmp_path: Path) -> None:
         assert list(listed(tmp_path)) == ["a.nii", "b.nii"]
 
 
+def test_what_was_there_already_keeps_its_entry(tmp_path: Path) -> None:
+    engine = Engine(lambda engine, batch: None)
+    manifest(tmp_path, "ab").attach(engine)
+    engine.run([0, 1])
+    first = listed(tmp_path)
+    kept = [LeftOut(Path(one["input"]), "its result is there already", False, one["output"]) for one in first.values()]
+    manifest(tmp_path, "", kept).tell()
+    assert listed(tmp_path) == first
+    (tmp_path / "out" / "manifest.json").unlink()
+    manifest(tmp_path, "", kept).tell()
+    assert [(one["status"], one["why"]) for one in listed(tmp_path).values()] == 2 * [
+        ("done", "its result is there already")
+    ]
+
+
 def test_one_volume_needs_none_and_each_process_has_its_own(tmp_path: Path, as_rank: Any) -> None:
     manifest(tmp_path, "a").tell()
     assert not (tmp_path / "out").exists()

@@ -34,7 +34,8 @@ class Provenance:
             weights do not say.
         scan: kind of the scan, as :func:`~monai_nce.data.dataset.kind.scan_kind` gives it.
         phase, level: of the contrast that was asked for, as in :mod:`monai_nce.contrast`; None where it was not.
-        scan_hash: of the scan, as :func:`~monai_nce.data.scans.earlier_result.scan_hash` gives it.
+        scan_hash, settings_hash: of the scan, and of weights and settings, as
+            :mod:`~monai_nce.data.scans.earlier_result` gives them.
     """
 
     data: Sequence[Mapping[str, Any]] | None = None
@@ -42,11 +43,13 @@ class Provenance:
     phase: str | None = None
     level: float | None = None
     scan_hash: str | None = None
+    settings_hash: str | None = None
 
     @property
     def scan_mark(self) -> str:
-        """A sentence by which a result is known to be this scan's, or nothing."""
-        return f"Scan SHA-256: {self.scan_hash}." if self.scan_hash else ""
+        """Sentences by which a result is known to be this scan's and made with these settings, or nothing."""
+        hashes = {"Scan": self.scan_hash, "Settings": self.settings_hash}
+        return " ".join(f"{name} SHA-256: {value}." for name, value in hashes.items() if value)
 
     @property
     def asked(self) -> str:

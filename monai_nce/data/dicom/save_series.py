@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Hashable, Mapping, Sequence
-from functools import lru_cache
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -20,12 +18,13 @@ from monai_nce.data.dicom.header import Derivation
 from monai_nce.data.dicom.reader import check_dicom
 from monai_nce.data.dicom.writer import check_series_folder, write_derived_series
 from monai_nce.data.files.atomic import writing
+from monai_nce.data.files.sha256 import file_sha256
 from monai_nce.data.scans.earlier_result import check_not_of_another_scan, series_folder
 from monai_nce.data.scans.formats import is_volume_name
 from monai_nce.data.scans.found import FoundVolume
 from monai_nce.errors import InputError
 
-__all__ = ["OUTPUT_FORMATS", "SaveDicomSeriesd", "check_output_format", "file_sha256"]
+__all__ = ["OUTPUT_FORMATS", "SaveDicomSeriesd", "check_output_format"]
 
 OUTPUT_FORMATS = ("nifti", "dicom", "both")
 GEOMETRY_TOLERANCE_MM = 1e-2
@@ -128,14 +127,3 @@ def _acquired(source: FoundVolume | str | Sequence[str]) -> DicomSeries:
         source = FoundVolume("dicom", files[0].parent, files)
     with quiet_pydicom(source.path if isinstance(source, FoundVolume) else Path(source)):  # its reader has warned
         return check_dicom(source)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits; of one that stays as it is, it is computed once."""
-    state = path.stat()
-    return _hash(path, state.st_mtime_ns, state.st_size)
-
-
-@lru_cache(maxsize=1)
-def _hash(checkpoint: Path, mtime_ns: int, size: int) -> str:
-    return hashlib.sha256(checkpoint.read_bytes()).hexdigest()

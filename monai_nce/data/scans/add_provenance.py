@@ -25,6 +25,7 @@ class AddProvenanced(Transform):
         source_key: of the path of the scan, or of the list of its files; need not be there.
         provenance_key: for the result.
         hash_key: of the scan's hash; need not be there.
+        settings_hash: of weights and settings.
         phase, level: of the contrast that is asked for; None where it is not.
     """
 
@@ -36,7 +37,9 @@ class AddProvenanced(Transform):
         phase: str | None = None,
         level: float | None = None,
         hash_key: str = "scan_hash",
+        settings_hash: str | None = None,
     ) -> None:
+        self.settings_hash = settings_hash
         self.hash_key = hash_key
         self.data = data
         self.phase = phase
@@ -49,7 +52,9 @@ class AddProvenanced(Transform):
         source = d.get(self.source_key, ())
         files = [source] if isinstance(source, str) else source
         kind = scan_kind(files[0]) if len(files) == 1 else None
-        d[self.provenance_key] = Provenance(self.data, kind, self.phase, self.level, d.get(self.hash_key))
+        d[self.provenance_key] = Provenance(
+            self.data, kind, self.phase, self.level, d.get(self.hash_key), self.settings_hash
+        )
         return d
 
 

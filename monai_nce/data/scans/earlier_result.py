@@ -13,10 +13,20 @@ from PIL import Image
 
 from monai_nce.data.dicom.files import open_dicom, quiet_pydicom
 from monai_nce.data.dicom.writer import series_files
+from monai_nce.data.files.sha256 import file_sha256
 from monai_nce.data.scans.found import FoundVolume
 from monai_nce.errors import InputError
 
-__all__ = ["check_not_of_another_scan", "earlier_results", "made_from", "picture_file", "scan_hash", "series_folder"]
+__all__ = [
+    "check_not_of_another_scan",
+    "earlier_results",
+    "made_from",
+    "picture_file",
+    "result_text",
+    "scan_hash",
+    "series_folder",
+    "settings_hash",
+]
 
 MARK = re.compile(r"Scan SHA-256: ([0-9a-f]{64})\.")  # as Provenance writes it
 
@@ -51,21 +61,30 @@ def scan_hash(found: FoundVolume, volume: np.ndarray, affine: np.ndarray) -> str
     return digest.hexdigest()
 
 
+def settings_hash(checkpoint: str | PathLike[str], *settings: object) -> str:
+    """Hash what a scan's result depends on: the file of the weights, and settings that are numbers and texts."""
+    return hashlib.sha256(repr((file_sha256(Path(checkpoint)), settings)).encode()).hexdigest()
+
+
 def made_from(result: Path) -> str | None:
     """Return the hash of the scan that a NIfTI file, a picture or a derived series was made from, if it says so."""
+    mark = MARK.search(result_text(result))
+    return mark and mark[1]
+
+
+def result_text(result: Path) -> str:
+    """Return the text in which a NIfTI file, a picture or a derived series says what it is; nothing if it does not."""
     try:
         if result.is_dir():
-            text = _contribution(series_files(result)[0])
+            return _contribution(series_files(result)[0])
         elif result.suffix == ".png":
             with Image.open(result) as picture:
-                text = str(picture.info.get("Comment", ""))
+                return str(picture.info.get("Comment", ""))
         else:
             extensions = nib.Nifti1Image.from_filename(result).header.extensions
-            text = " ".join(part.text for part in extensions if part.get_code() == 6)  # a comment
+            return " ".join(part.text for part in extensions if part.get_code() == 6)  # a comment
     except Exception:  # of many kinds, for a file that is no result or is damaged
-        return None
-    mark = MARK.search(text)
-    return mark and mark[1]
+        return ""
 
 
 def earlier_results(output: str | PathLike[str]) -> list[Path]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import glob
 import hashlib
 import os
 import warnings
-from collections.abc import Mapping, MutableSequence
+from collections.abc import Mapping, MutableSequence, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -14,9 +17,17 @@ from typing import Any
 from monai.data import MetaTensor
 from tqdm import tqdm
 
+from monai_nce.data.dataset.provenance import Provenance
 from monai_nce.data.dicom.save_series import check_output_format
 from monai_nce.data.files.writable import check_name
-from monai_nce.data.scans.earlier_result import check_not_of_another_scan, earlier_results, scan_hash
+from monai_nce.data.scans.earlier_result import (
+    check_not_of_another_scan,
+    earlier_results,
+    picture_file,
+    result_text,
+    scan_hash,
+    series_folder,
+)
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.formats import holds_labels, volume_stem
 from monai_nce.data.scans.found import FoundVolume
@@ -38,10 +49,11 @@ class LeftOut:
     path: Path
     why: str
     fault: bool = True
+    output: str | None = None  # that is there already
 
 
 def inference_items(
-    path: str | PathLike[str],
+    path: str | PathLike[str] | Sequence[str],
     output_dir: str | PathLike[str],
     suffix: str = "synthetic_cect",
     empty_ok: bool = False,
@@ -55,7 +67,9 @@ def inference_items(
     carry the suffix are earlier results and left out.
 
     Args:
-        path: a NIfTI, MetaImage or NRRD file, a DICOM series, or a folder of either.
+        path: a NIfTI, MetaImage or NRRD file, a DICOM series, or a folder of either; several of them, or a text such
+            as ``['a', 'b']``, or patterns such as ``scans/*/CT``. Of several, results lie as they do themselves below
+            the folder that they share, and one without a volume is warned of.
         output_dir: folder of the results.
         suffix: end of the results' names; it must contain "synthetic".
         empty_ok: return an empty list where there is nothing, for workflows that are only set up.
@@ -66,7 +80,7 @@ def inference_items(
 
     Raises:
         InputError: if no path is given, nothing is there, two volumes would become one file, the name of one would be
-            too long, or an input is itself an earlier result.
+            too long and it is the only one, or an input is itself an earlier result.
     """
     if not str(path):
         if empty_ok:
@@ -76,26 +90,73 @@ def inference_items(
         )
     if "synthetic" not in suffix:
         raise InputError(f"suffix: expected one that says 'synthetic' but got {suffix!r}")
-    root, output_dir = Path(path), Path(output_dir)
+    roots, output_dir = _inputs(path), Path(output_dir)
+    shared = os.path.commonpath([os.path.dirname(os.path.abspath(root)) for root in roots])
     if output_dir.exists() and not output_dir.is_dir():
         raise InputError(f"{output_dir}: expected a folder for the results but it is a file")
-    if empty_ok and root.is_dir() and not any(root.iterdir()):
+    if empty_ok and len(roots) == 1 and roots[0].is_dir() and not any(roots[0].iterdir()):
         return []
-    volumes = find_volumes(root, modality)
+    volumes = _find_all(roots, modality)
     ending = f"_{suffix}.nii.gz"
     fresh = [volume for volume in volumes if not _given_name(volume.path).endswith((ending, f"_{suffix}"))]
     if not fresh:
-        raise InputError(f"{root}: holds nothing but results of an earlier inference (names end in _{suffix})")
+        raise InputError(f"{path}: holds nothing but results of an earlier inference (names end in _{suffix})")
     items: dict[Path, FoundVolume] = {}
     for volume in fresh:
         place = volume.path
-        folder = place.parent.relative_to(root) if place.is_relative_to(root) and place != root else Path()
+        if len(roots) > 1:
+            folder = Path(os.path.relpath(os.path.abspath(place.parent), shared))
+        else:
+            (root,) = roots
+            folder = place.parent.relative_to(root) if place.is_relative_to(root) and place != root else Path()
         output = output_dir / folder / (_stem(volume) + ending)
         if output in items:
             raise InputError(f"{place}: would become {output}, as would {items[output].path}")
-        check_name(output)
+        if len(fresh) == 1:  # of several, the check leaves it out
+            check_name(output)
         items[output] = volume
     return [{"image": volume, "output": str(output)} for output, volume in items.items()]
+
+
+def _inputs(given: str | PathLike[str] | Sequence[str]) -> list[Path]:
+    """List what is given: one path, several, a text that lists several, or patterns.
+
+    Raises:
+        InputError: naming a pattern that nothing fits.
+    """
+    several: Sequence[str | PathLike[str]] = [given] if isinstance(given, (str, PathLike)) else given
+    if isinstance(given, str) and given.startswith("[") and not os.path.lexists(given):
+        with suppress(SyntaxError, ValueError):
+            several = ast.literal_eval(given)
+    roots: list[Path] = []
+    for one in map(str, several):
+        fit = [one] if os.path.lexists(one) or not glob.has_magic(one) else sorted(glob.glob(one, recursive=True))
+        if not fit:
+            raise InputError(f"{one}: no file or folder fits")
+        roots += map(Path, fit)
+    return list(dict.fromkeys(roots))
+
+
+def _find_all(roots: Sequence[Path], modality: str) -> list[FoundVolume]:
+    """List the volumes below several paths, each once."""
+    if len(roots) == 1:
+        return find_volumes(roots[0], modality)
+    found: dict[tuple[str, ...], FoundVolume] = {}
+    refused: list[InputError] = []
+    for root in roots:
+        try:
+            volumes = find_volumes(root, modality)
+        except InputError as error:
+            if not os.path.exists(root):
+                raise
+            refused.append(error)
+            warnings.warn(f"{error}; left out", ReaderWarning, stacklevel=3)
+        else:
+            for volume in volumes:
+                found.setdefault(tuple(map(os.path.abspath, volume.files)), volume)
+    if not found:
+        raise refused[0]
+    return list(found.values())
 
 
 def check_inference_items(
@@ -105,6 +166,7 @@ def check_inference_items(
     strict: bool = False,
     output_format: str = "nifti",
     only: str = ALL,
+    skip_existing: str | None = None,
 ) -> list[LeftOut]:
     """Read every voxel before the first volume is computed, and remove from the items what cannot be enhanced.
 
@@ -120,6 +182,8 @@ def check_inference_items(
         output_format: "nifti", "dicom" or "both".
         only: phase of the volumes that are wanted, ``"nect"`` or ``"cect"``; those of the other are left out, those of
             which nothing is known are not. ``"all"``: any.
+        skip_existing: leave out volumes whose whole result is there already, made with the settings of this
+            :func:`~monai_nce.data.scans.earlier_result.settings_hash`.
 
     Returns:
         What was removed, in order: volumes of another phase and label maps, which are no faults, and what cannot be
@@ -138,6 +202,10 @@ def check_inference_items(
         try:
             check_output_format([item] if "output" in item else (), output_format)
             volume = read_tensor(found, modality)
+            if skip_existing and _is_there(item["output"], found, volume, output_format, skip_existing):
+                items.remove(item)
+                left_out.append(LeftOut(found.path, "its result is there already", False, item["output"]))
+                continue
             other = _other_phase(found, volume, only) if modality == CT else ""
             if other:
                 items.remove(item)
@@ -156,7 +224,7 @@ def check_inference_items(
             continue
         if alone:
             item.update(image=volume, source=found)
-    if left_out and not items and world_size() == 1:
+    if left_out and not items and world_size() == 1 and not any(one.output for one in left_out):
         first = next((one for one in left_out if one.fault), left_out[0])
         raise InputError(f"{first.path}: {first.why} (none of {len(left_out)} volumes can be enhanced)")
     return left_out
@@ -166,12 +234,29 @@ def _check_volume(
     item: Mapping[str, Any], found: FoundVolume, volume: MetaTensor, strict: bool, is_ct: bool, source: str
 ) -> None:
     """Refuse a volume whose result would replace another scan's, and warn of doubts, or refuse them if ``strict``."""
-    if "output" in item and earlier_results(item["output"]):
-        check_not_of_another_scan(item["output"], scan_hash(found, volume.numpy(), volume.affine.numpy()))
+    if "output" in item:
+        check_name(item["output"])
+        if earlier_results(item["output"]):
+            check_not_of_another_scan(item["output"], _hash(found, volume))
     for doubt in _doubts(found, volume, enhanced_ok=source.lower() == CECT) if is_ct else ():
         if strict:
             raise InputError(f"{found.path}: {doubt} (refused because of --strict)")
         warnings.warn(f"{found.path}: {doubt}", ReaderWarning, stacklevel=3)
+
+
+def _is_there(output: str, found: FoundVolume, volume: MetaTensor, output_format: str, settings: str) -> bool:
+    """Return whether all that would be written of a volume is there, of this scan and made with these settings."""
+    wanted = [picture_file(output)]
+    wanted += [Path(output)] if output_format != "dicom" else []
+    wanted += [series_folder(output)] if output_format != "nifti" else []
+    if not set(wanted) <= set(earlier_results(output)):
+        return False
+    mark = Provenance(scan_hash=_hash(found, volume), settings_hash=settings).scan_mark
+    return all(mark in result_text(result) for result in wanted)
+
+
+def _hash(found: FoundVolume, volume: MetaTensor) -> str:
+    return scan_hash(found, volume.numpy(), volume.affine.numpy())
 
 
 def _other_phase(found: FoundVolume, volume: MetaTensor, only: str) -> str:

@@ -19,6 +19,7 @@ from monai_nce.data.scans.earlier_result import (
     picture_file,
     scan_hash,
     series_folder,
+    settings_hash,
 )
 from monai_nce.errors import InputError
 from monai_nce.visualize import DrawImagePreviewd, SaveImagePreviewd
@@ -111,3 +112,11 @@ def test_the_writer_asks_again(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="another scan"):
         save(output, OTHER, "volume")
     assert output.read_bytes() == before
+
+
+def test_settings_have_a_hash(tmp_path: Path) -> None:
+    for name, content in (("a.pt", b"1"), ("b.pt", b"1"), ("c.pt", b"2")):
+        (tmp_path / name).write_bytes(content)
+    known = settings_hash(tmp_path / "a.pt", "carry", 1, None)
+    assert settings_hash(tmp_path / "b.pt", "carry", 1, None) == known
+    assert len({known, settings_hash(tmp_path / "c.pt", "carry", 1, None), settings_hash(tmp_path / "a.pt", 1)}) == 3

@@ -24,6 +24,7 @@ from monai_nce.data import (
 from monai_nce.data.nifti import reader as nifti_reader
 from monai_nce.errors import InputError
 from monai_nce.phantom import make_phantom_patient
+from monai_nce.visualize import DrawImagePreviewd, SaveImagePreviewd
 from tests.data.itk.itk_files import save_itk
 
 
@@ -373,3 +374,76 @@ def test_of_several_processes_one_that_has_nothing_left_does_not_end_the_others(
     as_rank(1, 2)
     (left,) = check_inference_items(items)
     assert left.fault and items == []
+
+
+def test_several_inputs_and_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = touch(tmp_path / "in", "p1/ct.nii.gz", "p2/ct.nii.gz", "p2/x/a.nii", "p3/notes.txt")
+    one, two = root / "p1" / "ct.nii.gz", root / "p2" / "ct.nii.gz"
+
+    def names(given: Any) -> list[str]:
+        items = inference_items(given, tmp_path / "out")
+        return [
+            item["output"].removeprefix(f"{tmp_path}/out/").removesuffix("_synthetic_cect.nii.gz") for item in items
+        ]
+
+    both = ["p1/ct", "p2/ct"]
+    assert names([str(one), str(two)]) == names(f"['{one}', '{two}']") == names(f"{root}/p*/ct.nii.gz") == both
+    assert names(f"['{root}/p?/ct.nii.gz', '{one}']") == both  # each once
+    assert names([str(root / "p1"), str(two)]) == both
+    assert names(f"{root}/**/a.nii") == ["a"]  # one file, as if it were named
+    with pytest.warns(ReaderWarning, match="p3: expected CT but holds neither NIfTI, .*; left out"):
+        assert names(f"{root}/p*") == ["p1/ct", "p2/ct", "p2/x/a"]
+    monkeypatch.chdir(root)
+    assert names("p*/ct.nii.gz") == both
+    for given in (f"{root}/q*", [str(one), str(root / "q*")]):
+        with pytest.raises(InputError, match=r"q\*: no file or folder fits"):
+            names(given)
+    with pytest.raises(InputError, match="absent: no such file or folder"):
+        names([str(one), str(root / "absent")])
+    with pytest.raises(InputError, match="p3: expected CT but holds neither"), pytest.warns(ReaderWarning):
+        names([str(root / "p3"), str(root / "p3" / "notes.txt")])
+
+
+@pytest.mark.parametrize("name", ["[1].nii", "a[b].nii", "['a'].nii", "*.nii", "what?.nii"])
+def test_a_file_of_that_name_comes_before_a_pattern(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, name, "other.nii")
+    monkeypatch.chdir(tmp_path)
+    assert [item["image"].path for item in inference_items(name, "out")] == [Path(name)]
+
+
+def test_what_is_there_already_is_left_out_if_it_was_made_so(tmp_path: Path) -> None:
+    for name, values in (("a", HU), ("b", HU - 5)):
+        save(tmp_path / f"{name}.nii.gz", values)
+    there, settings = tmp_path / "out" / "a_synthetic_cect.nii.gz", "0" * 64
+
+    def left() -> list[str | None]:
+        items = inference_items(tmp_path, tmp_path / "out")
+        done = check_inference_items(items, skip_existing=settings)
+        assert len(items) + len(done) == 2
+        return [one.output for one in done if not one.fault]
+
+    assert left() == []
+    data = LoadScand("image")({"image": str(tmp_path / "a.nii.gz"), "output": str(there)})
+    data = AddProvenanced(None, settings_hash=settings)({**data, "image": data["image"][None]})
+    SaveImageNiftid("image")(data)
+    assert left() == []  # its picture is missing
+    SaveImagePreviewd()(DrawImagePreviewd("image", "image")(data))
+    assert left() == [str(there)]
+    settings = "1" * 64
+    assert left() == []
+    settings = "0" * 64
+    save(tmp_path / "a.nii.gz", HU - 7)
+    items = inference_items(tmp_path, tmp_path / "out")
+    (one,) = check_inference_items(items, skip_existing=settings)
+    assert one.fault and "is the result of another scan" in one.why
+
+
+def test_a_name_with_no_room_is_one_fault_among_several(tmp_path: Path) -> None:
+    long = "x" * 230 + ".nii.gz"
+    for name in ("a.nii.gz", long):
+        save(tmp_path / name)
+    items = inference_items(tmp_path, tmp_path / "out")
+    (left,) = check_inference_items(items)
+    assert len(items) == 1 and left.fault and "shorten it" in left.why
+    with pytest.raises(InputError, match="shorten it"):
+        inference_items(tmp_path / long, tmp_path / "out")
