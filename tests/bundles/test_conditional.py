@@ -140,9 +140,9 @@ def test_both_backends_agree(infer, weights, tmp_path) -> None:
     [
         (0, {"phase": "portal"}, "model_0.pt: expected weights that take phase and level but these do not: leave out"),
         (0, {"level": 1.0}, "model_0.pt: expected weights that take phase and level but these do not: leave out"),
-        (5, {"phase": "venous"}, "phase: expected one of arterial, portal, delayed but got 'venous'"),
-        (5, {"level": 2.5}, "level: expected a number from 0.3 to 2 (1 is usual) but got 2.5"),
-        (5, {"level": "high"}, "level: expected a number from 0.3 to 2 (1 is usual) but got 'high'"),
+        (5, {"phase": "venous"}, "phase: expected arterial, portal, delayed or none but got 'venous'"),
+        (5, {"level": 2.5}, "level: expected a number from 0.3 to 2, or none but got 2.5"),
+        (5, {"level": "high"}, "level: expected a number from 0.3 to 2, or none but got 'high'"),
     ],
 )
 def test_what_cannot_be_asked_for_is_refused_before_anything_is_read(
