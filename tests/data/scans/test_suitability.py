@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from benchmarks.suitability import arm, head, legs
 from monai_nce.data.scans.coarse import CoarseScan
 from monai_nce.data.scans.reader import read_ct
 from monai_nce.data.scans.suitability import Profile, doubts
-from monai_nce.phantom import make_phantom_patient
+from monai_nce.phantom import PhantomPatient, make_phantom_patient
 
 FIGURES = {head: "a head", arm: "an arm or a leg", legs: "an arm or a leg"}
 slow = settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
@@ -33,7 +34,7 @@ def chest(slices: int, below: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("index", range(2))
 def test_abdomens_are_not_doubted(index: int) -> None:
-    patient = make_phantom_patient(index)
+    patient = phantom(index)
     assert doubts(patient.nect, patient.affine) == []
     assert doubts(patient.cect, patient.affine, enhanced_ok=True) == []
     (said,) = doubts(patient.cect, patient.affine)
@@ -41,10 +42,15 @@ def test_abdomens_are_not_doubted(index: int) -> None:
     assert "ml of soft tissue at 95 to 450 HU" in said
 
 
+@cache
+def phantom(index: int) -> PhantomPatient:
+    return make_phantom_patient(index)
+
+
 @slow
 @given(st.integers(0, 3), st.integers(0, 31), st.integers(1, 32))
 def test_no_slab_of_an_abdomen_is_doubted(index: int, start: int, many: int) -> None:
-    patient = make_phantom_patient(index)
+    patient = phantom(index)
     assert doubts(patient.nect[..., start : start + many], patient.affine) == []
 
 
