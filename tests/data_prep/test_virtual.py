@@ -203,7 +203,8 @@ def test_one_naming_serves_all_label_maps_or_each_group_has_its_own(
         (["--labels", "missing.nii.gz"], "missing.nii.gz: no such file or folder"),
         (["--naming", "missing.json", "--labels", "BAD"], "missing.json: no such file"),
         (["--labels", "BAD"], "bad.nii.gz: expected a label map but got rubbish"),
-        (["--test_fraction", "1"], "fractions of 0 or more"),
+        (["--test_fraction", "1"], "--test_fraction: expected a number from 0 to below 1 but got 1"),
+        (["--test_fraction", "0.6", "--validation_fraction", "0.4"], "fractions of 0 or more"),
     ],
 )
 def test_what_cannot_be_used_is_one_line_and_nothing_is_written(

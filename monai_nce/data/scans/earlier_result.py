@@ -62,7 +62,13 @@ def scan_hash(found: FoundVolume, volume: np.ndarray, affine: np.ndarray) -> str
 
 
 def settings_hash(checkpoint: str | PathLike[str], *settings: object) -> str:
-    """Hash what a scan's result depends on: the file of the weights, and settings that are numbers and texts."""
+    """Hash what a scan's result depends on: the file of the weights, and settings that are numbers and texts.
+
+    Raises:
+        InputError: if there is no such file.
+    """
+    if not Path(checkpoint).is_file():
+        raise InputError(f"{checkpoint}: no such checkpoint")
     return hashlib.sha256(repr((file_sha256(Path(checkpoint)), settings)).encode()).hexdigest()
 
 

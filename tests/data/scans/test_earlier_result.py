@@ -119,4 +119,6 @@ def test_settings_have_a_hash(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
     known = settings_hash(tmp_path / "a.pt", "carry", 1, None)
     assert settings_hash(tmp_path / "b.pt", "carry", 1, None) == known
+    with pytest.raises(InputError, match=r"d\.pt: no such checkpoint"):
+        settings_hash(tmp_path / "d.pt", "carry", 1, None)
     assert len({known, settings_hash(tmp_path / "c.pt", "carry", 1, None), settings_hash(tmp_path / "a.pt", 1)}) == 3
