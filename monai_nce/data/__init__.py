@@ -25,7 +25,7 @@ from monai_nce.data.scans.earlier_result import settings_hash
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.found import FoundVolume, find_images
 from monai_nce.data.scans.inference_items import LeftOut, check_inference_items, inference_items
-from monai_nce.data.scans.load_scan import LoadScand
+from monai_nce.data.scans.load_scan import LoadImageScand
 from monai_nce.data.scans.reader import AIR_HU, CTReader, check_volume, find_volumes, modality_of, read_ct, read_mri
 
 __all__ = [
@@ -37,7 +37,7 @@ __all__ = [
     "CTReader",
     "DatasetWriter",
     "LeftOut",
-    "LoadScand",
+    "LoadImageScand",
     "EpochIndex",
     "EpochSampler",
     "FoundVolume",

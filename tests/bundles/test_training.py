@@ -237,6 +237,7 @@ def test_without_a_data_set_the_phantom_is_made_once_and_said_in_one_line(run_bu
     del tiny["dataset_dir"]
     tiny |= {"phantom_dir": tmp_path / "phantom", "phantom#patients": 4, "phantom#size": 64, "phantom#slices": 4}
     for expected in (1, 0):
+        tiny["overwrite"] = not expected
         done = run_bundle("training", "--config_file", "bundles/nce/configs/train.json", **tiny)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("making a phantom") == expected

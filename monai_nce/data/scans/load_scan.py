@@ -14,10 +14,10 @@ from monai_nce.data.scans.earlier_result import scan_hash
 from monai_nce.data.scans.found import FoundVolume
 from monai_nce.data.scans.reader import CT, one_volume, read_tensor
 
-__all__ = ["LoadScand"]
+__all__ = ["LoadImageScand"]
 
 
-class LoadScand(MapTransform):
+class LoadImageScand(MapTransform):
     """Read volumes ``(H, W, D)`` in the order in which their voxels are stored, for MONAI's ``EnsureChannelFirstd``.
 
     MONAI's ``LoadImaged`` with :class:`~monai_nce.data.CTReader` gives the same values, but copies them so that

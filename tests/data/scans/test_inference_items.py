@@ -15,7 +15,7 @@ from benchmarks.suitability import arm
 from monai_nce.data import (
     AddProvenanced,
     FoundVolume,
-    LoadScand,
+    LoadImageScand,
     ReaderWarning,
     SaveImageNiftid,
     check_inference_items,
@@ -190,7 +190,7 @@ def test_two_scans_of_one_name_do_not_replace_each_other(tmp_path: Path) -> None
         save(tmp_path / name / "ct.nii.gz", values)
     items = inference_items(tmp_path / "p1", out)
     check_inference_items(items)
-    data = LoadScand("image")(items[0])
+    data = LoadImageScand("image")(items[0])
     SaveImageNiftid("image")(
         {**data, "image": data["image"][None], "provenance": AddProvenanced(None)(data)["provenance"]}
     )
@@ -282,13 +282,13 @@ def test_the_check_of_one_volume_is_its_only_reading(tmp_path: Path, reads: list
     path = save(tmp_path / "a.nii.gz")
     items = inference_items(path, tmp_path / "out")
     check_inference_items(items)
-    loaded = LoadScand("image")(items[0])
+    loaded = LoadImageScand("image")(items[0])
     np.testing.assert_array_equal(loaded["image"].numpy(), HU)
     assert reads == [path] and loaded["source"] == [str(path)]
     # a workflow that runs again has its file read again
     save(path, HU - 5)
     check_inference_items(items)
-    np.testing.assert_array_equal(LoadScand("image")(items[0])["image"].numpy(), np.maximum(HU - 5, -1024))
+    np.testing.assert_array_equal(LoadImageScand("image")(items[0])["image"].numpy(), np.maximum(HU - 5, -1024))
     assert reads == [path, path]
 
 
@@ -298,7 +298,7 @@ def test_of_several_volumes_none_is_held(tmp_path: Path, reads: list[Path]) -> N
     check_inference_items(items)
     assert not any(isinstance(item["image"], MetaTensor) for item in items)
     for item in items:
-        np.testing.assert_array_equal(LoadScand("image")(item)["image"].numpy(), HU)
+        np.testing.assert_array_equal(LoadImageScand("image")(item)["image"].numpy(), HU)
     assert reads == 2 * paths
 
 
@@ -308,7 +308,7 @@ def test_paths_will_do_as_items(tmp_path: Path, write_series: Callable[..., Path
     images = [str(tmp_path / "a.nii.gz"), str(folder), [str(path) for path in folder.iterdir()]]
     check_inference_items([{"image": image} for image in images])
     for image in images:
-        assert LoadScand("image")({"image": image})["source"] == image
+        assert LoadImageScand("image")({"image": image})["source"] == image
 
 
 def test_mr_volumes_are_nifti_files_of_other_values(tmp_path: Path, write_series: Callable[..., Path]) -> None:
@@ -423,7 +423,7 @@ def test_what_is_there_already_is_left_out_if_it_was_made_so(tmp_path: Path) -> 
         return [one.output for one in done if not one.fault]
 
     assert left() == []
-    data = LoadScand("image")({"image": str(tmp_path / "a.nii.gz"), "output": str(there)})
+    data = LoadImageScand("image")({"image": str(tmp_path / "a.nii.gz"), "output": str(there)})
     data = AddProvenanced(None, settings_hash=settings)({**data, "image": data["image"][None]})
     SaveImageNiftid("image")(data)
     assert left() == []  # its picture is missing

@@ -8,7 +8,7 @@ import pytest
 import torch
 from monai.transforms import Compose, EnsureChannelFirstd, LoadImaged
 
-from monai_nce.data import CTReader, LoadScand
+from monai_nce.data import CTReader, LoadImageScand
 from monai_nce.errors import InputError
 
 
@@ -18,7 +18,7 @@ def test_what_monais_loader_gives_in_the_order_of_the_file(tmp_path: Path) -> No
     nib.save(nib.Nifti1Image(hu, affine), tmp_path / "a.nii.gz")
     item = {"image": str(tmp_path / "a.nii.gz"), "other": 1}
     channel = EnsureChannelFirstd("image")
-    image = Compose([LoadScand("image"), channel])(item)["image"]
+    image = Compose([LoadImageScand("image"), channel])(item)["image"]
     theirs = Compose([LoadImaged("image", reader=CTReader), channel])(item)["image"]
     assert image.dtype == torch.float32 and torch.equal(image.as_tensor(), theirs.as_tensor())
     assert torch.equal(image.affine, theirs.affine) and torch.equal(image.pixdim, theirs.pixdim)
@@ -28,4 +28,4 @@ def test_what_monais_loader_gives_in_the_order_of_the_file(tmp_path: Path) -> No
 
 def test_a_refusal_is_the_readers(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.nii: no such file"):
-        LoadScand("image")({"image": str(tmp_path / "a.nii")})
+        LoadImageScand("image")({"image": str(tmp_path / "a.nii")})
