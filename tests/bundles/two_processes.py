@@ -46,7 +46,8 @@ def losses_of_schemes(settings: dict[str, Any], distributed: bool) -> dict[str, 
     found: dict[str, Any] = {}
     for scheme, (names, stages) in SCHEMES.items():
         files = [str(CONFIGS / f"{name}.json") for name in (*names, *(("multi_gpu_train",) if distributed else ()))]
-        overrides = {**settings, "output_dir": str(Path(settings["output_dir"]) / scheme)}
+        output_dir = str(Path(settings["output_dir"]) / scheme)
+        overrides = {**settings, "output_dir": output_dir, "stage2#earlier#stages": {}}  # not the classifier's
         workflow = ConfigWorkflow(config_file=files, workflow_type="train", logging_file=False, **overrides)
         workflow.initialize()
         get = workflow.parser.get_parsed_content
