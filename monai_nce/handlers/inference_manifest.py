@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from time import perf_counter
@@ -91,20 +92,24 @@ class InferenceManifest:
         ]
         now = [{**one, "weights": self._weights} for one in self._done]
         now += [{**one, "seconds": None, "weights": self._weights if one["output"] else None} for one in left]
-        known: list[Any] = []
-        with suppress(OSError, ValueError, LookupError, TypeError):  # none is there, or one of another kind
-            volumes = json.loads(self.path.read_text(encoding="utf-8"))["volumes"]
-            known = [one for one in volumes if isinstance(one, dict)]
-        there = [(one.get("input"), one.get("output")) for one in known if one.get("status") == "done"]
+        there = [(one.get("input"), one.get("output")) for one in self._known if one.get("status") == "done"]
         now = [
             one
             for one in now
             if one["seconds"] or one["status"] != "done" or (one["input"], one["output"]) not in there
         ]
         here = {one["input"] for one in now}
-        earlier = [one for one in known if one.get("input") not in here]
+        earlier = [one for one in self._known if one.get("input") not in here]
         with writing(self.path):
             write_json(self.path, {"volumes": [*earlier, *now]})
+
+    @cached_property
+    def _known(self) -> list[dict[str, Any]]:
+        """Volumes of earlier runs, read once: an archive has thousands, and the list is written after each."""
+        with suppress(OSError, ValueError, LookupError, TypeError):  # none is there, or one of another kind
+            volumes = json.loads(self.path.read_text(encoding="utf-8"))["volumes"]
+            return [one for one in volumes if isinstance(one, dict)]
+        return []
 
     def tell(self) -> None:
         """Write the list once more, and print what was left out on stderr."""

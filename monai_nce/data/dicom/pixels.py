@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from monai_nce.data.dicom.lossy import may_be_lossy
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.errors import InputError
 
@@ -97,7 +98,7 @@ def slice_hu(
     pixels = _low_bits(stored, bits)
     is_padding = _is_padding(dataset, stored, pixels, slope)
     above = (pixels != stored) & ((stored < 0) | (stored >= 2**bits)) & ~is_padding
-    if above.any() and _is_lossy(dataset):
+    if above.any() and may_be_lossy(dataset.file_meta.TransferSyntaxUID):
         pixels = _without_overshoot(path, stored, above, _limits(dataset))
     else:
         seen.above += int(np.count_nonzero(above))
@@ -117,13 +118,6 @@ def _low_bits(stored: np.ndarray, bits: int) -> np.ndarray:
     """Keep so many bits, the last of which is the sign where the values are signed."""
     spare = 8 * stored.dtype.itemsize - bits
     return (stored << spare) >> spare if spare > 0 else stored
-
-
-def _is_lossy(dataset: Dataset) -> bool:
-    from pydicom.uid import HTJ2K, JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
-
-    lossy = (HTJ2K, JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless)
-    return dataset.file_meta.TransferSyntaxUID in lossy
 
 
 def _limits(dataset: Dataset) -> tuple[int, int]:

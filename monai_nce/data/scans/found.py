@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -23,6 +23,12 @@ from monai_nce.data.scans.formats import data_file, is_label_map, is_volume_name
 __all__ = ["FoundVolume", "find_images", "group_dicom"]
 
 MAX_COMMENTS = 512
+OTHER = "other"
+LEFT_OUT = {  # kinds of files, in words
+    OTHER: "no images",
+    "localizer": "localizers",
+    "capture": "pictures without a place, such as a dose report",
+}
 PERSON = ("PatientName", "PatientSex", "PatientBirthDate")
 
 
@@ -130,7 +136,8 @@ class _Grouping:
         self.first: dict[tuple[str, str], Any] = {}
         self.damaged: list[tuple[Path, str, set[tuple[str, str]]]] = []
         self.foreign: dict[Foreign, list[Path]] = defaultdict(list)
-        self.others = self.localizers = self.captures = self.seen = 0
+        self.left_out: Counter[str] = Counter()  # of the kinds of LEFT_OUT
+        self.seen = 0
 
     def add(self, folder: Path, files: Sequence[Path]) -> None:
         """Take in the files of one folder."""
@@ -153,19 +160,15 @@ class _Grouping:
                 here.add(key)
             elif scanned.kind == "broken":
                 self.damaged.append((path, _uid(scanned), here))
-            elif scanned.kind == "localizer":
-                self.localizers += 1
-            elif scanned.kind == "capture":
-                self.captures += 1
             else:
-                self.others += 1
+                self.left_out[scanned.kind if scanned.kind in LEFT_OUT else OTHER] += 1
         for path in strangers:
             foreign = recognise(path)
             is_packed_slice = bool(here) and foreign is not None and foreign.what == PACKED_SLICE
             if self.strict or is_packed_slice or looks_like_slice(path, names):
                 self.damaged.append((path, "", here))
                 continue
-            self.others += 1
+            self.left_out[OTHER] += 1
             if foreign is not None and foreign.scan:
                 self.foreign[foreign].append(path)
 
@@ -176,15 +179,10 @@ class _Grouping:
                 continue  # the error says it
             text = f"{path}: left out {len(files)} files, such as {files[0].name}: it is {foreign}"
             warnings.warn(text, ReaderWarning, stacklevel=3)
-        if self.others:
-            text = f"{path}: {self.others} of {self.seen} files are no images; left out"
-            warnings.warn(text, ReaderWarning, stacklevel=3)
-        if self.localizers:
-            text = f"{path}: {self.localizers} of {self.seen} files are localizers; left out"
-            warnings.warn(text, ReaderWarning, stacklevel=3)
-        if self.captures:
-            text = f"{path}: {self.captures} of {self.seen} files are pictures without a place, such as a dose report"
-            warnings.warn(f"{text}; left out", ReaderWarning, stacklevel=3)
+        for kind, words in LEFT_OUT.items():
+            if count := self.left_out[kind]:
+                text = f"{path}: {count} of {self.seen} files are {words}; left out"
+                warnings.warn(text, ReaderWarning, stacklevel=3)
 
     def volumes(self, named: Path | None = None) -> list[FoundVolume]:
         """List one volume per series; ``named`` is the file that was asked for, if it was one."""

@@ -7,9 +7,10 @@ import glob
 import hashlib
 import os
 import warnings
-from collections.abc import Mapping, MutableSequence, Sequence
+from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache, partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ from monai_nce.errors import InputError, find_input_error
 __all__ = ["ALL", "LeftOut", "check_inference_items", "inference_items"]
 
 ALL = "all"  # phases
+Decision = Callable[[], tuple[str, str]]  # of a volume's phase, with the evidence
 
 
 @dataclass(frozen=True)
@@ -206,12 +208,14 @@ def check_inference_items(
                 items.remove(item)
                 left_out.append(LeftOut(found.path, "its result is there already", False, item["output"]))
                 continue
-            other = _other_phase(found, volume, only) if modality == CT else ""
+            # asked for twice, and it may have to look at the image
+            decided = cache(partial(decide_phase, found, volume.numpy(), volume.affine.numpy()))
+            other = _other_phase(decided, only) if modality == CT else ""
             if other:
                 items.remove(item)
                 left_out.append(LeftOut(found.path, other, fault=False))
                 continue
-            _check_volume(item, found, volume, strict, modality == CT, source)
+            _check_volume(item, found, volume, strict, decided if modality == CT else None, source)
         except Exception as error:
             reason = find_input_error(error)
             labels = not alone and reason is not None and found.kind != "dicom" and holds_labels(found.path)
@@ -231,14 +235,19 @@ def check_inference_items(
 
 
 def _check_volume(
-    item: Mapping[str, Any], found: FoundVolume, volume: MetaTensor, strict: bool, is_ct: bool, source: str
+    item: Mapping[str, Any],
+    found: FoundVolume,
+    volume: MetaTensor,
+    strict: bool,
+    decided: Decision | None,
+    source: str,
 ) -> None:
     """Refuse a volume whose result would replace another scan's, and warn of doubts, or refuse them if ``strict``."""
     if "output" in item:
         check_name(item["output"])
         if earlier_results(item["output"]):
             check_not_of_another_scan(item["output"], _hash(found, volume))
-    for doubt in _doubts(found, volume, enhanced_ok=source.lower() == CECT) if is_ct else ():
+    for doubt in _doubts(found, volume, decided, source.lower() == CECT) if decided else ():
         if strict:
             raise InputError(f"{found.path}: {doubt} (refused because of --strict)")
         warnings.warn(f"{found.path}: {doubt}", ReaderWarning, stacklevel=3)
@@ -259,18 +268,18 @@ def _hash(found: FoundVolume, volume: MetaTensor) -> str:
     return scan_hash(found, volume.numpy(), volume.affine.numpy())
 
 
-def _other_phase(found: FoundVolume, volume: MetaTensor, only: str) -> str:
+def _other_phase(decided: Decision, only: str) -> str:
     """Say why a volume is of another phase than the one that is wanted; nothing if it is not known to be."""
     if only == ALL:
         return ""
-    phase, evidence = decide_phase(found, volume.numpy(), volume.affine.numpy())
+    phase, evidence = decided()
     return "" if phase in (only, UNKNOWN) else f"is {phase.upper()} by its {evidence}, and --only is {only}"
 
 
-def _doubts(found: FoundVolume, volume: MetaTensor, enhanced_ok: bool) -> list[str]:
+def _doubts(found: FoundVolume, volume: MetaTensor, decided: Decision, enhanced_ok: bool) -> list[str]:
     seen = doubts(volume.numpy(), volume.affine.numpy(), enhanced_ok)
     if not enhanced_ok and not any("contrast medium" in doubt for doubt in seen):
-        phase, evidence = decide_phase(found, volume.numpy(), volume.affine.numpy())
+        phase, evidence = decided()
         if phase == CECT and evidence != IMAGE:
             seen.append(f"seems to show contrast medium already, by its header ({evidence})")
     if found.calculated:
