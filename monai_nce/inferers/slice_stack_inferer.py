@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from monai_nce.contrast import append_condition
 from monai_nce.errors import InputError
-from monai_nce.transforms import StackMean, slice_stacks, stack_centres, stack_positions
+from monai_nce.transforms import StackBlend, StackMean, slice_stacks, stack_centres, stack_positions
 
 from .runtime import Runtime
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class SliceStackInferer(Inferer):
-    """Run a network over the slice stacks of a volume and average the overlapping predictions.
+    """Run a network over the slice stacks of a volume and average or blend the predictions.
 
     Edge slices replicate, so volumes of one or two slices work. In-plane sizes that the network cannot take are padded
     and cropped again. A MetaTensor comes back as one. Beyond the volume, memory holds the batches at work.
@@ -42,6 +42,8 @@ class SliceStackInferer(Inferer):
         runtime: what computes the forward passes; None calls the network as it is.
         condition: ``(C,)``, told to a network that takes one (``condition_channels``) behind the slices of each stack;
             None tells it zeros, that nothing is known.
+        blend: with a stride above 1, blend what stacks change in the volume, so that there are no steps from slice
+            to slice; meant for predictions in the unit of the volume. False takes them as they are.
 
     Raises:
         InputError: for a count below 1, or a stride that would leave slices out; when called, for a condition of other
@@ -63,6 +65,7 @@ class SliceStackInferer(Inferer):
         progress: bool = False,
         runtime: Runtime | None = None,
         condition: torch.Tensor | None = None,
+        blend: bool = True,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -80,6 +83,7 @@ class SliceStackInferer(Inferer):
         self.progress = progress
         self.runtime = runtime
         self.condition = condition
+        self.blend = blend
 
     def __call__(
         self,
@@ -156,7 +160,8 @@ class SliceStackInferer(Inferer):
 
         batches = even_batches(centres, self.batch_size, sharing)
         predictions = run_batches(predict, batches, workers, threads)
-        mean = StackMean(depth)
+        apart = self.blend and self.stride > 1
+        mean = StackBlend(volume, self.slices, centres) if apart else StackMean(depth)
         hide = None if self.progress else True  # None: in a file the next message would stand on the bar's line
         bar = tqdm(batches, desc="slices", unit="batch", leave=False, disable=hide)
         for batch, prediction in zip(bar, predictions, strict=True):

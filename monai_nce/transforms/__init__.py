@@ -7,6 +7,7 @@ from .in_plane_spacing import InPlaneSpacingd
 from .mri_intensity import FULL_SCALE, full_scale, scale_intensity
 from .resampling import resample_axis
 from .slice_stack import StackMean, slice_stacks, stack_centres, stack_positions
+from .stack_blend import StackBlend, blend_weights
 from .window import WindowHU, WindowHUd
 
 __all__ = [
@@ -16,9 +17,11 @@ __all__ = [
     "CarryHUd",
     "FULL_SCALE",
     "InPlaneSpacingd",
+    "StackBlend",
     "StackMean",
     "WindowHU",
     "WindowHUd",
+    "blend_weights",
     "body_mask",
     "distortion_matrix",
     "full_scale",

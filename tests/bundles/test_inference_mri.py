@@ -64,6 +64,7 @@ def test_t2_becomes_synthetic_pd(infer, trained: Path, weights: str, tmp_path: P
     assert values.min() >= 0 and 100 < values.max() <= 1000
     assert (tmp_path / "out" / "t2_synthetic_pd.png").stat().st_size > 5000
 
+    assert not workflow.parser.get_parsed_content("inferer").blend, "detail of a T2 would go to other slices"
     # the network is given what it was trained on
     given = workflow.parser.get_parsed_content("dataset")[0]["image"].numpy()[0]
     (item,) = (item for item in read_datalist(trained / "set") if item["patient"] == "like_000")

@@ -301,14 +301,38 @@ def test_a_stride_of_three_predicts_each_slice_once():
     (stacks,) = probe.seen
     assert torch.equal(stacks, x[0, 0].permute(2, 0, 1).reshape(3, 3, 4, 4))
     assert torch.equal(y, x)
-    marked = SliceStackInferer(stride=3)(x, mark_position)
+    marked = SliceStackInferer(stride=3, blend=False)(x, mark_position)
     assert marked[0, 0, 0, 0].tolist() == [1, 10, 100] * 3
 
 
 def test_what_two_stacks_predict_at_the_end_is_averaged():
-    marked = SliceStackInferer(stride=3)(volumes(1, 1, 4, 4, 7), mark_position)
+    marked = SliceStackInferer(stride=3, blend=False)(volumes(1, 1, 4, 4, 7), mark_position)
     # centres 1, 4 and 5: slices 4 and 5 are the middle and the last of one stack, the first and the middle of another
     assert marked[0, 0, 0, 0].tolist() == [1, 10, 100, 1, 5.5, 55, 100]
+
+
+@given(
+    slices=st.sampled_from([1, 3, 5]),
+    depth=st.integers(1, 16),
+    batch_size=st.integers(1, 5),
+    seed=st.integers(0, 99),
+    data=st.data(),
+)
+def test_identical_slices_come_out_identical_whatever_the_stride(slices, depth, batch_size, seed, data):
+    """By a network that predicts each position in a stack in its own way, from all of the stack."""
+    stride = data.draw(st.integers(1, slices))
+    generator = torch.Generator().manual_seed(seed)
+    weights, shift = torch.randn(slices, slices, generator=generator), torch.randn(slices, generator=generator)
+    x = volumes(2, 1, 4, 3, 1).expand(-1, -1, -1, -1, depth)
+
+    def network(stacks: torch.Tensor) -> torch.Tensor:
+        return torch.einsum("os,bshw->bohw", weights, stacks) + shift[:, None, None]
+
+    y = SliceStackInferer(slices, batch_size, stride)(x, network)
+    edge = slices // 2 if stride == 1 else 0  # there copies of an edge slice count as predictions of it
+    inner = y[..., edge : depth - edge]
+    mean = network(x[0, ..., :1].expand(1, 4, 3, slices).permute(0, 3, 1, 2)).mean(1)
+    torch.testing.assert_close(inner[0], mean[..., None].expand_as(inner[0]), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("stride", [0, 4])
