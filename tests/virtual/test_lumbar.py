@@ -12,7 +12,7 @@ SPACING = 2.0
 
 
 def back() -> np.ndarray:
-    """Return a wall of muscle 40 mm deep, a spine of 40 × 80 mm in its middle, two kidneys 60 mm in front of the back."""
+    """Return a wall of muscle 40 mm deep, a spine of 40 × 80 mm in its middle, two kidneys 60 mm before the back."""
     structures = np.full((100, 60, 60), STRUCTURES["visceral_fat"], np.uint8)
     structures[:, :20] = STRUCTURES["muscle"]
     structures[40:60, :40] = STRUCTURES["vertebra"]
