@@ -46,11 +46,14 @@ class JointTrainer(ThreeClassAdversarialTrainer):
         self.optimizer = optimizer
         self.loss_function = loss_function
 
-    def _train_generator(self, synthetic: torch.Tensor, real_input: torch.Tensor) -> dict[str, torch.Tensor]:
+    def _train_generator(
+        self, synthetic: torch.Tensor, real_input: torch.Tensor, real_output: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         """Minimise Eq. 2 + Eq. 5. Returns the sum and its parts."""
         self.network.train()
         with self._held_still(self.discriminator) as (discriminator,):
-            adversarial = self.adversarial_loss.generator_loss(self._run(discriminator, synthetic))
+            adversarial = self._adversarial(discriminator, synthetic)
+            adversarial = adversarial + self._held_to_input(synthetic, real_input, real_output)
             reconstructed = self._run(self.network, synthetic)
             reconstruction = self._run(self.loss_function, reconstructed, real_input)
             loss = adversarial + reconstruction

@@ -16,7 +16,7 @@ class ThreeClassAdversarialLoss(nn.Module):
     NECT. Exchange the domains and they train a generator the other way, as the Single baseline does.
 
     The logits' order is ``INPUT_DOMAIN`` (real C), ``OUTPUT_DOMAIN`` (real N), ``SYNTHETIC`` (S). Expectations are
-    means over the batch.
+    means over the batch, and over the patches where a discriminator judges these.
     """
 
     INPUT_DOMAIN = 0
@@ -25,9 +25,10 @@ class ThreeClassAdversarialLoss(nn.Module):
 
     @staticmethod
     def _cross_entropy(logits: torch.Tensor, label: int) -> torch.Tensor:
-        if logits.ndim != 2 or logits.shape[1] != 3:
-            raise ValueError(f"expected logits of shape (B, 3) but got {tuple(logits.shape)}")
-        return functional.cross_entropy(logits, torch.full((len(logits),), label, device=logits.device))
+        if logits.ndim not in (2, 4) or logits.shape[1] != 3:
+            raise ValueError(f"expected logits of shape (B, 3) or (B, 3, H, W) but got {tuple(logits.shape)}")
+        labels = torch.full((len(logits), *logits.shape[2:]), label, device=logits.device)
+        return functional.cross_entropy(logits, labels)
 
     def discriminator_loss(
         self, input_logits: torch.Tensor, output_logits: torch.Tensor, synthetic_logits: torch.Tensor
@@ -40,7 +41,7 @@ class ThreeClassAdversarialLoss(nn.Module):
             synthetic_logits: of translated images, ``D(G(x)), x ~ p_C``.
 
         Shape:
-            - each argument: ``(B, 3)``
+            - each argument: ``(B, 3)``, or ``(B, 3, H, W)`` of patches
             - output: scalar
         """
         return (
@@ -56,7 +57,7 @@ class ThreeClassAdversarialLoss(nn.Module):
             synthetic_logits: of translated images, ``D(G(x)), x ~ p_C``.
 
         Shape:
-            - synthetic_logits: ``(B, 3)``
+            - synthetic_logits: ``(B, 3)``, or ``(B, 3, H, W)`` of patches
             - output: scalar
         """
         return self._cross_entropy(synthetic_logits, self.OUTPUT_DOMAIN)

@@ -305,3 +305,73 @@ def test_fp16_scales_both_losses_and_steps_as_without(monkeypatch: pytest.Monkey
     assert trainer.scaler.state_dict()["_growth_tracker"] == 2
     assert_close(generator, references[0])
     assert_close(discriminator, references[1])
+
+
+def test_a_generator_held_to_its_input_also_minimises_what_holds_it() -> None:
+    """One step by plain gradient descent, against the gradients of the losses written out."""
+    generator, discriminator = networks()
+    (batch,) = batches()
+    reference = copy.deepcopy(generator)
+    options: dict[str, Any] = {
+        "identity_loss": lambda pred, real: 3 * (pred - real).abs().mean(),
+        "tie_loss": lambda pred, given, output: 2 * (pred - given).square().mean() + 0 * output.sum(),
+        "generator_optimizer": torch.optim.SGD(generator.parameters(), lr=0.1),
+        "discriminator_optimizer": torch.optim.SGD(discriminator.parameters(), lr=0.0),
+    }
+    trainer = make_trainer(generator, discriminator, **options)
+    trainer.run()
+    synthetic = reference(batch["target"])
+    loss = cross_entropy(discriminator(synthetic), 1)
+    loss = loss + 3 * (reference(batch["source"]) - batch["source"]).abs().mean()
+    loss = loss + 2 * (synthetic - batch["target"]).square().mean()
+    loss.backward()
+    assert float(trainer.state.output[0]["loss"]) == pytest.approx(loss.item(), rel=1e-5)
+    for trained, given in zip(generator.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(trained, given - 0.1 * given.grad, rtol=1e-4, atol=1e-6)
+
+
+class Bowl(nn.Module):
+    """Logits whose gradients are known: of class 0 three times the sum, of class 1 half the sum of squares."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.flatten(1)
+        of_input, of_output = 3 * self.scale * x.sum(1), self.scale * x.square().sum(1) / 2
+        return torch.stack([of_input, of_output, torch.zeros_like(of_input)], dim=1)
+
+
+def test_the_gradient_penalty_is_the_true_logits_squared_gradient() -> None:
+    generator, _ = networks()
+    (batch,) = batches()
+    bowl = Bowl()
+    trainer = make_trainer(
+        generator,
+        bowl,
+        gradient_penalty=4.0,
+        discriminator_optimizer=torch.optim.SGD(bowl.parameters(), lr=0.0),
+    )
+    squares = batch["source"].square().sum(dim=(1, 2, 3))
+    expected = torch.cat([torch.full((2,), 9.0 * 3 * 16 * 16), squares]).mean()
+    value = trainer._squared_gradient(batch["target"], batch["source"])
+    assert value.item() == pytest.approx(expected.item(), rel=1e-5)
+    (gradient,) = torch.autograd.grad(value, bowl.parameters())
+    assert gradient.item() == pytest.approx(2 * expected.item(), rel=1e-5)  # it reaches the discriminator's weights
+    synthetic = generator(batch["target"]).detach()
+    logits = [bowl(batch["target"]), bowl(batch["source"]), bowl(synthetic)]
+    eq1 = ThreeClassAdversarialLoss().discriminator_loss(*logits)
+    trainer.run()
+    assert float(trainer.state.output[0]["discriminator_loss"]) == pytest.approx((eq1 + 2 * expected).item(), rel=1e-4)
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in generator.parameters())
+
+
+def test_patches_train_too_and_count_for_the_accuracy() -> None:
+    generator, _ = networks()
+    discriminator = Discriminator(channels=(4, 8), input_size=(16, 16), num_groups=2, patches=True, spectral_norm=True)
+    trainer = make_trainer(generator, discriminator, train_data_loader=batches(3), gradient_penalty=1.0)
+    before = snapshot(generator)
+    trainer.run()
+    assert not same(before, snapshot(generator))
+    assert 0 <= float(trainer.state.output[0]["discriminator_accuracy"]) <= 1

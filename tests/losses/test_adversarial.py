@@ -73,10 +73,20 @@ def test_large_logits_stay_finite():
     assert ThreeClassAdversarialLoss().generator_loss(large).item() == pytest.approx(2e4)
 
 
-@pytest.mark.parametrize("shape", [(3,), (2, 2), (2, 4), (2, 3, 1), (2, 3, 4, 4)])
+def test_of_patches_the_mean_is_over_places_too():
+    patches = np.stack([OF_C, OF_N], axis=-1)[:, :, None]  # (2, 3, 1, 2)
+    loss = ThreeClassAdversarialLoss()
+    expected = (cross_entropy(OF_C, REAL_N) + cross_entropy(OF_N, REAL_N)) / 2
+    assert loss.generator_loss(torch.tensor(patches)).item() == pytest.approx(expected, abs=1e-9)
+    of_discriminator = loss.discriminator_loss(*[torch.tensor(patches)] * 3).item()
+    each = [(cross_entropy(OF_C, label) + cross_entropy(OF_N, label)) / 2 for label in (REAL_C, REAL_N, SYNTHETIC)]
+    assert of_discriminator == pytest.approx(sum(each), abs=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 2), (2, 4), (2, 3, 1), (2, 4, 4, 4)])
 def test_wrong_shapes(shape):
     loss, right, wrong = ThreeClassAdversarialLoss(), torch.zeros(2, 3), torch.zeros(shape)
-    with pytest.raises(ValueError, match=r"\(B, 3\) but got \(" + ", ".join(map(str, shape))):
+    with pytest.raises(ValueError, match=r"\(B, 3, H, W\) but got \(" + ", ".join(map(str, shape))):
         loss.generator_loss(wrong)
     for position in range(3):
         arguments = [right, right, right]

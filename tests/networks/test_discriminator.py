@@ -150,3 +150,35 @@ def test_an_input_size_that_is_too_small(size):
 def test_invalid_arguments(wrong):
     with pytest.raises(ValueError):
         small(**wrong)
+
+
+def test_patches_are_judged_each_by_what_lies_around_it() -> None:
+    net = small(patches=True).eval()
+    x = torch.zeros(1, 3, 64, 64)
+    assert net(x).shape == (1, 3, 16, 16)
+    for layer in net.layers:
+        layer[1] = nn.Identity()  # group norm reaches everywhere
+    before = net(x)
+    x[:, :, :8, :8] = 1
+    changed = (net(x) != before).any(dim=1)[0]
+    assert changed[0, 0]
+    assert not changed[4:].any() and not changed[:, 4:].any()
+
+
+def test_patches_have_a_layer_of_one_pixel_and_the_same_convolutions() -> None:
+    whole, patches = small(), small(patches=True)
+    assert [p.shape for p in patches.layers.parameters()] == [p.shape for p in whole.layers.parameters()]
+    assert patches.head.weight.shape == (3, 6, 1, 1)
+
+
+def test_spectral_norm_bounds_every_weight() -> None:
+    net = small(spectral_norm=True).train()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.mul_(50)
+        for _ in range(30):  # power iterations
+            net(torch.zeros(1, 3, 16, 16))
+    weights = [m.weight for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert len(weights) == 3
+    for weight in weights:
+        assert torch.linalg.matrix_norm(weight.flatten(1), 2).item() == pytest.approx(1, rel=0.05)
