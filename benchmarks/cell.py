@@ -56,6 +56,7 @@ class DataSet:
     kind: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     base: DataSet | None = None  # that this one is made from
+    cell: Cell | None = None  # whose networks make it
 
 
 @dataclass(frozen=True)
@@ -162,12 +163,18 @@ class Runner:
 
     def _run_cell(self, cell: Cell) -> str | None:
         try:
-            return self._prepare(cell.data) or self._child(cell.path, {"train": cell.spec})
-        except OSError as error:  # a full disk, a file where a folder should be: the other cells may still go on
+            if error := self._prepare(cell.data):
+                return error
+            with self._locks[cell.path]:  # another cell's data set may have it trained first
+                return None if cell.result() else self._child(cell.path, {"train": cell.spec})
+        # a full disk, a file where a folder should be, a cell of other settings: the other cells may still go on
+        except (OSError, InputError) as error:
             return str(error)
 
     def _prepare(self, data: DataSet) -> str | None:
         if data.base is not None and (error := self._prepare(data.base)):
+            return error
+        if data.cell is not None and (error := self._run_cell(data.cell)):
             return error
         with self._locks[data.path]:
             if data.kind is None or (data.path / "datalist.json").exists():

@@ -24,8 +24,11 @@ METHODS: dict[str, list[str]] = {
     "cycle": ["cycle"],
     "joint": ["joint"],
     "separate": [],
+    "registered": ["registered"],
     "oracle": ["regression", "oracle"],
 }
+TEACHER = "separate"  # the method whose auxiliary network makes the synthetic sources of "registered"
+TO_SYNTHETIC = "bspline"  # and the registration to them
 SLOWEST = ("cycle", "voxelmorph", "joint")  # started first, so that no core is left with one of them at the end
 SWEEP = ["identity", "single", "cycle", "joint", "separate", "oracle"]
 DEFAULT_METHODS = {"phantom": list(METHODS), "ixi": SWEEP, "ixi-like": SWEEP}
@@ -65,7 +68,7 @@ def default_methods(data: str) -> list[str]:
     items = read_datalist(data, "training")
     paired = all({"source", "target"} <= item.keys() for item in items)
     aligned = any({"aligned_source", "target"} <= item.keys() for item in items)
-    lacking = ("unregistered", *REGISTRATIONS) * (not paired) + ("oracle",) * (not aligned)
+    lacking = ("unregistered", *REGISTRATIONS, "registered") * (not paired) + ("oracle",) * (not aligned)
     return [method for method in METHODS if method not in lacking]
 
 
@@ -98,15 +101,20 @@ def plan(
         raise InputError("expected at least one method besides identity, which is part of every table")
     bases = _bases(data, distortions, preset, out_dir / "data", ixi)
     mri = data in MRI or (data not in DEFAULT_METHODS and read_datalist_file(data).get("source_domain") == "t2")
-    cells = []
-    for method in trained:
+
+    def cell(method: str, k: float | None, base: DataSet, seed: int) -> Cell:
         configs = ["train", *METHODS[method], *(MRI_CONFIGS if mri else CT_CONFIGS)[preset]]
-        for k, base in bases:
-            source = _registered(base, method, out_dir / "data", configs) if method in REGISTRATIONS else base
-            for seed in seeds:
-                folder = out_dir / "cells" / folder_name(method, k, seed)
-                cells.append(Cell(method, k, seed, source, configs, {**(overrides or {}), "method": method}, folder))
-    return sorted(cells, key=lambda cell: [*SLOWEST, cell.method].index(cell.method))
+        source = base
+        if method in REGISTRATIONS:
+            source = _registered(base, method, out_dir / "data", configs)
+        elif method == "registered":
+            source = _registered(base, TO_SYNTHETIC, out_dir / "data", configs, cell(TEACHER, k, base, seed))
+        folder = out_dir / "cells" / folder_name(method, k, seed)
+        return Cell(method, k, seed, source, configs, {**(overrides or {}), "method": method}, folder)
+
+    cells = [cell(method, k, base, seed) for method in trained for k, base in bases for seed in seeds]
+    # what waits for another cell comes last, when that is done
+    return sorted(cells, key=lambda cell: (cell.data.cell is not None, [*SLOWEST, cell.method].index(cell.method)))
 
 
 def _bases(
@@ -126,10 +134,19 @@ def _bases(
     return [(k, DataSet(data_dir / f"{data}_k{k:g}", data, {**made_from, "distortion": k})) for k in distortions]
 
 
-def _registered(base: DataSet, method: str, data_dir: Path, configs: Sequence[str]) -> DataSet:
-    """Describe what a method of registration makes of a data set, in the window of the networks."""
+def _registered(
+    base: DataSet, method: str, data_dir: Path, configs: Sequence[str], teacher: Cell | None = None
+) -> DataSet:
+    """Describe what a method of registration makes of a data set, in the window of the networks.
+
+    With a ``teacher`` sources are registered to what the auxiliary network of that cell makes of the targets.
+    """
     settings: dict[str, Any] = {"dataset_dir": str(base.path), "method": method}
     if is_mri(configs):  # else the window is CT's, which the methods have unless told otherwise
         config = json.loads((CONFIGS / f"{configs[-1]}.json").read_text(encoding="utf-8"))
         settings |= {key: float(config[key]) for key in ("window_level", "window_width")}
-    return DataSet(data_dir / f"{base.path.name}_{method}", "registered", settings, base)
+    name = f"{base.path.name}_{method}"
+    if teacher is not None:
+        settings |= {"auxiliary": str(teacher.path / "models" / "auxiliary.pt")}
+        name += f"_to_synthetic_s{teacher.seed}"
+    return DataSet(data_dir / name, "registered", settings, base, teacher)

@@ -30,7 +30,7 @@ def training_command(dataset_dir: Path) -> str:
     made = about.get("provenance") or {}
     overlays = []
     if made.get("tool") == "data_prep register":
-        overlays, made = ["regression.json"], made["original"]
+        overlays, made = ["registered.json" if "auxiliary" in made else "regression.json"], made["original"]
     if about["source_domain"] == "t2":
         overlays.append("ixi.json")
     elif made.get("size", 0) >= 256:

@@ -36,7 +36,12 @@ OWN_KEY = "_"  # how the keys of MONAI itself begin, such as _target_
 OF_MONAI = {*inspect.signature(run).parameters, "_meta_"}
 PRESETS = ("ixi.json", "paper.json", "paper_ixi.json")  # laid over the schemes' files, in this order
 CONDITIONAL = "conditional.json"
-TOLD_NOTHING = ("single.json", "cycle.json", "joint.json")  # schemes whose trainers know no condition
+TOLD_NOTHING = (
+    "single.json",
+    "cycle.json",
+    "joint.json",
+    "registered.json",
+)  # schemes whose trainers know no condition
 # keys of version 0.1.0, and what begins with them, by their present names; train.json holds them empty, since MONAI
 # ends in a traceback at a flag with an unknown key before its last, before the bundle is asked
 RENAMED = {

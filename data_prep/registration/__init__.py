@@ -10,12 +10,18 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from monai_nce.errors import InputError
 from monai_nce.transforms.window import WindowHU
 
-__all__ = ["METHODS", "Pair", "Registration", "grid_points", "make_registration", "pull"]
+__all__ = ["METHODS", "SIMILARITIES", "Pair", "Registration", "grid_points", "make_registration", "pull"]
 
 CLASSES = {"affine": "AffineRegistration", "bspline": "BSplineRegistration", "voxelmorph": "VoxelMorphRegistration"}
 METHODS = tuple(CLASSES)
+SIMILARITIES = {  # with the names that they have in provenance
+    "mutual_information": "Mattes mutual information",
+    "correlation": "normalised correlation",
+    "mean_squares": "mean squares",
+}
 Pair = tuple[np.ndarray, np.ndarray, Sequence[float]]  # fixed and moving volume in HU, and their spacing in mm
 
 
@@ -26,18 +32,28 @@ class Registration(ABC):
 
     Args:
         window_level, window_width: centre and width of the window in HU.
+        similarity: one of ``SIMILARITIES``; mutual information for scans that differ by contrast medium, the others for
+            scans of one contrast.
         seed: seed of whatever is drawn at random; the same input and seed give the same output on a CPU.
         progress: show a bar where the method trains.
 
     Raises:
-        InputError: if ``window_width`` is not positive.
+        InputError: if ``window_width`` is not positive, or there is no such ``similarity``.
     """
 
     learns = False  # whether fit has to see all pairs before the first is registered
 
     def __init__(
-        self, window_level: float = 50.0, window_width: float = 300.0, seed: int = 0, progress: bool = True
+        self,
+        window_level: float = 50.0,
+        window_width: float = 300.0,
+        seed: int = 0,
+        progress: bool = True,
+        similarity: str = "mutual_information",
     ) -> None:
+        if similarity not in SIMILARITIES:
+            raise InputError(f"similarity: expected one of {', '.join(SIMILARITIES)} but got {similarity!r}")
+        self.similarity = similarity
         self.window = WindowHU(window_level, window_width)
         self.seed = seed
         self.progress = progress
@@ -91,7 +107,7 @@ def make_registration(method: str, **options: Any) -> Registration:
 
     Raises:
         ValueError: if there is no such method.
-        InputError: if a library is missing that the method needs, or the window is not positive.
+        InputError: if a library is missing that the method needs, or an option cannot be.
     """
     if method not in CLASSES:
         raise ValueError(f"method: expected one of {', '.join(METHODS)} but got {method!r}")

@@ -1,4 +1,4 @@
-"""Register by an affine transform with SimpleITK: Mattes mutual information, coarse to fine (Fig. 2a of the paper)."""
+"""Register by an affine transform with SimpleITK, coarse to fine (Fig. 2a of the paper)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from data_prep.registration import Registration, grid_points
+from data_prep.registration import SIMILARITIES, Registration, grid_points
 
 __all__ = ["AffineRegistration", "apply"]
 
@@ -35,7 +35,7 @@ class AffineRegistration(Registration):
         transform.SetCenter((extent / 2).tolist())
         for size in LEVELS_MM:
             method = sitk.ImageRegistrationMethod()
-            method.SetMetricAsMattesMutualInformation(BINS)
+            self._set_metric(method)
             method.SetMetricSamplingStrategy(method.RANDOM)
             method.SetMetricSamplingPercentage(SAMPLES, self.seed + 1)  # 0 would mean the clock
             method.SetInterpolator(sitk.sitkLinear)
@@ -48,11 +48,19 @@ class AffineRegistration(Registration):
         offset = np.array(transform.TransformPoint([0.0, 0.0, 0.0]))
         return np.array(transform.GetMatrix()).reshape(3, 3), offset
 
+    def _set_metric(self, method: sitk.ImageRegistrationMethod) -> None:
+        if self.similarity == "mutual_information":
+            method.SetMetricAsMattesMutualInformation(BINS)
+        elif self.similarity == "correlation":
+            method.SetMetricAsCorrelation()
+        else:
+            method.SetMetricAsMeanSquares()
+
     def method_settings(self) -> dict[str, Any]:
         return {
             "tool": f"SimpleITK {sitk.Version.VersionString()}",
-            "metric": "Mattes mutual information",
-            "bins": BINS,
+            "metric": SIMILARITIES[self.similarity],
+            **({"bins": BINS} if self.similarity == "mutual_information" else {}),
             "levels_mm": list(LEVELS_MM),
             "samples": SAMPLES,
             "optimiser": "regular-step gradient descent",

@@ -14,7 +14,7 @@ from typing import Any
 import itk
 import numpy as np
 
-from data_prep.registration import Registration, grid_points
+from data_prep.registration import SIMILARITIES, Registration, grid_points
 from monai_nce.errors import InputError
 
 __all__ = ["BSplineRegistration"]
@@ -22,6 +22,11 @@ __all__ = ["BSplineRegistration"]
 PYRAMID_MM = (10.0, 5.0, 2.5)  # voxels of about this size, per level, and the smoothing that belongs to them
 GRID_MM = 32.0  # distance of the control points at the last level; twice and four times that before
 BINS = 32
+METRICS = {
+    "mutual_information": "AdvancedMattesMutualInformation",
+    "correlation": "AdvancedNormalizedCorrelation",
+    "mean_squares": "AdvancedMeanSquares",
+}
 AFFINE = {"steps": 250, "samples": 2000}
 BSPLINE = {"steps": 300, "samples": 3000}
 
@@ -70,7 +75,7 @@ class BSplineRegistration(Registration):
             "NumberOfResolutions": len(PYRAMID_MM),
             # slices are far apart already, so each axis has its own factor
             "ImagePyramidSchedule": [max(1, round(size / side)) for size in PYRAMID_MM for side in spacing],
-            "Metric": "AdvancedMattesMutualInformation",
+            "Metric": METRICS[self.similarity],
             "NumberOfHistogramBins": BINS,
             "Interpolator": "LinearInterpolator",
             "ResampleInterpolator": "FinalLinearInterpolator",
@@ -101,8 +106,8 @@ class BSplineRegistration(Registration):
     def method_settings(self) -> dict[str, Any]:
         return {
             "tool": "itk-elastix",
-            "metric": "Mattes mutual information",
-            "bins": BINS,
+            "metric": SIMILARITIES[self.similarity],
+            **({"bins": BINS} if self.similarity == "mutual_information" else {}),
             "levels_mm": list(PYRAMID_MM),
             "control_points_mm": GRID_MM,
             "affine": dict(AFFINE),

@@ -2,7 +2,8 @@
 
 A U-Net sees a pair and gives the displacement at once. It learns, without any truth, from the pairs that it is then
 asked for. As in that paper the pairs are aligned by an affine transform before, the displacement is not integrated, and
-the loss is squared local cross-correlation plus the displacement's squared gradient.
+the loss is squared local cross-correlation, or mean squares where these are asked for, plus the displacement's squared
+gradient.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from monai.networks.nets import VoxelMorph, VoxelMorphUNet
 from torch.nn import functional
 
 from data_prep.messages import progress_bar
-from data_prep.registration import Pair, Registration, pull
+from data_prep.registration import SIMILARITIES, Pair, Registration, pull
 from data_prep.registration.affine import AffineRegistration, apply
 
 __all__ = ["VoxelMorphRegistration"]
@@ -35,6 +36,7 @@ LARGEST_GRADIENT = 1.0  # its norm; without a norm inside, the network can run a
 WINDOW_VOXELS = 7
 NOISE_SPREAD = 0.05  # of the window: where a patch varies less than this, it is noise and counts for nothing
 SMOOTHNESS = 0.3
+SMOOTHNESS_OF_SQUARES = 0.02  # mean squares on [0, 1] are far below a correlation
 
 
 class VoxelMorphRegistration(Registration):
@@ -57,9 +59,7 @@ class VoxelMorphRegistration(Registration):
         batches = [
             self._coarse(fixed, self.affine.register(fixed, moving, spacing), spacing) for fixed, moving, spacing in bar
         ]
-        similarity = LocalNormalizedCrossCorrelationLoss(
-            kernel_size=WINDOW_VOXELS, smooth_nr=0.0, smooth_dr=WINDOW_VOXELS**3 * NOISE_SPREAD**2
-        )
+        similarity, weight = self._similarity()
         smoothness = DiffusionLoss()
         optimizer = torch.optim.Adam(self.network.parameters(), lr=LEARNING_RATE)
         scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.epochs)
@@ -71,7 +71,7 @@ class VoxelMorphRegistration(Registration):
             for index in torch.randperm(len(batches), generator=generator).tolist():
                 fixed, moving = (volume.to(self.device) for volume in batches[index])
                 moved, displacement = self.network(moving, fixed)
-                loss = similarity(moved, fixed) + SMOOTHNESS * smoothness(displacement)
+                loss = similarity(moved, fixed) + weight * smoothness(displacement)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
@@ -79,6 +79,15 @@ class VoxelMorphRegistration(Registration):
                 total += loss.item()
             scheduler.step()
             epochs.set_postfix(loss=f"{total / len(batches):.4f}")
+
+    def _similarity(self) -> tuple[torch.nn.Module, float]:
+        """Return the loss that compares images, and the weight of smoothness beside it."""
+        if self.similarity == "mean_squares":
+            return torch.nn.MSELoss(), SMOOTHNESS_OF_SQUARES
+        correlation = LocalNormalizedCrossCorrelationLoss(
+            kernel_size=WINDOW_VOXELS, smooth_nr=0.0, smooth_dr=WINDOW_VOXELS**3 * NOISE_SPREAD**2
+        )
+        return correlation, SMOOTHNESS
 
     def points(self, fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
         matrix, offset = self.affine.matrix(fixed, moving, spacing)
@@ -118,14 +127,18 @@ class VoxelMorphRegistration(Registration):
             "affine": self.affine.settings(),
             "voxel_mm": VOXEL_MM,
             "channels": list(CHANNELS),
-            "similarity": "squared local normalised cross-correlation",
-            "similarity_voxels": WINDOW_VOXELS,
-            "noise_spread": NOISE_SPREAD,
+            **self._described(),
             "smoothness": "squared gradient of the displacement",
-            "smoothness_weight": SMOOTHNESS,
+            "smoothness_weight": self._similarity()[1],
             "learning_rate": LEARNING_RATE,
             "epochs": self.epochs,
         }
+
+    def _described(self) -> dict[str, Any]:
+        if self.similarity == "mean_squares":
+            return {"similarity": SIMILARITIES[self.similarity]}
+        local = {"similarity_voxels": WINDOW_VOXELS, "noise_spread": NOISE_SPREAD}
+        return {"similarity": "squared local normalised cross-correlation", **local}
 
 
 def _network() -> VoxelMorph:

@@ -9,6 +9,7 @@ from .image_buffer import ImageBuffer
 from .joint_trainer import JointTrainer
 from .parallel import bare, end_processes, parallel
 from .prepare_batch import DomainBatch, RealPair, SyntheticPair, VolumePair
+from .registered_trainer import RegisteredTrainer
 from .supervised_iteration import SupervisedIteration
 from .validation_share import ValidationShare
 
@@ -20,6 +21,7 @@ __all__ = [
     "JointTrainer",
     "Precision",
     "RealPair",
+    "RegisteredTrainer",
     "SupervisedIteration",
     "SyntheticPair",
     "ThreeClassAdversarialTrainer",

@@ -1,10 +1,11 @@
-"""Transform volumes: HU window and back, resampling, slice stacks, the simulated misalignment of §4.4."""
+"""Transform volumes: HU window and back, resampling, slice stacks, masks, the simulated misalignment of §4.4."""
 
 from .affine_distortion import AffineDistortion, distortion_matrix
 from .body_mask import SKIN_HU, body_mask
 from .carry import CarryHU, CarryHUd
 from .in_plane_spacing import InPlaneSpacingd
 from .mri_intensity import FULL_SCALE, full_scale, scale_intensity
+from .registration_mask import RegistrationMask
 from .resampling import resample_axis
 from .slice_stack import StackMean, slice_stacks, stack_centres, stack_positions
 from .stack_blend import StackBlend, blend_weights
@@ -17,6 +18,7 @@ __all__ = [
     "CarryHUd",
     "FULL_SCALE",
     "InPlaneSpacingd",
+    "RegistrationMask",
     "StackBlend",
     "StackMean",
     "WindowHU",

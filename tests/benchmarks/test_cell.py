@@ -104,6 +104,20 @@ def test_a_data_set_and_its_base_are_made_once_and_a_failure_stops_no_other(tmp_
 
 
 @pytest.mark.usefixtures("stand_in")
+def test_a_cell_that_a_data_set_is_made_with_is_trained_before_and_once(tmp_path, monkeypatch):
+    writes = (
+        CHILD + "pathlib.Path(sys.argv[1]).with_name('cell.json').write_text(json.dumps({'spec': spec.get('train')}))"
+    )
+    monkeypatch.setattr(cell, "CHILD", (sys.executable, "-c", writes + "\nprint('done')"))
+    (teacher,) = cells(tmp_path, 1)
+    data = DataSet(tmp_path / "data" / "taught", "registered", base=teacher.data.base, cell=teacher)
+    taught = [Cell("registered", None, seed, data, ["train"], {}, tmp_path / f"registered_s{seed}") for seed in (0, 2)]
+    assert Runner(jobs=3, threads=1).run([*taught, teacher], 0, lambda: None) == []
+    assert (teacher.path / "log.txt").read_text().split() == ["done"]
+    assert all((one.path / "log.txt").read_text().split() == ["done"] for one in taught)
+
+
+@pytest.mark.usefixtures("stand_in")
 def test_a_file_in_the_way_is_one_cells_failure(tmp_path):
     first, second = cells(tmp_path, 1)[0], cells(tmp_path, 3)[2]
     first.path.write_text("in the way")

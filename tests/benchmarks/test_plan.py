@@ -76,6 +76,18 @@ def test_registration_is_in_the_window_of_the_networks(tmp_path):
         assert "window_level" not in phantom.data.settings  # register_dataset's own is CT's
 
 
+def test_a_registered_cell_waits_for_the_separate_one_of_its_seed_and_distortion(tmp_path):
+    cells = plan("ixi-like", ["registered", "separate"], [0.01, 0.05], [0, 1], "small", tmp_path)
+    assert [cell.method for cell in cells] == ["separate"] * 4 + ["registered"] * 4
+    separate = {(cell.distortion, cell.seed): cell for cell in cells[:4]}
+    assert len({cell.data.path for cell in cells[4:]}) == 4
+    for cell in cells[4:]:
+        assert cell.configs == ["train", "registered", "ixi"]
+        assert cell.data.cell == separate[cell.distortion, cell.seed] and cell.data.base == cell.data.cell.data
+        assert cell.data.settings["auxiliary"] == str(cell.data.cell.path / "models" / "auxiliary.pt")
+        assert (cell.data.settings["method"], cell.data.settings["window_width"]) == ("bspline", 1000)
+
+
 def test_the_papers_preset_is_laid_over_last(tmp_path):
     (cell,) = plan("phantom", ["joint"], [], [0], "paper", tmp_path)
     assert cell.configs == ["train", "joint", "paper"] and cell.data.settings["size"] == 256
@@ -113,7 +125,7 @@ def test_a_folder_is_asked_only_for_what_it_can_give(dataset, tmp_path):
     unaligned = changed(dataset, tmp_path / "unaligned", without="aligned_source")
     assert set(METHODS) - set(default_methods(unaligned)) == {"oracle"}
     unpaired = changed(dataset, tmp_path / "unpaired", without="source")
-    lacking = {"unregistered", "affine", "bspline", "voxelmorph"}
+    lacking = {"unregistered", "affine", "bspline", "voxelmorph", "registered"}
     assert set(METHODS) - set(default_methods(unpaired)) == lacking
     # what is asked for is not left out
     assert [cell.method for cell in plan(unaligned, ["oracle"], [], [0], "small", tmp_path)] == ["oracle"]

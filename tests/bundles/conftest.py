@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 from monai.bundle import ConfigWorkflow
 
+from monai_nce.data.nifti.writer import write_nifti_labels
 from monai_nce.phantom import write_phantom_dataset
 from tests.tiny import TINY
 
@@ -24,9 +29,19 @@ def bundle() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_phantom_dataset(
+    folder = write_phantom_dataset(
         tmp_path_factory.mktemp("tiny") / "phantom", patients=4, size=64, slices=4, progress=False
     )
+    content = json.loads((folder / "datalist.json").read_text())
+    for item in content["training"]:  # as if the sources had been registered to synthetic ones
+        shutil.copy(folder / item["aligned_source"], folder / f"volumes/{item['patient']}_synthetic_source.nii")
+        mask = np.ones((64, 64, 4))
+        mask[20:30, 20:30] = 0
+        affine = nib.load(folder / item["source"]).affine
+        write_nifti_labels(folder / f"volumes/{item['patient']}_mask.nii", mask, affine)
+        item |= {role: f"volumes/{item['patient']}_{role}.nii" for role in ("synthetic_source", "mask")}
+    (folder / "datalist.json").write_text(json.dumps(content))
+    return folder
 
 
 @pytest.fixture

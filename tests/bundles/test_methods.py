@@ -26,6 +26,7 @@ METHODS = {
         "source_discriminator": "source_discriminator.pt",
         "domain_classifier": "classifier.pt",
     },
+    "registered": {"network": "model.pt", "domain_classifier": "classifier.pt"},
     "regression": {"network": "model.pt", "domain_classifier": "classifier.pt"},
     "oracle": {"network": "model.pt", "domain_classifier": "classifier.pt"},
 }

@@ -40,6 +40,7 @@ OVERLAYS = {
     "joint": ("joint",),
     "single": ("single",),
     "cycle": ("cycle",),
+    "registered": ("registered",),
     "regression": ("regression",),
     "oracle": ("regression", "oracle"),
 }

@@ -23,10 +23,12 @@ SCHEMES = {
     "single": (("train", "single"), ("stage1",)),
     "joint": (("train", "joint"), ("train",)),
     "cycle": (("train", "cycle"), ("train",)),
+    "registered": (("train", "registered"), ("train",)),
     "oracle": (("train", "regression", "oracle"), ("train",)),
 }
 LOSSES = (
     "loss", "adversarial_loss", "reconstruction_loss", "cycle_loss", "discriminator_loss", "discriminator_accuracy",
+    "synthetic_loss", "real_loss",
 )  # fmt: skip
 
 

@@ -33,6 +33,11 @@ def dataset(
         ("nect", {"tool": "data_prep ct", "size": 256}, ["train", "paper"]),
         ("t2", {"tool": "data_prep ixi", "size": 128}, ["train", "ixi"]),
         ("nect", {"tool": "data_prep register", "original": {"size": 128}}, ["train", "regression"]),
+        (
+            "nect",
+            {"tool": "data_prep register", "auxiliary": {}, "original": {"size": 256}},
+            ["train", "registered", "paper"],
+        ),
         ("t2", {"tool": "data_prep register", "original": {"size": 128}}, ["train", "regression", "ixi"]),
         ("nect", {}, ["train"]),
     ],

@@ -12,10 +12,15 @@ import pytest
 from data_prep import register
 from data_prep.__main__ import main
 from data_prep.register import register_dataset
+from data_prep.registration import grid_points
+from data_prep.synthetic_source import AuxiliaryNetwork
 from monai_nce.data.dataset.datalist import read_datalist, read_datalist_file
 from monai_nce.data.dataset.writer import DatasetWriter
 from monai_nce.errors import InputError
+from monai_nce.handlers import TrainedFor
 from monai_nce.phantom.dataset import write_phantom_dataset
+from monai_nce.transforms.window import WindowHU
+from tests.data_prep.test_synthetic_source import weights
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +81,74 @@ def test_what_it_says_of_itself(phantom: Path, tmp_path: Path, plus: None) -> No
     assert provenance["registered_patients"] == 3
     assert provenance["labels"] == original["provenance"]["labels"]
     assert provenance["original"] == {k: v for k, v in original["provenance"].items() if k != "labels"}
+
+
+class Shift:
+    """Takes each voxel from the next row, and remembers what it was to register to."""
+
+    learns = False
+    window = WindowHU()
+
+    def __init__(self) -> None:
+        self.fixed = []
+
+    def points(self, fixed, moving, spacing):
+        self.fixed.append(np.array(fixed))
+        points = grid_points(fixed.shape, spacing)
+        points[0] += np.float32(spacing[0])
+        return points
+
+    def settings(self):
+        return {}
+
+
+def test_with_an_auxiliary_network_sources_are_registered_to_what_it_makes_of_the_targets(
+    phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shift, asked = Shift(), {}
+    monkeypatch.setattr(register, "make_registration", lambda method, **options: asked.update(options) or shift)
+    spacing = np.abs(register._open(read_datalist(phantom)[0]["target"]).affine[0, 0])
+    trained_for = TrainedFor("NECT", "CECT", 50, 300, float(spacing), 3).reversed()
+    auxiliary = weights(tmp_path / "auxiliary.pt", trained_for)
+    out = register_dataset(phantom, tmp_path / "out", "bspline", auxiliary=auxiliary, progress=False)
+    assert asked["similarity"] == "correlation"
+    before, after = read_datalist(phantom), read_datalist(out)
+    network = AuxiliaryNetwork(auxiliary, WindowHU(), float(spacing))
+    counted = json.loads((out / "report.json").read_text())["voxels_that_count"]
+    for old, new in zip(before, after, strict=True):
+        if old["split"] != "training":
+            assert old.keys() == new.keys()
+            continue
+        synthetic, source = voxels(new, "synthetic_source"), voxels(new, "source")
+        np.testing.assert_array_equal(synthetic, np.rint(network(voxels(old, "target"))))
+        assert any(np.array_equal(synthetic, fixed) for fixed in shift.fixed)
+        np.testing.assert_array_equal(source[:-1], voxels(old, "source")[1:])
+        # the last row comes from beyond the scan; 60 HU are 0.4 on [-1, 1]
+        residual = np.abs(np.clip(source, -100, 200) - synthetic.astype(float))
+        residual[-1] = 300
+        mask, known = voxels(new, "mask"), residual != 60
+        np.testing.assert_array_equal(mask[known], residual[known] < 60)
+        assert counted[new["patient"]] == pytest.approx(mask.mean(), abs=1e-4) and 0 < mask.mean() < 1
+    made = read_datalist_file(out)
+    assert made["name"] == "monai-nce phantom, registered (bspline, to synthetic sources)"
+    assert made["provenance"]["auxiliary"] == {"source": "CECT", "target": "NECT"}
+    assert made["provenance"]["largest_residual"] == 0.4
+    # registered once more, by itself: what the network made is not taken over
+    shift.register = lambda fixed, moving, spacing: moving
+    again = register_dataset(out, tmp_path / "again", "affine", progress=False, similarity="mean_squares")
+    assert asked["similarity"] == "mean_squares"
+    assert all(old.keys() == new.keys() for old, new in zip(before, read_datalist(again), strict=True))
+
+
+def test_weights_of_other_data_are_refused_before_anything_is_written(
+    phantom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = weights(tmp_path / "auxiliary.pt")
+    given = ["--method", "affine", "--auxiliary", str(path), "--output_dir", str(tmp_path / "out")]
+    assert main(["register", str(phantom), *given]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"error: {path}: trained for pixels of 2.0 mm, not for pixels of 10.6")
+    assert not (tmp_path / "out").exists()
 
 
 def unpaired(folder: Path, roles: dict[str, tuple[str, ...]], shape: tuple[int, int, int] = (8, 8, 8)) -> Path:

@@ -14,7 +14,7 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from monai_nce.contrast import check_contrast
-from monai_nce.data.dataset.writer import CONTRAST, DATALIST, PATIENT, ROLES, SPLITS
+from monai_nce.data.dataset.writer import CONTRAST, DATALIST, INTEGER_ROLES, PATIENT, ROLES, SPLITS
 from monai_nce.errors import InputError
 
 __all__ = ["read_datalist", "read_datalist_file"]
@@ -51,7 +51,7 @@ def read_datalist(
     Args:
         dataset_dir: folder of the data set.
         split: ``training``, ``validation`` or ``test``; all three if None.
-        require: roles that every item returned must have, of ``source``, ``target``, ``aligned_source``, ``labels``.
+        require: roles that every item returned must have, of ``ROLES``.
 
     Returns:
         One dictionary per item: ``patient``, ``split``, for each role that it has the absolute path, and ``phase`` and
@@ -104,7 +104,7 @@ def _volume_paths(root: Path, patient: str, entry: Mapping[str, Any], require: S
         path = (root / relative).resolve()
         if Path(relative).is_absolute() or not path.is_relative_to(root):
             raise InputError(f"{root / DATALIST}: patient {patient}: {role} lies outside the data set's folder")
-        shape, affine = _read_grid(path, np.dtype(np.uint8 if role == "labels" else np.int16))
+        shape, affine = _read_grid(path, np.dtype(np.uint8 if role in INTEGER_ROLES else np.int16))
         if grid is None:
             grid = shape, affine
         elif shape != grid[0]:

@@ -42,15 +42,21 @@ def evaluation_pairs(
     return pairs
 
 
-def regression_pairs(items: Sequence[Mapping[str, Any]], source: str = "source") -> list[Mapping[str, Any]]:
+def regression_pairs(items: Sequence[Mapping[str, Any]], *roles: str) -> list[Mapping[str, Any]]:
     """List the items with a target and a ``source``, or ``aligned_source`` for the oracle, to learn pixel by pixel.
+
+    Args:
+        items: as ``read_datalist`` or ``mixed_items`` give them.
+        roles: what an item needs besides the target; ``source`` if none are given.
 
     Raises:
         InputError: if there are none, or none of a data set of a mixture.
     """
-    pairs = [item for item in items if source in item and "target" in item]
+    roles = roles or ("source",)
+    pairs = [item for item in items if {*roles, "target"} <= item.keys()]
     having = {item.get("data_set", "the data set") for item in pairs}
     for name in {item.get("data_set", "the data set"): None for item in items} or ["the data set"]:
         if name not in having:
-            raise InputError(f"no training patient of {name} has both {source} and target, which regression needs")
+            needed = f"both {roles[0]}" if len(roles) == 1 else ", ".join(roles)
+            raise InputError(f"no training patient of {name} has {needed} and target, which regression needs")
     return pairs

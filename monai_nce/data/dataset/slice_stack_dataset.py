@@ -34,7 +34,7 @@ class SliceStackDataset(Dataset):
     :class:`EpochSampler`, epoch alone. In a mixture it is of the same data set, or of the main one where that has none.
 
     Args:
-        data: items with paths to unscaled int16 ``.nii`` files under their roles, as ``read_datalist`` gives them,
+        data: items with paths to unscaled ``.nii`` files under their roles, as ``read_datalist`` gives them,
             or ``mixed_items``.
         keys: roles to read, such as ``("target", "source")``.
         slices: slices of a stack, odd.

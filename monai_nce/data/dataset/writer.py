@@ -3,14 +3,15 @@
 ::
 
     OUT/datalist.json                    what belongs to which split, as in the Medical Segmentation Decathlon
-    OUT/volumes/<patient>_<role>.nii     int16 HU, uncompressed (labels: uint8)
+    OUT/volumes/<patient>_<role>.nii     int16 HU, uncompressed (labels and masks: uint8)
     OUT/report.json                      only of some tools: how each patient was prepared, and who was left out
     OUT/contact_sheet.png                only of some tools, with contact_sheet_2.png and so on: what it looks like
 
 Uncompressed, so that training reads a slice stack without the volume. All volumes of one item lie on one grid. An item
 of an unpaired data set has only a source or only a target. Where the source as acquired has no motion against the
-target, ``source`` and ``aligned_source`` name one file. ``phase`` and ``level`` of the target's contrast, where it has
-them, are those of :mod:`monai_nce.contrast`.
+target, ``source`` and ``aligned_source`` name one file. ``synthetic_source`` is what an auxiliary network made of the
+target; ``mask`` is 1 where a source that was registered to it counts, else 0. ``phase`` and ``level`` of the target's
+contrast, where it has them, are those of :mod:`monai_nce.contrast`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from monai_nce.errors import InputError
 __all__ = [
     "CONTRAST",
     "DATALIST",
+    "INTEGER_ROLES",
     "KINDS",
     "MARKS",
     "PATIENT",
@@ -49,7 +51,8 @@ DATALIST = "datalist.json"
 REPORT = "report.json"
 VOLUMES = "volumes"
 SPLITS = ("training", "validation", "test")
-ROLES = ("source", "target", "aligned_source", "labels")
+ROLES = ("source", "target", "aligned_source", "labels", "synthetic_source", "mask")
+INTEGER_ROLES = ("labels", "mask")  # uint8, the others are HU
 CONTRAST = ("phase", "level")
 COUNTS = {"training": "numTraining", "validation": "numValidation", "test": "numTest"}
 KINDS = ("phantom", "virtual", "real")  # what images show, from the farthest from a patient to the nearest
@@ -83,6 +86,8 @@ class VolumeWriter:
         target: ArrayLike | None = None,
         aligned_source: ArrayLike | None = None,
         labels: ArrayLike | None = None,
+        synthetic_source: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
         phase: Any = None,
         level: Any = None,
         note: Any = None,
@@ -97,6 +102,8 @@ class VolumeWriter:
             target: volume (H, W, D) in HU of the target domain.
             aligned_source: a source without motion against the target, for evaluation; may be ``source`` itself.
             labels: organ labels, 0 to 255.
+            synthetic_source: volume in HU of the source domain that a network made of the target.
+            mask: 1 where source and target may be compared, 0 where not.
             phase, level: of the target's contrast, as in :mod:`monai_nce.contrast`; None where they are not known.
             note: what a resumed run finds in :attr:`finished`: anything JSON can hold, no patient data.
 
@@ -104,8 +111,8 @@ class VolumeWriter:
             InputError: for a phase or level that is none.
             ValueError: if something is not as said above, shapes differ, or the patient was added before.
         """
-        given = {"source": source, "target": target, "aligned_source": aligned_source, "labels": labels}
-        volumes = {role: volume for role, volume in given.items() if volume is not None}
+        given = (source, target, aligned_source, labels, synthetic_source, mask)
+        volumes = {role: volume for role, volume in zip(ROLES, given, strict=True) if volume is not None}
         check_contrast(phase, level)
         if split not in SPLITS:
             raise ValueError(f"split: expected one of {', '.join(SPLITS)} but got {split!r}")
@@ -127,7 +134,7 @@ class VolumeWriter:
             raise ValueError(f"patient: the id {patient!r} leads to a file name that is taken: {min(taken)}")
 
         for role, volume in volumes.items():
-            write = write_nifti_labels if role == "labels" else write_nifti_hu
+            write = write_nifti_labels if role in INTEGER_ROLES else write_nifti_hu
             write(self._staging / VOLUMES / names[role], volume, affine, self._mark)
         contrast = {key: value for key, value in zip(CONTRAST, (phase, level), strict=True) if value is not None}
         item = {"patient": patient, **{role: f"{VOLUMES}/{name}" for role, name in names.items()}, **contrast}

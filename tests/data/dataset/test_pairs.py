@@ -45,6 +45,14 @@ def test_regression_takes_those_with_both() -> None:
     assert regression_pairs([aligned, alone, BOTH], "aligned_source") == [aligned, alone]
 
 
+def test_regression_takes_those_with_all_that_is_asked_for() -> None:
+    whole = {**BOTH, "synthetic_source": "a_s.nii", "mask": "a_m.nii"}
+    wanted = ("source", "synthetic_source", "mask")
+    assert regression_pairs([BOTH, whole], *wanted) == [whole]
+    with pytest.raises(InputError, match="no training patient of the data set has source, synthetic_source, mask and"):
+        regression_pairs([BOTH], *wanted)
+
+
 def test_regression_needs_pairs_in_each_data_set_of_a_mixture() -> None:
     other = {"patient": "c", "target": "c_t.nii", "data_set": "runs/real", "share": 0.2}
     with pytest.raises(InputError, match="no training patient of runs/real has both source and target"):

@@ -33,6 +33,17 @@ def test_a_known_affine_is_undone(matrix, shift, points, scan, spacing, error) -
     assert error(moved, truth) < 0.15 * error(moving, truth)
 
 
+@pytest.mark.parametrize("similarity", ["correlation", "mean_squares"])
+def test_within_one_contrast_a_known_shift_comes_back_in_mm(similarity, points, scan, spacing) -> None:
+    shift = np.array([7.0, -6.0, 9.0])
+    moving = scan(points - shift.reshape(3, 1, 1, 1))  # what lies at p in the fixed scan lies at p + shift in this one
+    method = AffineRegistration(similarity=similarity)
+    found, offset = method.matrix(scan(points), moving, spacing)
+    centre = points[:, -1, -1, -1] / 2
+    np.testing.assert_allclose(found @ centre + offset - centre, shift, atol=0.5)
+    assert "bins" not in method.settings() and method.settings()["metric"] != AffineRegistration().settings()["metric"]
+
+
 def test_hu_are_those_of_the_scan(points, scan, spacing) -> None:
     moving = scan(points - np.reshape([6.0, 0, 0], (3, 1, 1, 1)))
     moved = AffineRegistration().register(scan(points, contrast=True), moving, spacing)
@@ -67,3 +78,7 @@ def test_few_slices(points, scan, spacing) -> None:
 def test_a_window_without_width_is_refused() -> None:
     with pytest.raises(InputError, match="window_width"):
         AffineRegistration(window_width=0)
+    with pytest.raises(
+        InputError, match="similarity: expected one of mutual_information, correlation, mean_squares but"
+    ):
+        AffineRegistration(similarity="entropy")

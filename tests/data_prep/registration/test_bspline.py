@@ -48,6 +48,16 @@ def test_a_smooth_deformation_is_undone(points, scan, spacing, error, tmp_path, 
     assert not list(tmp_path.iterdir())  # elastix would leave its files here
 
 
+@needs_elastix
+@pytest.mark.slow
+@pytest.mark.parametrize("similarity", ["correlation", "mean_squares"])
+def test_within_one_contrast_too(similarity, points, scan, spacing, error) -> None:
+    fixed, moving = scan(points), scan(points + bent(points))
+    method = BSplineRegistration(similarity=similarity)
+    assert error(method.register(fixed, moving, spacing), fixed) < 0.35 * error(moving, fixed)
+    assert "bins" not in method.settings()
+
+
 def test_without_elastix_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bspline, "itk", object())
     with pytest.raises(InputError, match="needs elastix"):
