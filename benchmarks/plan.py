@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cell import CONFIGS, Cell, DataSet
+from data_prep.commands import mri_settings
 from data_prep.registration import METHODS as REGISTRATIONS
 from monai_nce.data import read_datalist, read_datalist_file
 from monai_nce.errors import InputError
@@ -100,17 +101,18 @@ def plan(
     if not trained:
         raise InputError("expected at least one method besides identity, which is part of every table")
     bases = _bases(data, distortions, preset, out_dir / "data", ixi)
-    mri = data in MRI or (data not in DEFAULT_METHODS and read_datalist_file(data).get("source_domain") == "t2")
+    mri = ([], {}) if data in MRI else None if data in DEFAULT_METHODS else mri_settings(read_datalist_file(data))
+    more, named = mri or ([], {})
 
     def cell(method: str, k: float | None, base: DataSet, seed: int) -> Cell:
-        configs = ["train", *METHODS[method], *(MRI_CONFIGS if mri else CT_CONFIGS)[preset]]
+        configs = ["train", *METHODS[method], *(CT_CONFIGS if mri is None else MRI_CONFIGS)[preset], *more]
         source = base
         if method in REGISTRATIONS:
             source = _registered(base, method, out_dir / "data", configs)
         elif method == "registered":
             source = _registered(base, TO_SYNTHETIC, out_dir / "data", configs, cell(TEACHER, k, base, seed))
         folder = out_dir / "cells" / folder_name(method, k, seed)
-        return Cell(method, k, seed, source, configs, {**(overrides or {}), "method": method}, folder)
+        return Cell(method, k, seed, source, configs, {**named, **(overrides or {}), "method": method}, folder)
 
     cells = [cell(method, k, base, seed) for method in trained for k, base in bases for seed in seeds]
     # what waits for another cell comes last, when that is done

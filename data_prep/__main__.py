@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from data_prep import convert, ct, inspect, ixi, ixi_like, register, virtual
+from data_prep import convert, ct, inspect, ixi, ixi_like, mr_pairs, register, virtual
 from data_prep.arguments import add_number, add_output, spell
 from data_prep.commands import training_command
 from data_prep.messages import say
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_number(phantom, "--size", 128, "in-plane size", metavar="PX")
     add_number(phantom, "--slices", 32, "per volume")
     phantom.set_defaults(run=write_phantom_dataset)
-    for module in (virtual, inspect, convert, ct, ixi, ixi_like, register):
+    for module in (virtual, inspect, convert, ct, ixi, ixi_like, mr_pairs, register):
         module.add_parser(commands)
     try:
         options = vars(parser.parse_args(spell(sys.argv[1:] if arguments is None else arguments)))

@@ -114,6 +114,6 @@ def run_resumable(run: Callable[[], Path]) -> Path:
 
 def add_mri(parser: argparse.ArgumentParser, slices: int, which: str) -> None:
     """Add the geometry of MRI and the k of the paper's simulated misalignment (section 4.4.1)."""
-    add_number(parser, "--distortion", 0.0, "k of I + kU on the training PD", metavar="K")
+    add_number(parser, "--distortion", 0.0, "k of I + kU on the training targets", metavar="K")
     add_number(parser, "--size", 128, "in-plane size", metavar="PX")
     add_number(parser, "--slices", slices, which)

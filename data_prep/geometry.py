@@ -8,6 +8,7 @@ are resampled once, straight from the acquired voxels to the final grid.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import nibabel as nib
@@ -20,7 +21,7 @@ from monai_nce.data.scans.reader import AIR_HU
 from monai_nce.errors import InputError
 from monai_nce.transforms import SKIN_HU, body_mask, resample_axis
 
-__all__ = ["SIZE", "SPACING_MM", "Grid", "body_centre", "canonical", "paper_grid", "resample"]
+__all__ = ["SIZE", "SPACING_MM", "Grid", "body_centre", "canonical", "canonical_grid", "paper_grid", "resample"]
 
 SIZE, SPACING_MM = 128, 2.6667  # the default of train.json; the paper's are 256 and 1.3333
 PARALLEL = 1e-5  # voxels per voxel that axes may lean aside
@@ -42,6 +43,12 @@ def canonical(volume: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.nd
     """
     image = nib.as_closest_canonical(nib.Nifti1Image(volume, affine))
     return np.asarray(image.dataobj), np.asarray(image.affine, dtype=np.float64)
+
+
+def canonical_grid(shape: Sequence[int], affine: np.ndarray) -> Grid:
+    """Turn and flip the axes of a grid as :func:`canonical` does those of a volume."""
+    turned, moved = canonical(np.broadcast_to(np.int8(0), shape), affine)
+    return Grid(turned.shape, moved)
 
 
 def body_centre(volume: np.ndarray) -> np.ndarray:

@@ -12,21 +12,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from nibabel.affines import voxel_sizes
-from nibabel.orientations import io_orientation
-
 from data_prep.arguments import add_mri, add_number, add_output
 from data_prep.ixi_files import IXIFiles
-from data_prep.messages import warn_of_empty_splits
-from data_prep.mri_dataset import AcquiredPair, MRISettings, add_subjects
-from monai_nce.data.dataset.splits import split_patients
-from monai_nce.data.dataset.writer import REPORT, SPLITS, DatasetWriter
+from data_prep.mri_dataset import (
+    TEST_FRACTION,
+    AcquiredPair,
+    MRISettings,
+    add_subjects,
+    check_validation_fraction,
+    grid_fault,
+    say_who,
+    split_subjects,
+)
+from monai_nce.data.dataset.writer import DatasetWriter
 from monai_nce.errors import InputError
 
-__all__ = ["TEST_FRACTION", "add_parser", "prepare_ixi"]
-
-TEST_FRACTION = 0.2  # decision 24
+__all__ = ["add_parser", "prepare_ixi"]
 
 
 def prepare_ixi(
@@ -53,8 +54,7 @@ def prepare_ixi(
             used, a number is out of range, or ``out_dir`` cannot take a data set.
     """
     settings = MRISettings(size, slices, distortion, seed)
-    if not 0 <= validation_fraction < 1 - TEST_FRACTION:
-        raise InputError(f"validation fraction: expected 0 to below 0.8 but got {validation_fraction:g}")
+    check_validation_fraction(validation_fraction)
     shares = {"validation_fraction": validation_fraction, "test_fraction": TEST_FRACTION}
     made = {"tool": "data_prep ixi", **asdict(settings), **shares}
     dataset = DatasetWriter(
@@ -71,7 +71,7 @@ def prepare_ixi(
     with dataset:
         t2_files, pd_files = IXIFiles(t2, "T2"), IXIFiles(pd, "PD")
         sites, left_out = _usable(t2_files, pd_files, slices)
-        splits = split_patients(sites, validation=validation_fraction, test=TEST_FRACTION, seed=seed)
+        splits = split_subjects(sites, validation_fraction, seed)
 
         def load(subject: str) -> AcquiredPair:
             source, affine = t2_files.volume(subject)
@@ -81,11 +81,7 @@ def prepare_ixi(
         subjects = [{"subject": row["subject"], "site": sites[row["subject"]], **row} for row in rows]
         count = dict(sorted(Counter(sites.values()).items()))
         dataset.report({**made, "sites": count, "subjects": subjects, "left_out": left_out})
-    counts = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
-    reasons = Counter(row["reason"].split(":")[0] for row in left_out)
-    why = "".join(f"; {count} {reason}" for reason, count in sorted(reasons.items()))
-    print(f"ixi: {len(sites)} subjects ({counts}), {len(left_out)} left out{why}; see {Path(out_dir) / REPORT}")
-    warn_of_empty_splits(splits, ("training", "test"), "subjects")
+    say_who("ixi", "subjects", splits, left_out, Path(out_dir))
     return out_dir
 
 
@@ -108,15 +104,7 @@ def _fault(subject: str, t2: IXIFiles, pd: IXIFiles, slices: int) -> str | None:
             return f"several {files.contrast} scans"
         if subject not in files.sites:
             return f"no {files.contrast} scan"
-    (shape, affine), (other_shape, other_affine) = t2.grid(subject), pd.grid(subject)
-    if shape != other_shape or not np.allclose(affine, other_affine, atol=1e-3):
-        shapes = " and ".join("x".join(map(str, one)) for one in (shape, other_shape))
-        return f"T2 and PD on different grids: {shapes} voxels"
-    axes = np.argsort(io_orientation(affine)[:, 0])  # to the right, to the front and upwards
-    spacing, depth = voxel_sizes(affine)[axes], shape[axes[2]]
-    if spacing[2] < spacing.max() * 0.99:
-        return f"slices not axial: spacing {', '.join(f'{step:g}' for step in spacing)} mm"
-    return f"too few slices: {depth}" if depth < slices else None
+    return grid_fault([files.grid(subject) for files in (t2, pd)], (t2.contrast, pd.contrast), slices)
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.geometry import canonical
+from data_prep.geometry import Grid, canonical, canonical_grid
 from monai_nce.data.nifti.reader import check_nifti, read_nifti
 from monai_nce.errors import InputError
 
@@ -55,11 +55,11 @@ class IXIFiles:
             raise InputError(f"{path}: no such file or folder")
         self._sort([file for file in sorted(path.rglob("*")) if file.is_file()] if path.is_dir() else self._in_tar())
 
-    def grid(self, subject: str) -> tuple[tuple[int, ...], np.ndarray]:
-        """Read shape and affine of one of ``sites`` as stored, from its header; a fault names archive and scan."""
+    def grid(self, subject: str) -> Grid:
+        """Read the grid that :meth:`volume` has from the header of one of ``sites``; a fault names archive and scan."""
         with self._file(subject, HEADER_BYTES) as file:
             image = check_nifti(file)
-            return image.shape[:3], np.asarray(image.affine, dtype=np.float64)
+            return canonical_grid(image.shape[:3], np.asarray(image.affine, dtype=np.float64))
 
     def volume(self, subject: str) -> tuple[np.ndarray, np.ndarray]:
         """Read the scan of one of ``sites``, with axes to the right, to the front and upwards, and its affine.

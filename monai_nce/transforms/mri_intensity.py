@@ -26,6 +26,6 @@ def full_scale(volume: np.ndarray) -> float:
     return value
 
 
-def scale_intensity(volume: np.ndarray, top: float) -> np.ndarray:
-    """Map 0 to 0 and ``top``, as of :func:`full_scale`, to 1000, and clip what lies beyond."""
-    return np.clip(volume * (FULL_SCALE / top), 0.0, FULL_SCALE)
+def scale_intensity(volume: np.ndarray, top: float, most: float = FULL_SCALE) -> np.ndarray:
+    """Map 0 to 0 and ``top``, as of :func:`full_scale`, to 1000, and clip what lies below 0 or above ``most``."""
+    return np.clip(volume * (FULL_SCALE / top), 0.0, most)

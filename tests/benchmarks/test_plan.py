@@ -120,6 +120,16 @@ def test_a_folder_of_t2_is_mri_and_one_of_ct_is_not(dataset, tmp_path):
     assert is_mri(["train", "paper_ixi"]) and not is_mri(["train", "paper"])
 
 
+def test_a_folder_of_mr_pairs_has_its_scale_and_its_names(dataset, tmp_path):
+    made = {"scale": "common", "names": ["T1", "T1 Gd"]}
+    folder = changed(dataset, tmp_path / "pairs", source_domain="t1", provenance=made)
+    cells = plan(folder, ["separate", "affine"], [], [0], "small", tmp_path)
+    for cell in cells:
+        assert cell.configs[-2:] == ["ixi", "t1ce"] and is_mri(cell.configs)
+        assert cell.overrides == {"method": cell.method, "target_name": "T1 Gd"}
+    assert cells[0].data.settings["window_width"] == 2000
+
+
 def test_a_folder_is_asked_only_for_what_it_can_give(dataset, tmp_path):
     assert default_methods("phantom") == list(METHODS) == default_methods(str(dataset))
     unaligned = changed(dataset, tmp_path / "unaligned", without="aligned_source")

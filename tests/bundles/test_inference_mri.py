@@ -47,7 +47,7 @@ def weights(trained: Path) -> str:
 def write_t2(path: Path, subject: int = 0) -> Path:
     """The T2 of a subject of the data set as a scanner has it: twice the pixels, units and axes of its own."""
     pair = make_pair(subject, size=2 * SIZE, slices=SLICES, seed=0)
-    image = nib.Nifti1Image((pair.t2 * 3.7).astype(np.float32), pair.affine)
+    image = nib.Nifti1Image((pair.source * 3.7).astype(np.float32), pair.affine)
     turn = nib.orientations.ornt_transform(*map(nib.orientations.axcodes2ornt, ("RAS", "LSA")))
     nib.save(image.as_reoriented(turn), path)
     return path

@@ -39,6 +39,8 @@ def dataset(
             ["train", "registered", "paper"],
         ),
         ("t2", {"tool": "data_prep register", "original": {"size": 128}}, ["train", "regression", "ixi"]),
+        ("t1", {"tool": "data_prep mr-pairs", "scale": "common"}, ["train", "ixi", "t1ce"]),
+        ("t1", {"tool": "data_prep register", "original": {"scale": "common"}}, ["train", "regression", "ixi", "t1ce"]),
         ("nect", {}, ["train"]),
     ],
 )

@@ -42,10 +42,10 @@ def test_folder_and_archive_hold_the_same(folder: Path, as_tar: Tar, tmp_path: P
         files = IXIFiles(path, "T2")
         assert files.sites == {"IXI002": "Guys", "IXI012": "HH", "IXI035": "IOP"}
         assert not files.repeated
-        shape, affine = files.grid("IXI012")
-        assert shape == (12, 14, 30)
-        np.testing.assert_allclose(affine, LPS)
+        grid = files.grid("IXI012")
         volume, affine = files.volume("IXI012")
+        assert grid.shape == volume.shape == (12, 14, 30)
+        np.testing.assert_array_equal(grid.affine, affine)
         np.testing.assert_array_equal(volume, volume_of(NAMES[1])[::-1, ::-1])
         np.testing.assert_allclose(
             affine, np.diag([1.5, 1.5, 2, 1]) + np.outer([20 - 16.5, 30 - 19.5, -5, 0], [0, 0, 0, 1])
@@ -122,7 +122,7 @@ def test_a_damaged_scan_is_named(archive: Path) -> None:
     spoil(archive, member.offset_data + member.size - 8, 1)  # the checksum
     files = IXIFiles(archive, "T2")
     files.volume("IXI002")
-    assert files.grid("IXI012")[0] == (12, 14, 30)
+    assert files.grid("IXI012").shape == (12, 14, 30)
     with pytest.raises(InputError) as error:
         files.volume("IXI012")
     assert str(error.value).startswith(f"{archive}: IXI012-HH-1211-T2.nii.gz: truncated or damaged (CRC")

@@ -92,31 +92,31 @@ def subject() -> AcquiredPair:
 
 
 def test_the_grid_is_centred(subject: AcquiredPair) -> None:
-    assert subject.t2.shape == subject.pd.shape == (128, 128, 10)
+    assert subject.source.shape == subject.target.shape == (128, 128, 10)
     np.testing.assert_allclose(np.diag(subject.affine), [1.875, 1.875, 8, 1])
     np.testing.assert_allclose(subject.affine @ [63.5, 63.5, 4.5, 1], [0, -18, 8, 1])
 
 
 def test_a_subject_comes_back_and_others_differ(subject: AcquiredPair) -> None:
     again = make_pair(3, size=128, slices=10)
-    np.testing.assert_array_equal(again.t2, subject.t2)
-    np.testing.assert_array_equal(again.pd, subject.pd)
+    np.testing.assert_array_equal(again.source, subject.source)
+    np.testing.assert_array_equal(again.target, subject.target)
     for other in (make_pair(4, size=128, slices=10), make_pair(3, size=128, slices=10, seed=1)):
-        assert abs(other.t2 - subject.t2).mean() > 0.02
+        assert abs(other.source - subject.source).mean() > 0.02
 
 
 def test_another_grid_shows_the_same_brain(subject: AcquiredPair) -> None:
     fine = make_pair(3, size=256, slices=10)
-    binned = fine.pd.reshape(128, 2, 128, 2, 10).mean(axis=(1, 3))
-    brain = subject.pd > 0.4
-    assert np.corrcoef(binned[brain], subject.pd[brain])[0, 1] > 0.9
-    assert abs(binned - subject.pd)[brain].mean() < 0.03
+    binned = fine.target.reshape(128, 2, 128, 2, 10).mean(axis=(1, 3))
+    brain = subject.target > 0.4
+    assert np.corrcoef(binned[brain], subject.target[brain])[0, 1] > 0.9
+    assert abs(binned - subject.target)[brain].mean() < 0.03
 
 
 def test_tissues_have_the_contrast_of_t2_and_pd(subject: AcquiredPair) -> None:
     """In T2 water is far the brightest; in PD tissues are near each other, grey above white matter."""
-    brain = subject.pd > 0.4
-    t2, pd = subject.t2[brain], subject.pd[brain]
+    brain = subject.target > 0.4
+    t2, pd = subject.source[brain], subject.target[brain]
     assert 0.05 < brain.mean() < 0.5
     water = t2 > 0.5
     assert 0.02 < water.mean() < 0.4
@@ -131,8 +131,8 @@ def test_tissues_have_the_contrast_of_t2_and_pd(subject: AcquiredPair) -> None:
 
 
 def test_pd_is_no_function_of_t2(subject: AcquiredPair) -> None:
-    brain = subject.pd > 0.4
-    t2, pd = subject.t2[brain], subject.pd[brain]
+    brain = subject.target > 0.4
+    t2, pd = subject.source[brain], subject.target[brain]
     bins = np.digitize(t2, np.percentile(t2, np.arange(2, 100, 2)))
     within = sum(pd[bins == index].var() * (bins == index).sum() for index in range(50)) / len(pd)
     assert within > 0.1 * pd.var()
@@ -141,9 +141,9 @@ def test_pd_is_no_function_of_t2(subject: AcquiredPair) -> None:
 def test_the_background_is_noise(subject: AcquiredPair) -> None:
     """Rician without a signal is Rayleigh: mean over standard deviation is 1.91. Each scan has its own."""
     corner = (slice(0, 12), slice(0, 12))
-    for scan in (subject.t2, subject.pd):
+    for scan in (subject.source, subject.target):
         assert scan[corner].mean() / scan[corner].std() == pytest.approx(1.91, abs=0.1)
-    assert abs(np.corrcoef(subject.t2[corner].ravel(), subject.pd[corner].ravel())[0, 1]) < 0.1
+    assert abs(np.corrcoef(subject.source[corner].ravel(), subject.target[corner].ravel())[0, 1]) < 0.1
 
 
 def test_nilearn_is_not_imported(subject: AcquiredPair) -> None:

@@ -93,8 +93,8 @@ def test_intensity_and_geometry_are_reported(tmp_path: Path) -> None:
     for row in rows:
         acquired = pair(row["subject"])
         assert row["split"] == items[row["subject"]]["split"]
-        assert row["full_scale"]["t2"] == pytest.approx(np.percentile(acquired.t2, 99.5))
-        assert row["full_scale"]["pd"] == pytest.approx(np.percentile(acquired.pd, 99.5))
+        assert row["full_scale"]["t2"] == pytest.approx(np.percentile(acquired.source, 99.5))
+        assert row["full_scale"]["pd"] == pytest.approx(np.percentile(acquired.target, 99.5))
         assert row["acquired_shape"] == [40, 40, 16] and row["acquired_spacing_mm"] == [1.5, 1.5, 2.0]
         image = nib.load(items[row["subject"]]["source"])
         assert image.shape == (SIZE, SIZE, SLICES)
@@ -122,7 +122,7 @@ def test_a_distortion_that_cannot_be_is_refused(distortion: float) -> None:
 def test_an_empty_scan_is_named(tmp_path: Path) -> None:
     def empty(subject: str) -> AcquiredPair:
         found = pair(subject)
-        return AcquiredPair(found.t2, found.pd * (subject != "IXI013"), found.affine)
+        return AcquiredPair(found.source, found.target * (subject != "IXI013"), found.affine)
 
     with (
         pytest.raises(InputError, match="PD of IXI013: its 99.5th percentile is 0"),

@@ -32,6 +32,7 @@ __all__ = [
     "CT",
     "MR",
     "CTReader",
+    "check_mri",
     "check_volume",
     "find_volumes",
     "modality_of",
@@ -44,7 +45,8 @@ __all__ = [
 CT, MR = "CT", "MR"
 AIR_HU = -1024.0
 NOTHING = "neither NIfTI, MetaImage, NRRD nor DICOM"
-BELOW_ZERO = 0.1  # of full scale: what interpolation undershoots in an MR image
+BELOW_ZERO = 0.1  # of full scale: what interpolation undershoots in an MR image, but for
+RARELY = 0.005  # of its voxels, at sharp edges
 
 
 def modality_of(domain: str) -> str:
@@ -87,22 +89,30 @@ def read_mri(source: DicomSource) -> tuple[np.ndarray, np.ndarray]:
         voxel indices to RAS millimetres, float64.
 
     Raises:
-        InputError: if it is DICOM, cannot be read without guessing, or its values cannot be MR intensities: NaN or
-            infinities, one value everywhere, or far below 0, as HU are.
+        InputError: if it is DICOM, cannot be read without guessing, or its values are none, as :func:`check_mri` says.
     """
     path = _file_path(source)
     if path is None:
         raise InputError(f"{_name(source)}: MR is not read from DICOM; convert the series to NIfTI first")
     volume, affine = read_file(path)
-    low, high = _range(path, volume)
+    volume *= np.float32(FULL_SCALE / check_mri(path, volume))
+    return volume, affine
+
+
+def check_mri(name: Path, volume: np.ndarray) -> float:
+    """Check that values can be MR intensities; return the 99.5th percentile, which becomes 1000.
+
+    Raises:
+        InputError: if there are NaN or infinities, one value everywhere, or many far below 0, as HU are.
+    """
+    low, high = _range(name, volume)
     try:
         top = full_scale(volume)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    if low < -BELOW_ZERO * top:
-        raise InputError(f"{path}: expected MR intensities, from 0 up, but got values from {low:g} to {high:g}")
-    volume *= np.float32(FULL_SCALE / top)
-    return volume, affine
+        raise InputError(f"{name}: {error}") from error
+    if low < -BELOW_ZERO * top and (volume < -BELOW_ZERO * top).mean() > RARELY:
+        raise InputError(f"{name}: expected MR intensities, from 0 up, but got values from {low:g} to {high:g}")
+    return top
 
 
 def read_tensor(source: DicomSource, modality: str = CT) -> MetaTensor:

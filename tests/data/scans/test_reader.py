@@ -10,10 +10,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from monai.transforms import Compose, EnsureChannelFirstd, Invertd, LoadImage, LoadImaged, Orientationd, Spacingd
 
 from monai_nce.data.nifti.writer import write_nifti_hu
-from monai_nce.data.scans.reader import CTReader, check_volume, find_volumes, read_ct, read_mri
+from monai_nce.data.scans.reader import CTReader, check_mri, check_volume, find_volumes, read_ct, read_mri
 from monai_nce.errors import InputError
 from monai_nce.phantom import make_phantom_patient
 from monai_nce.transforms import InPlaneSpacingd
@@ -244,6 +246,17 @@ def test_mr_from_metaimage(tmp_path: Path) -> None:
     write_nifti_hu(tmp_path / "a.nii", values, AFFINE)
     mri = [read_mri(path) for path in (save_itk(tmp_path / "a.mha", values, AFFINE), tmp_path / "a.nii")]
     np.testing.assert_array_equal(mri[0][0], mri[1][0])
+
+
+@settings(max_examples=10, deadline=None)
+@given(share=st.floats(0, 0.004), depth=st.floats(0.01, 1), wide=st.floats(0.02, 0.3))
+def test_what_interpolation_undershoots_at_edges_is_mr_and_hu_are_not(share: float, depth: float, wide: float) -> None:
+    values = np.linspace(0, 400, 20000, dtype=np.float32)
+    values[: int(share * values.size)] = -depth * 400
+    assert check_mri(Path("t1.nii"), values) == pytest.approx(398, rel=0.01)
+    values[: int(wide * values.size)] = -max(depth, 0.2) * 400
+    with pytest.raises(InputError, match=r"^t1\.nii: expected MR intensities, from 0 up, but got values from -"):
+        check_mri(Path("t1.nii"), values)
 
 
 def test_metaimages_beside_dicom_are_left_out_as_before(write_series: Series, hu: np.ndarray, tmp_path: Path) -> None:
