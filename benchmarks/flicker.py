@@ -5,7 +5,8 @@
 Flicker is the part of an organ's error, against stride 1, that depends on where in a stack a slice lies: the mean error
 of the organ's slices that are first in their stack, of those in the middle, and so on; the greatest less the least of
 these means. Each slice is computed in each place, by leaving out the scan's first slices, so that organs' own ups and
-downs along z cancel. Everything goes through the bundle's inference, from file to file, by PyTorch in fp32.
+downs along z cancel. What chance alone gives stands beside it: the same where the places of each slice are shuffled.
+Everything goes through the bundle's inference, from file to file, by PyTorch in fp32.
 
 On phantoms, where the truth is known: the error, and the largest step between slices at a voxel where all slices of the
 scan are identical.
@@ -48,12 +49,13 @@ SCANS = ("nect_abdomen", "nect_acrin_flt")
 TEST_PATIENTS = range(18, 24)
 SETTINGS = {"1": (1, True), "2": (2, True), "3": (3, True), "2, not blended": (2, False), "3, not blended": (3, False)}
 LEAST_VOXELS = 20  # of an organ in a slice
+SHUFFLES = 500
 LEAST_PERIODS = 3  # of the stride that an organ's slices must make
 
 Profile = NDArray[np.float64]  # a value for each slice, NaN where there is none
 
 
-def flicker(profiles: Sequence[Profile]) -> float:
+def flicker(profiles: Sequence[Profile]) -> tuple[float, float]:
     """Measure the part of errors along z that depends on a slice's place in its stack.
 
     Args:
@@ -61,27 +63,29 @@ def flicker(profiles: Sequence[Profile]) -> float:
             the stride less 1. What counts is the longest run of slices that all of them have.
 
     Returns:
-        The greatest less the least mean over the slices of one place; NaN for fewer than three periods.
+        The greatest less the least mean over the slices of one place, and how much that is on average where the places
+        of each slice are shuffled; NaN for fewer than three periods.
 
-    >>> flicker([np.array([9.0, 4, 9, 4, 9, 4]), np.array([4.0, 9, 4, 9, 4, 9])])
+    >>> flicker([np.array([9.0, 4, 9, 4, 9, 4]), np.array([4.0, 9, 4, 9, 4, 9])])[0]
     5.0
     """
     stride, errors = len(profiles), np.array(profiles)
     there = np.flatnonzero(np.isfinite(errors).all(0))
     slices = max(np.split(there, np.flatnonzero(np.diff(there) > 1) + 1), key=len)
     if len(slices) < LEAST_PERIODS * stride:
-        return float("nan")
-    places = (slices - np.arange(stride)[:, None]) % stride
-    means = [errors[:, slices][places == place].mean() for place in range(stride)]
-    return float(max(means) - min(means))
+        return float("nan"), float("nan")
+    by_place = np.array([errors[(z - np.arange(stride)) % stride, z] for z in slices])
+    rng = np.random.default_rng(0)
+    shuffled = [np.ptp(rng.permuted(by_place, axis=1).mean(0)) for _ in range(SHUFFLES)]
+    return float(np.ptp(by_place.mean(0))), float(np.mean(shuffled))
 
 
-def organ_flicker(scan: Scan, checkpoint: Path) -> tuple[dict[str, dict[str, float]], dict[str, list[float]]]:
-    """Measure the flicker of each region of a scan, and the seconds of each volume, by setting."""
+def organ_flicker(scan: Scan, checkpoint: Path) -> tuple[dict[str, dict[str, Any]], dict[str, list[float]]]:
+    """Measure flicker and chance in each region of a scan, and the seconds of each volume, by setting."""
     hu, affine = scan.volume
     regions = find_regions(scan) | joined_discs(scan)
     reference, _ = _enhance(hu, affine, checkpoint, 1, True)
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, Any]] = {}
     seconds: dict[str, list[float]] = {}
     for name, (stride, blend) in (bar := tqdm(SETTINGS.items(), desc=scan.name, unit="setting")):
         bar.set_postfix_str(name)
@@ -96,7 +100,7 @@ def organ_flicker(scan: Scan, checkpoint: Path) -> tuple[dict[str, dict[str, flo
             error[..., : 2 * stride - first] = error[..., -2 * stride :] = np.nan  # the last stacks overlap more
             for region, mask in regions.items():
                 profiles[region].append(np.append([np.nan] * first, _slice_means(error, mask[..., first:])))
-        found[name] = {region: value for region, of in profiles.items() if np.isfinite(value := flicker(of))}
+        found[name] = {region: value for region, of in profiles.items() if np.isfinite(value := flicker(of)).all()}
     return found, seconds
 
 
@@ -150,13 +154,13 @@ def phantom_cost(weights: Weights, stride: int, blend: bool) -> dict[str, float]
     return {"mse": float(np.mean(errors)), "step": float(np.ptp(weights.enhance(same)[..., 1:-1], axis=2).max())}
 
 
-def table(scans: Mapping[str, Mapping[str, Mapping[str, float]]], costs: Mapping[str, Mapping[str, Any]]) -> str:
-    """Lay out a row for each setting in Markdown: flicker of the worst region of each scan, and what phantoms say."""
+def table(scans: Mapping[str, Mapping[str, Mapping[str, Any]]], costs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Lay out a row for each setting in Markdown: the worst region of each scan, and what phantoms say."""
     head = ["stride", *(f"flicker, {name}" for name in scans), "step at a voxel", "MSE"]
     rows = []
     for name, cost in costs.items():
         worst = [max(of[name].items(), key=lambda item: item[1]) for of in scans.values()]
-        cells = [f"{value:.1f} HU ({region.replace('_', ' ')})" for region, value in worst]
+        cells = [f"{hu:.1f} HU ({region.replace('_', ' ')}; {chance:.1f} by chance)" for region, (hu, chance) in worst]
         rows.append([name, *cells, f"{cost['step']:.1f} HU", f"{cost['mse']:.4f}"])
     return markdown_table(head, rows)
 

@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import flicker as module
@@ -29,22 +29,32 @@ def in_each_place(organ: np.ndarray, by_place: list[float]) -> list[np.ndarray]:
 
 def test_what_a_place_adds_is_found():
     # slices 2 to 10 are in all; the first place adds 1, the middle one -2, the last 4
-    assert flicker(in_each_place(np.zeros(11), [1.0, -2, 4])) == pytest.approx(6)
+    found, chance = flicker(in_each_place(np.zeros(11), [1.0, -2, 4]))
+    assert found == pytest.approx(6) and chance < 4
 
 
+@settings(max_examples=10)
 @given(st.lists(st.floats(-100, 100), min_size=12, max_size=30), st.lists(st.floats(-9, 9), min_size=2, max_size=4))
 def test_ups_and_downs_of_the_organ_itself_are_none(organ, by_place):
-    assert flicker(in_each_place(np.zeros(30), by_place)) == pytest.approx(np.ptp(by_place), abs=1e-9)
+    assert flicker(in_each_place(np.zeros(30), by_place))[0] == pytest.approx(np.ptp(by_place), abs=1e-9)
     whole = np.pad(np.array(organ), (0, 30 - len(organ)), mode="edge")
-    assert flicker(in_each_place(whole, by_place)) == pytest.approx(np.ptp(by_place), abs=1e-9)
+    assert flicker(in_each_place(whole, by_place))[0] == pytest.approx(np.ptp(by_place), abs=1e-9)
+
+
+def test_chance_alone_is_told():
+    """Errors that have nothing to do with places: what is found is what shuffling them gives."""
+    rng = np.random.default_rng(0)
+    pairs = [flicker([rng.normal(0, 3, 30) for _ in range(3)]) for _ in range(20)]
+    found, chance = np.mean(pairs, axis=0)
+    assert 0.5 < found < 1.5 and chance == pytest.approx(found, rel=0.3)
 
 
 def test_slices_must_follow_each_other():
     profiles = in_each_place(np.zeros(12), [0.0, 5])
-    assert flicker(profiles) == 5
+    assert flicker(profiles)[0] == 5
     for profile in profiles:
         profile[6] = np.nan
-    assert np.isnan(flicker(profiles)), "runs of five slices"
+    assert np.isnan(flicker(profiles)).all(), "runs of five slices"
 
 
 def test_discs_are_joined_along_z(tmp_path):
@@ -60,9 +70,9 @@ def test_discs_are_joined_along_z(tmp_path):
 
 
 def test_the_table_names_the_worst_organ():
-    found = {"one": {"1": {"liver": 0.0}, "3": {"liver": 1.0, "kidney_left": 2.46}}}
+    found = {"one": {"1": {"liver": (0.0, 0.0)}, "3": {"liver": (1.0, 9.0), "kidney_left": (2.46, 0.7)}}}
     text = table(found, {name: {"step": 0.04, "mse": 0.01} for name in ("1", "3")})
-    assert "| 3 | 2.5 HU (kidney left) | 0.0 HU | 0.0100 |" in text
+    assert "| 3 | 2.5 HU (kidney left; 0.7 by chance) | 0.0 HU | 0.0100 |" in text
 
 
 @pytest.mark.slow
@@ -86,7 +96,7 @@ def test_from_scan_to_figures(tmp_path: Path, monkeypatch, capsys):
     given = ["--checkpoint", str(tmp_path / "model.pt"), "--scans", str(tmp_path / "ct.nii.gz"), "--out", str(out)]
     assert main(given) == 0
     content = json.loads(out.read_text())
-    liver = {name: of["liver"] for name, of in content["flicker"]["ct"].items()}
+    liver = {name: of["liver"][0] for name, of in content["flicker"]["ct"].items()}
     assert liver["3, not blended"] > 5 and max(liver["1"], liver["2"], liver["3"]) < 0.5, liver
     assert content["phantoms"]["3"]["step"] < 0.01 < content["phantoms"]["3, not blended"]["step"]
     assert "| 3, not blended | " in capsys.readouterr().out
