@@ -186,7 +186,6 @@ def test_settings_that_cannot_be_are_refused_in_one_line(infer, checkpoint, tmp_
 @pytest.mark.parametrize(
     ("flag", "said"),
     [
-        ({"checkpoint": "bundles/nce/models/auxiliary.pt"}, "trained for CECT to NECT, not for NECT to CECT: choose o"),
         ({"window_width": 400}, "trained for a window of level 50 and width 300, not for a window of level 50 and wid"),
         ({"spacing": 1.3333}, "trained for pixels of 2.6667 mm, not for pixels of 1.3333 mm: choose oth"),
         ({"source_name": "T2", "target_name": "PD"}, "trained for NECT to CECT, not for T2 to PD: choose other w"),
@@ -197,6 +196,17 @@ def test_the_shipped_weights_are_refused_for_what_they_were_not_trained_for(infe
     with pytest.raises(RuntimeError) as caught:
         infer(path, tmp_path / "out", **flag)
     assert said in str(find_input_error(caught.value))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_auxiliary_networks_weights_are_refused(infer, tmp_path):
+    auxiliary = Generator(channels=(8, 8), hidden_channels=8, residual=True)
+    trained_for = TrainedFor("CECT", "NECT", 50, 300, 2.5, slices=3)
+    WeightsSaver(auxiliary, tmp_path / "auxiliary.pt", trained_for=trained_for)(Engine(lambda engine, batch: None))
+    path = write(tmp_path / "a.nii.gz", scan(), AFFINES["RAS"])
+    with pytest.raises(RuntimeError) as caught:
+        infer(path, tmp_path / "out", checkpoint=str(tmp_path / "auxiliary.pt"))
+    assert "trained for CECT to NECT, not for NECT to CECT: choose o" in str(find_input_error(caught.value))
     assert not (tmp_path / "out").exists()
 
 
