@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
-__all__ = ["InputError", "find_input_error", "is_bundle_program", "one_line_errors"]
+__all__ = ["FAULT", "InputError", "fault_text", "find_input_error", "is_bundle_program", "one_line_errors"]
+
+FAULT = "fault"  # key of an engine's output: why there is none
 
 
 class InputError(ValueError):
@@ -23,6 +25,23 @@ def find_input_error(error: BaseException | None) -> InputError | None:
     while error is not None and not isinstance(error, InputError):
         error = error.__cause__ or error.__context__
     return error
+
+
+def fault_text(error: BaseException, doing: str) -> str:
+    """Say in one line without patient data what went wrong: an exception's own text could hold what a header says.
+
+    Args:
+        error: what was raised, an :class:`InputError` or one that was not expected.
+        doing: what was done then, such as ``"read"``.
+    """
+    if cause := find_input_error(error):
+        return str(cause)
+    while deeper := error.__cause__ or error.__context__:
+        error = deeper
+    name = type(error).__name__
+    if isinstance(error, MemoryError) or "OutOfMemory" in name or "can't allocate memory" in str(error):
+        return f"not enough memory while it was {doing}"
+    return f"an unexpected {name} while it was {doing}"
 
 
 def is_bundle_program() -> bool:

@@ -10,9 +10,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 import monai_nce
-from monai_nce.errors import InputError, one_line_errors
+from monai_nce.errors import InputError, fault_text, one_line_errors
 
 
 def error_raised_by(function) -> BaseException:
@@ -134,7 +135,7 @@ def test_how_the_program_ends(fault, status, shown):
         import sys
         from importlib.machinery import ModuleSpec
         sys.modules["__main__"].__spec__ = ModuleSpec("monai.bundle.__main__", None)
-        from monai_nce.errors import InputError, one_line_errors
+        from monai_nce.errors import InputError, fault_text, one_line_errors
         one_line_errors()
         raise {fault}
     """
@@ -149,3 +150,29 @@ def test_how_the_program_ends(fault, status, shown):
     assert ended.returncode == status
     assert ended.stdout == ""
     assert re.fullmatch(shown, ended.stderr, re.DOTALL)
+
+
+def wrapped(error: Exception) -> Exception:
+    """As MONAI wraps what a transform raises."""
+    outer = RuntimeError("applying transform <of JOHN DOE>")
+    outer.__cause__ = error
+    return outer
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (InputError("a.nii: holds no voxels"), "a.nii: holds no voxels"),
+        (wrapped(InputError("a.nii: holds no voxels")), "a.nii: holds no voxels"),
+        (KeyError("DOE"), "an unexpected KeyError while it was read"),
+        (wrapped(KeyError("DOE")), "an unexpected KeyError while it was read"),
+        (MemoryError(), "not enough memory while it was read"),
+        (wrapped(torch.OutOfMemoryError("CUDA")), "not enough memory while it was read"),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried"),
+            "not enough memory while it was read",
+        ),
+    ],
+)
+def test_a_fault_is_told_in_a_line_without_patient_data(error, text):
+    assert fault_text(error, "read") == text

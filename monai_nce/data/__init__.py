@@ -20,6 +20,7 @@ from monai_nce.data.files.writable import check_writable
 from monai_nce.data.nifti.save_nifti import SaveImageNiftid
 from monai_nce.data.nifti.writer import write_nifti_hu, write_nifti_labels
 from monai_nce.data.scans.add_provenance import AddProvenanced, tell_training_data, warn_of_phantoms
+from monai_nce.data.scans.attempted import AttemptedDataset
 from monai_nce.data.scans.collate import collate_volume
 from monai_nce.data.scans.earlier_result import settings_hash
 from monai_nce.data.scans.file_tree import ReaderWarning
@@ -34,6 +35,7 @@ __all__ = [
     "ROLES",
     "SPLITS",
     "AddProvenanced",
+    "AttemptedDataset",
     "CTReader",
     "DatasetWriter",
     "LeftOut",

@@ -12,6 +12,7 @@ from .prepare_batch import DomainBatch, RealPair, SyntheticPair, VolumePair
 from .registered_trainer import RegisteredTrainer
 from .supervised_iteration import SupervisedIteration
 from .validation_share import ValidationShare
+from .volume_evaluator import VolumeEvaluator
 
 __all__ = [
     "AlternatingTrainer",
@@ -26,6 +27,7 @@ __all__ = [
     "SyntheticPair",
     "ThreeClassAdversarialTrainer",
     "ValidationShare",
+    "VolumeEvaluator",
     "VolumePair",
     "bare",
     "compiled",

@@ -19,7 +19,7 @@ from monai_nce.data.files.atomic import writing
 from monai_nce.data.files.sha256 import file_sha256
 from monai_nce.data.scans.reader import one_volume
 from monai_nce.distributed import rank, world_size
-from monai_nce.errors import is_bundle_program
+from monai_nce.errors import FAULT, is_bundle_program
 
 __all__ = ["INCOMPLETE", "InferenceManifest"]
 
@@ -54,14 +54,14 @@ class InferenceManifest:
         self._weights = {"file": str(checkpoint)}
         self._checkpoint = Path(checkpoint)
         inputs = [str(one_volume(item.get("source", item["image"])).path) for item in items]
-        self._done = [
+        self._items: list[dict[str, Any]] = [
             {"input": path, "output": str(item["output"]), "status": "pending", "why": "", "seconds": None}
             for path, item in zip(inputs, items, strict=True)
         ]
         self._began = 0.0
 
     def attach(self, engine: Engine) -> None:
-        """Note the time of each volume."""
+        """Note the time of each volume, or the fault that :class:`~monai_nce.engines.VolumeEvaluator` gives."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._note)
 
@@ -69,10 +69,18 @@ class InferenceManifest:
         self._began = perf_counter()
 
     def _note(self, engine: Engine) -> None:
-        now = perf_counter()
-        self._done[engine.state.iteration - 1].update(status="done", seconds=round(now - self._began, 2))
+        now, output, one = perf_counter(), engine.state.output, self._items[engine.state.iteration - 1]
+        if isinstance(output, dict) and (fault := output.get(FAULT)):
+            one.update(status="failed", why=fault.removeprefix(f"{one['input']}: "), output=None)
+        else:
+            one.update(status="done", seconds=round(now - self._began, 2))
         self._began = now
         self.write()
+
+    @property
+    def done(self) -> int:
+        """Return the number of volumes that were enhanced."""
+        return sum(one["status"] == "done" for one in self._items)
 
     def write(self) -> None:
         """Write the list, if there is more than one volume.
@@ -90,7 +98,7 @@ class InferenceManifest:
             }
             for one in self.left_out
         ]
-        now = [{**one, "weights": self._weights} for one in self._done]
+        now = [{**one, "weights": None if one["status"] == "failed" else self._weights} for one in self._items]
         now += [{**one, "seconds": None, "weights": self._weights if one["output"] else None} for one in left]
         there = [(one.get("input"), one.get("output")) for one in self._known if one.get("status") == "done"]
         now = [
@@ -111,10 +119,16 @@ class InferenceManifest:
             return [one for one in volumes if isinstance(one, dict)]
         return []
 
+    @property
+    def _not_done(self) -> list[LeftOut]:
+        """What was left out before the first was computed, and what failed then."""
+        failed = [LeftOut(Path(one["input"]), one["why"]) for one in self._items if one["status"] == "failed"]
+        return [*self.left_out, *failed]
+
     def tell(self) -> None:
         """Write the list once more, and print what was left out on stderr."""
         self.write()
-        for one in self.left_out:
+        for one in self._not_done:
             print(f"left out{'' if one.fault else ' (no fault)'}: {one.path}: {one.why}", file=sys.stderr, flush=True)
 
     def finish(self) -> None:
@@ -122,5 +136,5 @@ class InferenceManifest:
 
         Of several processes none does: their launcher would end the others.
         """
-        if any(one.fault for one in self.left_out) and is_bundle_program() and world_size() == 1:
+        if any(one.fault for one in self._not_done) and is_bundle_program() and world_size() == 1:
             sys.exit(INCOMPLETE)

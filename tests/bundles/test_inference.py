@@ -16,7 +16,7 @@ from monai.bundle import ConfigWorkflow, create_workflow
 from monai_nce.data import SaveImageNiftid
 from monai_nce.errors import InputError, find_input_error
 from monai_nce.handlers import TrainedFor, WeightsSaver
-from monai_nce.inferers import runtime
+from monai_nce.inferers import SliceStackInferer, runtime
 from monai_nce.inferers.torch_backend import TorchBackend
 from monai_nce.networks import Generator
 from monai_nce.phantom import make_phantom_patient
@@ -356,22 +356,39 @@ def test_the_command_line_ends_with_one_line(run_bundle, checkpoint, tmp_path, n
     assert not (tmp_path / "out").exists()
 
 
-def test_a_volume_that_is_gone_when_its_turn_comes_ends_the_run_and_the_earlier_results_stay(
-    infer, checkpoint, tmp_path, monkeypatch
+@pytest.mark.parametrize("strict", [False, True])
+def test_the_others_are_made_where_one_is_gone_or_fails_when_its_turn_comes(
+    infer, checkpoint, tmp_path, monkeypatch, capfd, strict
 ):
     paths = [write(tmp_path / "in" / f"{number}.nii.gz", scan(), AFFINES["RAS"]) for number in range(4)]
-    save = SaveImageNiftid.__call__
+    save, predict, computed = SaveImageNiftid.__call__, SliceStackInferer.__call__, []
 
     def vanish(self, data):
-        paths[3].unlink(missing_ok=True)
+        paths[1].unlink(missing_ok=True)
         return save(self, data)
 
+    def run_out(self, *arguments, **named):
+        computed.append(1)
+        if len(computed) == 2:
+            raise MemoryError("JOHN DOE")
+        return predict(self, *arguments, **named)
+
     monkeypatch.setattr(SaveImageNiftid, "__call__", vanish)
-    with pytest.raises(Exception) as caught:  # noqa: PT011  MONAI wraps what its configs raise
+    monkeypatch.setattr(SliceStackInferer, "__call__", run_out)
+    if strict:
+        with pytest.raises(Exception) as caught:  # noqa: PT011  MONAI wraps what its configs raise
+            infer(tmp_path / "in", tmp_path / "out", strict=True, **checkpoint[1])
+        assert "1.nii.gz: no such file" in str(find_input_error(caught.value))
+    else:
         infer(tmp_path / "in", tmp_path / "out", **checkpoint[1])
-    assert "3.nii.gz: no such file" in str(find_input_error(caught.value))
+        out, err = capfd.readouterr()
+        left_out = [f"{paths[1]}: no such file", f"{paths[2]}: not enough memory while it was computed"]
+        assert [line for line in err.splitlines() if "left out" in line] == [f"left out: {one}" for one in left_out]
+        assert "2 of 4 volumes" in out and "DOE" not in out + err
+        volumes = json.loads((tmp_path / "out" / "manifest.json").read_text())["volumes"]
+        assert [one["status"] for one in volumes] == ["done", "failed", "failed", "done"]
     made = sorted(path.name for path in (tmp_path / "out").iterdir() if path.suffix == ".gz")
-    assert made == [f"{number}_synthetic_cect.nii.gz" for number in range(3)]
+    assert made == [f"{number}_synthetic_cect.nii.gz" for number in ((0,) if strict else (0, 3))]
 
 
 def test_a_scan_whose_result_cannot_be_written_is_left_out(infer, checkpoint, tmp_path, capfd):

@@ -44,6 +44,26 @@ def test_each_volume_is_noted_as_soon_as_it_is_done(tmp_path: Path) -> None:
     assert volumes["d.nii"]["why"] == "every voxel is 0" and volumes["d.nii"]["weights"] is None
 
 
+def test_a_volume_that_failed_is_listed_and_shows_in_the_exit_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine, kept = (
+        Engine(lambda engine, batch: {"fault": "b.nii: no such file"} if batch else {}),
+        manifest(tmp_path, "ab"),
+    )
+    kept.attach(engine)
+    engine.run([0, 1])
+    failed = listed(tmp_path)["b.nii"]
+    assert (failed["status"], failed["why"], failed["output"]) == ("failed", "no such file", None)
+    assert failed["seconds"] is None and failed["weights"] is None
+    kept.tell()
+    assert kept.done == 1 and capsys.readouterr().err == "left out: b.nii: no such file\n"
+    monkeypatch.setattr(inference_manifest, "is_bundle_program", lambda: True)
+    with pytest.raises(SystemExit) as caught:
+        kept.finish()
+    assert caught.value.code == 3
+
+
 def test_earlier_runs_into_the_folder_stay_listed(tmp_path: Path) -> None:
     manifest(tmp_path, "ab").tell()
     manifest(tmp_path, "bc").tell()

@@ -36,7 +36,7 @@ from monai_nce.data.scans.phase import CECT, IMAGE, NECT, UNKNOWN, decide_phase
 from monai_nce.data.scans.reader import CT, find_volumes, one_volume, read_tensor
 from monai_nce.data.scans.suitability import doubts
 from monai_nce.distributed import world_size
-from monai_nce.errors import InputError, find_input_error
+from monai_nce.errors import InputError, fault_text, find_input_error
 
 __all__ = ["ALL", "LeftOut", "check_inference_items", "inference_items"]
 
@@ -221,8 +221,7 @@ def check_inference_items(
             labels = not alone and reason is not None and found.kind != "dicom" and holds_labels(found.path)
             if (alone and world_size() == 1) or (strict and not labels):
                 raise
-            text = f"an unexpected {type(error).__name__} while it was read"  # whose text could hold what a header says
-            why = "holds labels" if labels else str(reason or text).removeprefix(f"{found.path}: ")
+            why = "holds labels" if labels else fault_text(error, "read").removeprefix(f"{found.path}: ")
             items.remove(item)
             left_out.append(LeftOut(found.path, why, fault=not labels))
             continue
