@@ -26,11 +26,17 @@ METHODS: dict[str, list[str]] = {
     "joint": ["joint"],
     "separate": [],
     "registered": ["registered"],
+    "registered_joint": ["registered_joint"],
     "oracle": ["regression", "oracle"],
 }
 TEACHER = "separate"  # the method whose auxiliary network makes the synthetic sources of "registered"
 TO_SYNTHETIC = "bspline"  # and the registration to them
-SLOWEST = ("cycle", "voxelmorph", "joint")  # started first, so that no core is left with one of them at the end
+SLOWEST = (
+    "cycle",
+    "voxelmorph",
+    "registered_joint",
+    "joint",
+)  # started first, so that no core is left with one of them at the end
 SWEEP = ["identity", "single", "cycle", "joint", "separate", "oracle"]
 DEFAULT_METHODS = {"phantom": list(METHODS), "ixi": SWEEP, "ixi-like": SWEEP}
 DISTORTIONS = [0.01, 0.02, 0.05]  # section 4.4.1
@@ -41,7 +47,7 @@ PHANTOM = {"small": {"patients": 24, "size": 128, "slices": 32}, "paper": {"pati
 IXI_LIKE = {"small": {"subjects": 48, "size": 128, "slices": 24}, "paper": {"subjects": 96, "size": 128, "slices": 64}}
 CT_CONFIGS: dict[str, list[str]] = {"small": [], "paper": ["paper"]}
 MRI_CONFIGS = {"small": ["ixi"], "paper": ["paper", "paper_ixi"]}
-FOLDER = re.compile(r"([a-z0-9]+)(?:_k([0-9.e-]+))?_s([0-9]+)")
+FOLDER = re.compile(r"([a-z0-9]+(?:_joint)?)(?:_k([0-9.e-]+))?_s([0-9]+)")
 
 
 def folder_name(method: str, distortion: float | None, seed: int) -> str:
@@ -69,7 +75,9 @@ def default_methods(data: str) -> list[str]:
     items = read_datalist(data, "training")
     paired = all({"source", "target"} <= item.keys() for item in items)
     aligned = any({"aligned_source", "target"} <= item.keys() for item in items)
-    lacking = ("unregistered", *REGISTRATIONS, "registered") * (not paired) + ("oracle",) * (not aligned)
+    lacking = ("unregistered", *REGISTRATIONS, "registered", "registered_joint") * (not paired) + ("oracle",) * (
+        not aligned
+    )
     return [method for method in METHODS if method not in lacking]
 
 

@@ -41,6 +41,7 @@ TOLD_NOTHING = (
     "cycle.json",
     "joint.json",
     "registered.json",
+    "registered_joint.json",
 )  # schemes whose trainers know no condition
 # keys of version 0.1.0, and what begins with them, by their present names; train.json holds them empty, since MONAI
 # ends in a traceback at a flag with an unknown key before its last, before the bundle is asked

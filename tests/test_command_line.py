@@ -271,7 +271,7 @@ def test_the_flags_of_a_file_count_as_typed(tmp_path: Path) -> None:
     assert read_flags(["run", "--args_file", str(file), "--output_dir", "b"]) == {"output_dir": "b"}
 
 
-@pytest.mark.parametrize("scheme", ["single", "cycle", "joint", "registered"])
+@pytest.mark.parametrize("scheme", ["single", "cycle", "joint", "registered", "registered_joint"])
 def test_schemes_that_tell_their_networks_nothing_refuse_a_condition(scheme: str) -> None:
     files = [str(CONFIGS / f"{name}.json") for name in ("train", scheme, "conditional")]
     with pytest.raises(InputError, match=f"^conditional.json: expected separate training, .* but got {scheme}.json"):

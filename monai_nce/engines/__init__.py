@@ -6,6 +6,7 @@ from .amp import Precision
 from .compiled import compiled
 from .cycle_trainer import CycleTrainer
 from .image_buffer import ImageBuffer
+from .joint_registration_trainer import JointRegistrationTrainer
 from .joint_trainer import JointTrainer
 from .parallel import bare, end_processes, parallel
 from .prepare_batch import DomainBatch, RealPair, SyntheticPair, VolumePair
@@ -19,6 +20,7 @@ __all__ = [
     "CycleTrainer",
     "DomainBatch",
     "ImageBuffer",
+    "JointRegistrationTrainer",
     "JointTrainer",
     "Precision",
     "RealPair",

@@ -26,8 +26,9 @@ class RegisteredTrainer(AlternatingTrainer):
     the loss sees it, so that neither L1 nor the features of Eq. 4 depend on it. A pixel that counts has the same weight
     whatever part of the image does not.
 
-    ``engine.state.output`` holds ``image``, ``label`` and ``pred`` of the synthetic pairs and then the real ones, the
-    ``loss`` and its parts ``synthetic_loss`` and ``real_loss``, before the weight; losses are means over all processes.
+    ``engine.state.output`` holds ``image``, ``label`` and ``pred`` of the synthetic pairs and then the real ones;
+    ``loss``, and its parts ``synthetic_loss`` and ``real_loss`` before the weight; and ``counted``, the mask's mean.
+    Scalars are means over all processes.
 
     Args:
         device, max_epochs, train_data_loader, kwargs: as in :class:`AlternatingTrainer`.
@@ -81,7 +82,7 @@ class RegisteredTrainer(AlternatingTrainer):
         }
         loss = losses["synthetic_loss"] + self.real_weight * losses["real_loss"] + sum(more.values())
         self._step(loss, *self.optimizers)
-        engine.state.output |= mean_over_ranks({Keys.LOSS: loss, **losses})
+        engine.state.output |= mean_over_ranks({Keys.LOSS: loss, **losses, "counted": mask.mean()})
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
 

@@ -4,5 +4,6 @@ from .adversarial import ThreeClassAdversarialLoss
 from .histogram_tie import HistogramTie
 from .perceptual import PerceptualLoss
 from .reconstruction import ReconstructionLoss
+from .registration import RegistrationLoss
 
-__all__ = ["HistogramTie", "PerceptualLoss", "ReconstructionLoss", "ThreeClassAdversarialLoss"]
+__all__ = ["HistogramTie", "PerceptualLoss", "ReconstructionLoss", "RegistrationLoss", "ThreeClassAdversarialLoss"]

@@ -19,7 +19,14 @@ __all__ = ["settings_page", "settings_table"]
 
 COMMANDS = {
     "Training": ("train.json",),
-    "What overlays add": ("train.json", "cycle.json", "regression.json", "registered.json", "conditional.json"),
+    "What overlays add": (
+        "train.json",
+        "cycle.json",
+        "regression.json",
+        "registered.json",
+        "registered_joint.json",
+        "conditional.json",
+    ),
     "Evaluation": ("train.json", "evaluate.json"),
     "Inference": ("inference.json",),
 }

@@ -33,6 +33,7 @@ def changed(dataset: Path, folder: Path, without: str = "", **keys: Any) -> str:
     [
         (("joint", None, 0), "joint_s0"),
         (("single", 0.05, 12), "single_k0.05_s12"),
+        (("registered_joint", 0.05, 0), "registered_joint_k0.05_s0"),
         (("cycle", 0.0, 1), "cycle_k0_s1"),
         (("oracle", 1e-05, 0), "oracle_k1e-05_s0"),
     ],
@@ -135,7 +136,7 @@ def test_a_folder_is_asked_only_for_what_it_can_give(dataset, tmp_path):
     unaligned = changed(dataset, tmp_path / "unaligned", without="aligned_source")
     assert set(METHODS) - set(default_methods(unaligned)) == {"oracle"}
     unpaired = changed(dataset, tmp_path / "unpaired", without="source")
-    lacking = {"unregistered", "affine", "bspline", "voxelmorph", "registered"}
+    lacking = {"unregistered", "affine", "bspline", "voxelmorph", "registered", "registered_joint"}
     assert set(METHODS) - set(default_methods(unpaired)) == lacking
     # what is asked for is not left out
     assert [cell.method for cell in plan(unaligned, ["oracle"], [], [0], "small", tmp_path)] == ["oracle"]

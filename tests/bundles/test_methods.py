@@ -27,6 +27,13 @@ METHODS = {
         "domain_classifier": "classifier.pt",
     },
     "registered": {"network": "model.pt", "domain_classifier": "classifier.pt"},
+    "registered_joint": {
+        "network": "model.pt",
+        "auxiliary": "auxiliary.pt",
+        "discriminator": "discriminator.pt",
+        "domain_classifier": "classifier.pt",
+        "registration": "registration.pt",
+    },
     "regression": {"network": "model.pt", "domain_classifier": "classifier.pt"},
     "oracle": {"network": "model.pt", "domain_classifier": "classifier.pt"},
 }
@@ -47,9 +54,8 @@ def workflow(bundle: Path, overrides: dict, method: str, *overlays: str, run_id:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_trains_its_networks_alone_and_evaluates(bundle, tiny, method):
     run = workflow(bundle, tiny, method)
-    names = ("network", "auxiliary", "discriminator", "domain_classifier") + (
-        ("source_discriminator",) * (method == "cycle")
-    )
+    names = ("network", "auxiliary", "discriminator", "domain_classifier")
+    names += ("source_discriminator",) * (method == "cycle") + ("registration",) * (method == "registered_joint")
     networks = {name: run.parser.get_parsed_content(name) for name in names}
     before = {name: {k: v.clone() for k, v in net.state_dict().items()} for name, net in networks.items()}
     run.run()

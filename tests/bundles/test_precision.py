@@ -16,6 +16,7 @@ STAGES = {
     "joint": ("train",),
     "cycle": ("train",),
     "single": ("stage1",),
+    "registered_joint": ("stage1", "train"),
 }
 
 
@@ -30,7 +31,8 @@ def workflow(bundle: Path, overrides: dict, scheme: str) -> ConfigWorkflow:
 def test_every_stage_trains_in_the_configured_precision_and_validates_in_fp32(bundle, tiny, scheme):
     get = workflow(bundle, {**tiny, "precision": "bf16"}, scheme).parser.get_parsed_content
     types: dict[str, set] = {}
-    for name in ("network", "auxiliary", "discriminator", "domain_classifier"):
+    names = ["network", "auxiliary", "discriminator", "domain_classifier"]
+    for name in [*names, "registration"] if scheme == "registered_joint" else names:
         for module in get(name).modules():
             if isinstance(module, nn.Conv2d):
                 module.register_forward_hook(

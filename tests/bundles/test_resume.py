@@ -41,6 +41,7 @@ OVERLAYS = {
     "single": ("single",),
     "cycle": ("cycle",),
     "registered": ("registered",),
+    "registered_joint": ("registered_joint",),
     "regression": ("regression",),
     "oracle": ("regression", "oracle"),
 }

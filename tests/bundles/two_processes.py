@@ -24,11 +24,12 @@ SCHEMES = {
     "joint": (("train", "joint"), ("train",)),
     "cycle": (("train", "cycle"), ("train",)),
     "registered": (("train", "registered"), ("train",)),
+    "registered_joint": (("train", "registered_joint"), ("train",)),
     "oracle": (("train", "regression", "oracle"), ("train",)),
 }
 LOSSES = (
     "loss", "adversarial_loss", "reconstruction_loss", "cycle_loss", "discriminator_loss", "discriminator_accuracy",
-    "synthetic_loss", "real_loss",
+    "synthetic_loss", "real_loss", "registration_loss", "counted",
 )  # fmt: skip
 
 

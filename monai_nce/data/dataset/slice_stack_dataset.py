@@ -37,7 +37,7 @@ class SliceStackDataset(Dataset):
         data: items with paths to unscaled ``.nii`` files under their roles, as ``read_datalist`` gives them,
             or ``mixed_items``.
         keys: roles to read, such as ``("target", "source")``.
-        slices: slices of a stack, odd.
+        slices: slices of a stack, odd; or those of each key.
         transform: applied to each item, a dictionary transform; the random numbers of a ``Randomizable`` one, such as
             MONAI's ``Compose``, depend on seed, index and epoch alone.
         seed: of the random stacks and of the ``condition``.
@@ -62,7 +62,7 @@ class SliceStackDataset(Dataset):
         self,
         data: Sequence[Mapping[str, Any]],
         keys: Sequence[str] = ("target", "source"),
-        slices: int = 3,
+        slices: int | Mapping[str, int] = 3,
         transform: Callable[[dict[str, Any]], Any] | None = None,
         seed: int = 0,
         condition: Callable[[Mapping[str, Any], np.random.Generator], Mapping[str, torch.Tensor]] | None = None,
@@ -105,8 +105,9 @@ class SliceStackDataset(Dataset):
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that stand for the volumes' names and sizes, their order and their shares."""
         volumes = [(Path(path).name, volume.shape) for path, volume in self._volumes.items()]
+        slices = self.slices if isinstance(self.slices, int) else [*map(self._slices, self.keys)]
         mixed = (self.parts,) if len(self.parts) > 1 else ()
-        return hashlib.sha256(repr((self.keys, self.slices, volumes, *mixed)).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr((self.keys, slices, volumes, *mixed)).encode()).hexdigest()[:16]
 
     @property
     def in_plane_size(self) -> tuple[int, int]:
@@ -131,7 +132,7 @@ class SliceStackDataset(Dataset):
             if key not in self.data[patient]:
                 rows = self._rows[key, _data_set(self.data[patient])]
                 place = self._index[key][rows[self._draw(index, number) % len(rows)]]
-            item[key] = self._read(self.data[place[0]][key], place[1])
+            item[key] = self._read(self.data[place[0]][key], place[1], self._slices(key))
         if self.condition is not None:
             random = np.random.default_rng(self._draw(index, len(self.keys)))
             item |= self.condition(self.data[patient], random)
@@ -156,9 +157,12 @@ class SliceStackDataset(Dataset):
         entropy = (self.seed, getattr(index, "epoch", 0), int(index) % len(self), number)
         return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
 
-    def _read(self, path: str, position: int) -> torch.Tensor:
+    def _slices(self, key: str) -> int:
+        return self.slices if isinstance(self.slices, int) else self.slices[key]
+
+    def _read(self, path: str, position: int, slices: int) -> torch.Tensor:
         voxels = self._volumes[path].voxels
-        positions = stack_positions(int(position), voxels.shape[2], self.slices)
+        positions = stack_positions(int(position), voxels.shape[2], slices)
         try:
             stack = np.asarray(voxels[:, :, positions[0] : positions[-1] + 1], dtype=np.float32)
         except (OSError, ValueError) as error:  # nibabel's for a file that is too short

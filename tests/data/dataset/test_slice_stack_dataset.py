@@ -79,6 +79,15 @@ def test_edges_replicate(paired: list[dict[str, str]]) -> None:
     assert torch.equal(last[1], last[2]) and not torch.equal(last[0], last[1])
 
 
+def test_each_key_may_have_slices_of_its_own(paired: list[dict[str, str]]) -> None:
+    dataset = SliceStackDataset(paired, slices={"target": 3, "source": 5})
+    item = dataset[1]
+    np.testing.assert_array_equal(item["target"], expected_stack(paired[0]["target"], 1, 3))
+    np.testing.assert_array_equal(item["source"], expected_stack(paired[0]["source"], 1, 5))
+    fingerprints = [SliceStackDataset(paired, slices={"target": 3, "source": n}).fingerprint() for n in (5, 5, 7)]
+    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
+
+
 def test_the_first_key_leads(unpaired: list[dict[str, str]]) -> None:
     assert len(SliceStackDataset(unpaired, keys=("target", "source"))) == 5
     assert len(SliceStackDataset(unpaired, keys=("source", "target"))) == 3 + 2
