@@ -44,3 +44,10 @@ def test_both_stages_train_on_moved_images(bundle, tiny):
     assert transforms[0] is transforms[1] is run.parser.get_parsed_content("train#augmentation")
     run.run()
     assert run.parser.get_parsed_content("train#trainer").state.iteration > 0
+
+
+def test_the_aligned_pairs_of_stage_1_are_moved_together_too(bundle, tiny):
+    run = training(bundle, tiny, "aligned")
+    pairs = run.parser.get_parsed_content("stage1#pairs")
+    assert pairs.transform is run.parser.get_parsed_content("train#augmentation")
+    assert set(pairs[0]) >= {"target", "aligned_source"} and "source" not in pairs[0]

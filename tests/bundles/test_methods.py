@@ -26,6 +26,7 @@ METHODS = {
         "source_discriminator": "source_discriminator.pt",
         "domain_classifier": "classifier.pt",
     },
+    "aligned": {"network": "model.pt", "auxiliary": "auxiliary.pt", "domain_classifier": "classifier.pt"},
     "registered": {"network": "model.pt", "domain_classifier": "classifier.pt"},
     "registered_joint": {
         "network": "model.pt",
