@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from data_prep.ixi import prepare_ixi
 from data_prep.ixi_like import write_ixi_like_dataset
+from data_prep.mr_pairs import prepare_mr_pairs
 from data_prep.register import register_dataset
 from monai_nce.data import write_json
 from monai_nce.errors import InputError, find_input_error
@@ -42,6 +43,7 @@ MAKERS: dict[str, Callable[..., Path]] = {
     "phantom": write_phantom_dataset,
     "ixi": prepare_ixi,
     "ixi-like": write_ixi_like_dataset,
+    "mr-pairs": prepare_mr_pairs,
     "registered": register_dataset,
 }
 CHILD = (sys.executable, "-m", "benchmarks.cell")
@@ -126,10 +128,13 @@ def _run(configs: list[str], /, **given: Any) -> None:
 
 
 class Runner:
-    """Make data sets and run cells in child processes, ``jobs`` at once, each with ``threads`` unless that is 0."""
+    """Make data sets and run cells in child processes, ``jobs`` at once, each with ``threads`` unless that is 0.
 
-    def __init__(self, jobs: int, threads: int) -> None:
-        self.jobs = jobs
+    The progress bar is called ``name``.
+    """
+
+    def __init__(self, jobs: int, threads: int, name: str = "table 1") -> None:
+        self.jobs, self.name = jobs, name
         limits = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)} if threads else {}
         self._environment = {**os.environ, **limits}
         self._locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
@@ -139,7 +144,7 @@ class Runner:
     def run(self, cells: Sequence[Cell], done: int, after_each: Callable[[], object]) -> list[str]:
         """Run cells, of which so many were ``done`` before. Returns a line for each that failed."""
         failures = []
-        bar = tqdm(total=len(cells) + done, initial=done, desc="table 1", unit="cell", dynamic_ncols=True)
+        bar = tqdm(total=len(cells) + done, initial=done, desc=self.name, unit="cell", dynamic_ncols=True)
         with ThreadPoolExecutor(self.jobs) as pool, bar:
             futures = {pool.submit(self._run_cell, cell): cell for cell in cells}
             try:

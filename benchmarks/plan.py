@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,9 @@ SLOWEST = (
     "joint",
 )  # started first, so that no core is left with one of them at the end
 SWEEP = ["identity", "single", "cycle", "joint", "separate", "oracle"]
-DEFAULT_METHODS = {"phantom": list(METHODS), "ixi": SWEEP, "ixi-like": SWEEP}
+DEFAULT_METHODS = {"phantom": list(METHODS), "ixi": SWEEP, "ixi-like": SWEEP, "mr-pairs": SWEEP}
 DISTORTIONS = [0.01, 0.02, 0.05]  # section 4.4.1
-MRI = ("ixi", "ixi-like")  # each made once per distortion
+MRI = ("ixi", "ixi-like", "mr-pairs")  # each made once per distortion
 
 # preset: what data sets are made of, and the configuration files that are laid over last
 PHANTOM = {"small": {"patients": 24, "size": 128, "slices": 32}, "paper": {"patients": 96, "size": 256, "slices": 64}}
@@ -88,13 +88,14 @@ def plan(
     seeds: Sequence[int],
     preset: str,
     out_dir: Path,
-    ixi: tuple[Path, Path] | None = None,
+    scans: Mapping[str, Any] | None = None,
     overrides: dict[str, Any] | None = None,
 ) -> list[Cell]:
     """List the cells of a table, the longest first, without identity, which every evaluation gives.
 
-    ``data`` is ``phantom``, ``ixi`` (made from the T2 and PD scans that the argument ``ixi`` names), ``ixi-like`` or a
-    data set's folder. None as ``methods`` stands for all that make sense. ``overrides`` are of the bundle's keys.
+    ``data`` is ``phantom``, ``ixi-like``, a data set's folder, or ``ixi`` or ``mr-pairs``, made from ``scans``, which
+    are arguments of :func:`~data_prep.ixi.prepare_ixi` or :func:`~data_prep.mr_pairs.prepare_mr_pairs`. None as
+    ``methods`` stands for all that make sense. ``overrides`` are of the bundle's keys.
     """
     methods = default_methods(data) if methods is None else methods
     for method in methods:
@@ -108,8 +109,10 @@ def plan(
     trained = [method for method in METHODS if method in methods and method != "identity"]
     if not trained:
         raise InputError("expected at least one method besides identity, which is part of every table")
-    bases = _bases(data, distortions, preset, out_dir / "data", ixi)
-    mri = ([], {}) if data in MRI else None if data in DEFAULT_METHODS else mri_settings(read_datalist_file(data))
+    bases = _bases(data, distortions, preset, out_dir / "data", scans)
+    made = {"source_domain": "t2", "provenance": {"scale": "common"} if data == "mr-pairs" else {}}
+    about = made if data in MRI else {} if data in DEFAULT_METHODS else read_datalist_file(data)
+    mri = mri_settings(about)
     more, named = mri or ([], {})
 
     def cell(method: str, k: float | None, base: DataSet, seed: int) -> Cell:
@@ -128,7 +131,7 @@ def plan(
 
 
 def _bases(
-    data: str, distortions: Sequence[float], preset: str, data_dir: Path, ixi: tuple[Path, Path] | None
+    data: str, distortions: Sequence[float], preset: str, data_dir: Path, scans: Mapping[str, Any] | None
 ) -> list[tuple[float | None, DataSet]]:
     """List the data sets as they were acquired or simulated, each with its distortion."""
     if data == "phantom":
@@ -136,11 +139,11 @@ def _bases(
     if data not in MRI:
         read_datalist(data, "training")  # refused here, not by each cell, where it is empty
         return [(None, DataSet(Path(data)))]
-    made_from: dict[str, Any] = IXI_LIKE[preset]
-    if data == "ixi":
-        if ixi is None:
-            raise InputError("--data ixi: name the T2 and PD scans as downloaded, by --t2 and --pd")
-        made_from = {"t2": str(ixi[0]), "pd": str(ixi[1])}
+    if data == "ixi" and scans is None:
+        raise InputError("--data ixi: name the T2 and PD scans as downloaded, by --t2 and --pd")
+    if data == "mr-pairs" and scans is None:
+        raise InputError("--data mr-pairs: its tables are made by python -m benchmarks.mr_pairs")
+    made_from: Mapping[str, Any] = IXI_LIKE[preset] if scans is None else scans
     return [(k, DataSet(data_dir / f"{data}_k{k:g}", data, {**made_from, "distortion": k})) for k in distortions]
 
 

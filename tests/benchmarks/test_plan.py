@@ -92,7 +92,7 @@ def test_a_registered_cell_waits_for_the_separate_one_of_its_seed_and_distortion
 def test_the_papers_preset_is_laid_over_last(tmp_path):
     (cell,) = plan("phantom", ["joint"], [], [0], "paper", tmp_path)
     assert cell.configs == ["train", "joint", "paper"] and cell.data.settings["size"] == 256
-    ixi = plan("ixi", ["joint"], [0.02], [0], "paper", tmp_path, (Path("t2"), Path("pd")))
+    ixi = plan("ixi", ["joint"], [0.02], [0], "paper", tmp_path, {"t2": "t2", "pd": "pd"})
     assert ixi[0].configs == ["train", "joint", "paper", "paper_ixi"]
 
 
