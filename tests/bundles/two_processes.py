@@ -54,7 +54,8 @@ def losses_of_schemes(settings: dict[str, Any], distributed: bool) -> dict[str, 
         workflow = ConfigWorkflow(config_file=files, workflow_type="train", logging_file=False, **overrides)
         workflow.initialize()
         get = workflow.parser.get_parsed_content
-        get("domain_classifier")  # as in a whole training: made, and with several processes that of rank 0 on all
+        for name in ("domain_classifier", "auxiliary"):
+            get(name)  # as in a whole training: made, and with several processes that of rank 0 on all
         found[scheme] = {"draws": float(torch.rand(()))}
         for stage in stages:
             trainer, losses, scores = get(f"{stage}#trainer"), [], []
