@@ -82,8 +82,8 @@ TISSUES: dict[str, Tissue] = {
     "muscle": Tissue(52, 6, 5, 7, 9, 11, 0.25),  # [L14] [K21]; [AKA] [B16] [L23] [P20]
     "liver": Tissue(58, 6, 3, 20, 53, 40, 0.08),  # without fat [BOY] [P80]; [G06] [H95] [W21] [P24], delayed a choice
     "spleen": Tissue(49, 4.5, 2.5, 98, 72, 50, 0.08),  # [P80] [R94]; [G06], delayed a choice
-    "kidney_cortex": Tissue(31, 9, 2, 190, 155, 105, 0.08),  # [L14] [K21], spread and delayed a choice; [K07]
-    "kidney_medulla": Tissue(31, 9, 2, 75, 130, 115, 0.08),  # [L14] [K21], spread and delayed a choice; [K07]
+    "kidney_cortex": Tissue(32, 7, 2, 190, 155, 105, 0.08),  # [L14] [K21], spread and delayed a choice; [K07]
+    "kidney_medulla": Tissue(32, 7, 2, 75, 130, 115, 0.08),  # [L14] [K21], spread and delayed a choice; [K07]
     "renal_pelvis": Tissue(6, 3, 0, 0, 0, 700, 0.3),  # choice; excreted contrast
     "pancreas": Tissue(40, 5, 6, 72, 45, 30, 0.1),  # [L14]; [KRS] [S12], delayed a choice
     "adrenal_gland": Tissue(24, 5, 2, 50, 58, 38, 0.15),  # choice; portal [S13]

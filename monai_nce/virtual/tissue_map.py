@@ -15,7 +15,6 @@ from scipy import ndimage
 
 from monai_nce.virtual.anatomy import ABDOMINAL, BONES, Anatomy, Mask, is_any
 from monai_nce.virtual.lesions import KINDS, sample_lesions
-from monai_nce.virtual.lumbar import lumbar_muscles
 from monai_nce.virtual.noise import smooth_noise
 from monai_nce.virtual.physiology import Physiology
 from monai_nce.virtual.structures import STRUCTURES
@@ -57,7 +56,6 @@ KIDNEYS = ("kidney_right", "kidney_left")
 REMOVABLE = {"kidney_right": 0.04, "kidney_left": 0.04, "spleen": 0.04, "gallbladder": 0.2}  # shares, choices
 DILATED_SHARE = 0.05  # of kidneys, whose pelvis holds much urine; a choice
 STONES_SHARE = 0.12  # of patients; a choice
-LUMBAR_NEAR, LUMBAR_FAR = (0.0, 4.0), (4.0, 26.0)  # mm off the back's wall, of muscles behind the kidneys; choices
 SKIN = 2.5  # mm
 FILLED = tuple(ORGAN_TISSUES.get(name, name if name in CODES else "visceral_fat") for name in STRUCTURES)
 
@@ -104,7 +102,6 @@ def draw_tissues(anatomy: Anatomy, rng: np.random.Generator) -> TissueMap:
     codes = np.array([CODES[name] for name in FILLED], np.uint8)[structures]
     patient = _Drawing(anatomy, structures, codes, rng)
     clothes = patient.wrap_in_fat()
-    patient.add_lumbar_muscles()
     patient.add_small_bowel()
     patient.layer_organs()
     patient.add_vessels()
@@ -208,12 +205,6 @@ class _Drawing:
                 self.paint(free & (level < reach - inset), tissue)
             self.paint(free & (level < 11), "cortical_bone")
             self.paint(free & (level < 7), "spongy_bone")
-
-    def add_lumbar_muscles(self) -> None:
-        """Put muscle between the kidneys and the back, thicker in some patients than in others."""
-        near, far = (float(self.rng.uniform(*limits)) for limits in (LUMBAR_NEAR, LUMBAR_FAR))
-        muscles = lumbar_muscles(self.structures, self.spacing, near, far)
-        self.paint(muscles & (self.noise(45) > self.rng.uniform(-2.5, -0.3)), "muscle")  # apart from each other
 
     def add_small_bowel(self) -> None:
         """Wind small bowel through the fat of the abdomen: tubes where two random fields are both near zero."""

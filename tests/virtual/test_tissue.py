@@ -22,7 +22,7 @@ NEVER_ENHANCE = "air subcutaneous_fat visceral_fat bile bowel_content bowel_gas 
 # HU without contrast that two standard deviations must stay within.
 NECT_RANGES = {
     "spleen": (40, 58),
-    "kidney_cortex": (13, 49),
+    "kidney_cortex": (16, 48),
     "muscle": (40, 65),
     "liver": (45, 70),
     "fluid": (0, 25),
