@@ -25,7 +25,8 @@ BRIGHT = "muscle: largest piece above +40 HU"
 def test_organs_rise_as_the_literature_says_and_nothing_else_does(name: str, missed: set[str], tmp_path: Path) -> None:
     (scan,) = find_scans(Path(REAL or ""), [name])
     hu, affine = scan.volume
-    synthetic = enhance({"scan": (hu, affine)}, tmp_path, checkpoint=str(CONFIGS.parent / "models" / "model.pt"))["scan"]
+    weights = str(CONFIGS.parent / "models" / "model.pt")
+    synthetic = enhance({"scan": (hu, affine)}, tmp_path, checkpoint=weights)["scan"]
     made = list(checks(measure_rise(hu, synthetic, affine, find_regions(scan), "portal")))
     assert len(made) >= 15
     assert {check.what for check in made if not check.passed} <= missed
