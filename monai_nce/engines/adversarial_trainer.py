@@ -139,15 +139,15 @@ class ThreeClassAdversarialTrainer(AlternatingTrainer):
         (gradient,) = torch.autograd.grad(true, images, create_graph=True)
         return gradient.square().sum(dim=(1, 2, 3)).mean()
 
-    def _adversarial(self, discriminator: nn.Module, synthetic: torch.Tensor) -> torch.Tensor:
-        """Compute Eq. 2."""
-        return self.adversarial_loss.generator_loss(self._run(discriminator, synthetic))
-
-    def _held_to_input(
-        self, synthetic: torch.Tensor, real_input: torch.Tensor, real_output: torch.Tensor
-    ) -> torch.Tensor | float:
-        """Compute what holds the generator to its input beside Eq. 2; 0 in the paper."""
-        loss: torch.Tensor | float = 0.0
+    def _generator_loss(
+        self,
+        discriminator: nn.Module,
+        synthetic: torch.Tensor,
+        real_input: torch.Tensor,
+        real_output: torch.Tensor,
+    ) -> torch.Tensor:
+        """Compute Eq. 2, and what else holds the generator to its input; nothing does in the paper."""
+        loss = self.adversarial_loss.generator_loss(self._run(discriminator, synthetic))
         if self.identity_loss is not None:
             loss = loss + self._run(self.identity_loss, self._run(self.generator, real_output), real_output)
         if self.tie_loss is not None:
@@ -159,7 +159,6 @@ class ThreeClassAdversarialTrainer(AlternatingTrainer):
     ) -> dict[str, torch.Tensor]:
         """Minimise Eq. 2, and what holds the generator to its input. Returns what is to be logged: the ``loss``."""
         with self._held_still(self.discriminator) as (discriminator,):
-            loss = self._adversarial(discriminator, synthetic)
-            loss = loss + self._held_to_input(synthetic, real_input, real_output)
+            loss = self._generator_loss(discriminator, synthetic, real_input, real_output)
             self._step(loss, self.generator_optimizer)
         return {Keys.LOSS: loss.detach()}

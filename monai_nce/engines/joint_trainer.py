@@ -52,8 +52,7 @@ class JointTrainer(ThreeClassAdversarialTrainer):
         """Minimise Eq. 2 + Eq. 5. Returns the sum and its parts."""
         self.network.train()
         with self._held_still(self.discriminator) as (discriminator,):
-            adversarial = self._adversarial(discriminator, synthetic)
-            adversarial = adversarial + self._held_to_input(synthetic, real_input, real_output)
+            adversarial = self._generator_loss(discriminator, synthetic, real_input, real_output)
             reconstructed = self._run(self.network, synthetic)
             reconstruction = self._run(self.loss_function, reconstructed, real_input)
             loss = adversarial + reconstruction
