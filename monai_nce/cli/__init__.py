@@ -1,0 +1,1 @@
+"""Command line ``nce``: a thin layer over the bundle's workflows."""
