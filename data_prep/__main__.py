@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from data_prep import convert, ct, inspect, ixi, ixi_like, mr_pairs, register, virtual
-from data_prep.arguments import add_number, add_output, spell
-from data_prep.commands import training_command
-from data_prep.messages import say
 from monai_nce.distributed import is_main_process
 from monai_nce.errors import InputError
 from monai_nce.phantom.dataset import write_phantom_dataset
+
+from . import convert, ct, inspect, ixi, ixi_like, mr_pairs, register, virtual
+from .arguments import add_number, add_output, spell
+from .commands import training_command
+from .messages import say
 
 SHARED = ("inspect", "ct")  # their work is spread over the processes that torchrun starts
 
@@ -33,7 +34,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sub-command, that of the process if no arguments are given, and return its exit code."""
-    parser = Parser(prog="python -m data_prep", description="Make a data set for monai-nce.")
+    parser = Parser(prog=f"python -m {__package__}", description="Make a data set for monai-nce.")
     commands = parser.add_subparsers(dest="command", required=True)
     phantom = commands.add_parser(
         "phantom", help="synthetic abdomens, no patient data needed", description="Make a phantom data set."

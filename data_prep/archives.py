@@ -16,8 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_prep.persons import share_an_id, studies_of
-from data_prep.phases import ENHANCED, OTHER, name_phase, phase_of, strip_phase
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.foreign import first_advice
 from monai_nce.data.scans.formats import volume_stem
@@ -25,6 +23,9 @@ from monai_nce.data.scans.found import FoundVolume, find_images
 from monai_nce.data.scans.phase import CECT, NECT, UNKNOWN
 from monai_nce.data.scans.reader import NOTHING, find_volumes
 from monai_nce.errors import InputError
+
+from .persons import share_an_id, studies_of
+from .phases import ENHANCED, OTHER, name_phase, phase_of, strip_phase
 
 __all__ = ["PRESETS", "ListedPair", "Preset", "Series", "find_patients", "read_pair_list"]
 

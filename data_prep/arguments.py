@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from data_prep.messages import say
 from monai_nce.data.files.writable import check_writable
 from monai_nce.errors import InputError
 from monai_nce.settings import SEPARATOR, parse_number
+
+from .messages import say
 
 __all__ = [
     "add_fractions",

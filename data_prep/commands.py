@@ -1,4 +1,4 @@
-"""Compose the command that a user wants next, from the root of the checkout."""
+"""Compose the command that a user wants next, in the folder where they are."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from data_prep.messages import one_line
+from monai_nce.command_line import find_bundle
 from monai_nce.data.dataset.datalist import read_datalist_file
 from monai_nce.data.scans.reader import MR, modality_of
+
+from .messages import one_line
 
 __all__ = ["inference_command", "mri_settings", "prepare_command", "training_command"]
 
 BUNDLE = "python -m monai.bundle run"
-CONFIGS = "bundles/nce/configs"
 
 
 def prepare_command(studies: Path) -> str:
     """Compose the command that makes a data set of the pairs in a folder of studies."""
-    return f"python -m data_prep ct --studies {_quoted(studies)} --output_dir DIR"
+    return f"python -m {__package__} ct --studies {_quoted(studies)} --output_dir DIR"
 
 
 def inference_command(scan: Path) -> str:
     """Compose the command that enhances a scan."""
-    return f"{BUNDLE} inferring --config_file {CONFIGS}/inference.json --input {_quoted(scan)} --output_dir DIR"
+    config_file = _quoted(Path(find_bundle(), "configs", "inference.json"))
+    return f"{BUNDLE} inferring --config_file {config_file} --input {_quoted(scan)} --output_dir DIR"
 
 
 def mri_settings(about: Mapping[str, Any]) -> tuple[list[str], dict[str, str]] | None:
@@ -56,8 +58,8 @@ def training_command(dataset_dir: Path) -> str:
         named = mri[1]
     elif made.get("size", 0) >= 256:
         overlays.append("paper.json")
-    files = ",".join(f"'{CONFIGS}/{name}'" for name in ("train.json", *overlays))
-    config_file = f'"[{files}]"' if overlays else f"{CONFIGS}/train.json"
+    files = [Path(find_bundle(), "configs", name).as_posix() for name in ("train.json", *overlays)]
+    config_file = f'"[{",".join(map(repr, files))}]"' if overlays else _quoted(files[0])
     data = f"--dataset_dir {_quoted(dataset_dir)}"
     if not all(any(role in item for item in about["training"]) for role in ("source", "target")):  # cannot stand alone
         data = f"--dataset_dir MAIN --mixture {shlex.quote(repr({one_line(dataset_dir): 0.2}))}"
@@ -65,5 +67,5 @@ def training_command(dataset_dir: Path) -> str:
     return f"{BUNDLE} training --config_file {config_file} {data} --output_dir DIR"
 
 
-def _quoted(path: Path) -> str:
+def _quoted(path: str | Path) -> str:
     return shlex.quote(one_line(path))

@@ -6,9 +6,6 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from data_prep.commands import inference_command
-from data_prep.inspect import NOTHING_FOUND, REFUSED, find
-from data_prep.messages import progress_bar, say
 from monai_nce.data.files.writable import check_name, check_writable
 from monai_nce.data.nifti.reader import is_nifti_name
 from monai_nce.data.nifti.writer import write_nifti_hu
@@ -16,6 +13,10 @@ from monai_nce.data.scans.examine import Examined, examine
 from monai_nce.data.scans.foreign import first_advice
 from monai_nce.data.scans.found import FoundVolume
 from monai_nce.errors import InputError
+
+from .commands import inference_command
+from .inspect import NOTHING_FOUND, REFUSED, find
+from .messages import progress_bar, say
 
 __all__ = ["add_parser", "matching"]
 

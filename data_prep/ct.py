@@ -15,15 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.archives import PRESETS
-from data_prep.arguments import add_fractions, add_licence, add_number, add_output, add_work, number, run_resumable
-from data_prep.ct_archive import prepare_archive
-from data_prep.geometry import SIZE, SPACING_MM, canonical, paper_grid, resample
-from data_prep.messages import MessageLog, progress_bar, say, warn_of_empty_splits
-from data_prep.patient import PairSettings
-from data_prep.persons import pair_up, persons, split_persons
-from data_prep.phases import WANTED
-from data_prep.volume_checks import VolumeChecks
 from monai_nce.data.dataset.kind import scan_kind
 from monai_nce.data.dataset.splits import split_patients
 from monai_nce.data.dataset.writer import KINDS, SPLITS, DatasetWriter
@@ -31,6 +22,16 @@ from monai_nce.data.scans.found import FoundVolume
 from monai_nce.data.scans.reader import AIR_HU, check_volume, find_volumes, read_ct
 from monai_nce.distributed import is_main_process
 from monai_nce.errors import InputError
+
+from .archives import PRESETS
+from .arguments import add_fractions, add_licence, add_number, add_output, add_work, number, run_resumable
+from .ct_archive import prepare_archive
+from .geometry import SIZE, SPACING_MM, canonical, paper_grid, resample
+from .messages import MessageLog, progress_bar, say, warn_of_empty_splits
+from .patient import PairSettings
+from .persons import pair_up, persons, split_persons
+from .phases import WANTED
+from .volume_checks import VolumeChecks
 
 __all__ = ["add_parser", "prepare_ct"]
 

@@ -12,17 +12,18 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from data_prep.archives import PRESETS, find_patients, read_pair_list
-from data_prep.contact_sheet import write_contact_sheets
-from data_prep.messages import MessageLog, progress_bar, say, warn_of_empty_splits
-from data_prep.parallel import gather, in_processes, others_end_on_error, share
-from data_prep.patient import Job, Outcome, PairSettings, prepare_patient
-from data_prep.persons import persons, split_persons
-from data_prep.phases import CONTRAST_PHASES
 from monai_nce import __version__
 from monai_nce.data.dataset.writer import REPORT, SPLITS, DatasetWriter, VolumeWriter
 from monai_nce.distributed import is_main_process
 from monai_nce.errors import InputError
+
+from .archives import PRESETS, find_patients, read_pair_list
+from .contact_sheet import write_contact_sheets
+from .messages import MessageLog, progress_bar, say, warn_of_empty_splits
+from .parallel import gather, in_processes, others_end_on_error, share
+from .patient import Job, Outcome, PairSettings, prepare_patient
+from .persons import persons, split_persons
+from .phases import CONTRAST_PHASES
 
 __all__ = ["prepare_archive"]
 

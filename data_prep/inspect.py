@@ -16,15 +16,16 @@ from typing import Any
 
 from nibabel.affines import voxel_sizes
 
-from data_prep.commands import inference_command, prepare_command
-from data_prep.messages import one_line, progress_bar, say
-from data_prep.parallel import gather, others_end_on_error, share
 from monai_nce.data.scans.examine import Examined, examine
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.foreign import first_advice
 from monai_nce.data.scans.found import FoundVolume, find_images
 from monai_nce.distributed import is_main_process
 from monai_nce.errors import InputError
+
+from .commands import inference_command, prepare_command
+from .messages import one_line, progress_bar, say
+from .parallel import gather, others_end_on_error, share
 
 __all__ = ["NOTHING_FOUND", "REFUSED", "add_parser", "as_json", "find", "inspect"]
 

@@ -12,9 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from data_prep.arguments import add_mri, add_number, add_output
-from data_prep.ixi_files import IXIFiles
-from data_prep.mri_dataset import (
+from monai_nce.data.dataset.writer import DatasetWriter
+from monai_nce.errors import InputError
+
+from .arguments import add_mri, add_number, add_output
+from .ixi_files import IXIFiles
+from .mri_dataset import (
     TEST_FRACTION,
     AcquiredPair,
     MRISettings,
@@ -24,8 +27,6 @@ from data_prep.mri_dataset import (
     say_who,
     split_subjects,
 )
-from monai_nce.data.dataset.writer import DatasetWriter
-from monai_nce.errors import InputError
 
 __all__ = ["add_parser", "prepare_ixi"]
 

@@ -19,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.geometry import Grid, canonical, canonical_grid
 from monai_nce.data.nifti.reader import check_nifti, read_nifti
 from monai_nce.errors import InputError
+
+from .geometry import Grid, canonical, canonical_grid
 
 __all__ = ["IXIFiles"]
 

@@ -33,11 +33,12 @@ from nibabel.affines import from_matvec
 from scipy import ndimage
 from torch.nn import functional
 
-from data_prep.arguments import add_mri, add_number, add_output
-from data_prep.mri_dataset import AcquiredPair, MRISettings, add_subjects
 from monai_nce.data.dataset.splits import split_patients
 from monai_nce.data.dataset.writer import DatasetWriter
 from monai_nce.errors import InputError
+
+from .arguments import add_mri, add_number, add_output
+from .mri_dataset import AcquiredPair, MRISettings, add_subjects
 
 __all__ = ["FIELD_OF_VIEW_MM", "GENERATOR_VERSION", "SLAB_MM", "add_parser", "make_pair", "write_ixi_like_dataset"]
 

@@ -15,10 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.arguments import add_licence, add_mri, add_number, add_output
-from data_prep.contact_sheet import write_contact_sheets
-from data_prep.geometry import canonical, canonical_grid
-from data_prep.mri_dataset import (
+from monai_nce.data.dataset.writer import DatasetWriter
+from monai_nce.data.scans.formats import check_file, read_file
+from monai_nce.data.scans.reader import MR, check_mri, modality_of
+from monai_nce.errors import InputError
+from monai_nce.transforms.mri_intensity import FULL_SCALE
+from monai_nce.visualize.panels import Display
+
+from .arguments import add_licence, add_mri, add_number, add_output
+from .contact_sheet import write_contact_sheets
+from .geometry import canonical, canonical_grid
+from .mri_dataset import (
     COMMON_TOP,
     AcquiredPair,
     MRISettings,
@@ -28,14 +35,8 @@ from data_prep.mri_dataset import (
     say_who,
     split_subjects,
 )
-from data_prep.mri_regions import REGIONS
-from data_prep.patient_pattern import FIELD, find_scans
-from monai_nce.data.dataset.writer import DatasetWriter
-from monai_nce.data.scans.formats import check_file, read_file
-from monai_nce.data.scans.reader import MR, check_mri, modality_of
-from monai_nce.errors import InputError
-from monai_nce.transforms.mri_intensity import FULL_SCALE
-from monai_nce.visualize.panels import Display
+from .mri_regions import REGIONS
+from .patient_pattern import FIELD, find_scans
 
 __all__ = ["SCALES", "add_parser", "prepare_mr_pairs"]
 

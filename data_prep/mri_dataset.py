@@ -21,14 +21,15 @@ import torch
 from nibabel.affines import apply_affine, voxel_sizes
 from torch.nn import functional
 
-from data_prep.geometry import Grid
-from data_prep.messages import progress_bar, warn_of_empty_splits
-from data_prep.mri_regions import head_mask, label_regions
 from monai_nce.data.dataset.splits import split_patients
 from monai_nce.data.dataset.writer import REPORT, SPLITS, DatasetWriter
 from monai_nce.errors import InputError
 from monai_nce.transforms import AffineDistortion, distortion_matrix
 from monai_nce.transforms.mri_intensity import FULL_SCALE, full_scale, scale_intensity
+
+from .geometry import Grid
+from .messages import progress_bar, warn_of_empty_splits
+from .mri_regions import head_mask, label_regions
 
 __all__ = [
     "COMMON_TOP",

@@ -16,10 +16,11 @@ import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 from nibabel.orientations import io_orientation
 
-from data_prep.geometry import Grid
-from data_prep.phases import enhanced_order
 from monai_nce.data.dataset.slice_stack_dataset import ALIKE
 from monai_nce.data.scans.found import FoundVolume
+
+from .geometry import Grid
+from .phases import enhanced_order
 
 __all__ = ["Place", "hours_apart", "is_axial", "rank_pairs", "same_study", "shared_slices", "shift_mm"]
 

@@ -14,16 +14,17 @@ from typing import Any
 import numpy as np
 from nibabel.affines import from_matvec, voxel_sizes
 
-from data_prep.archives import Series
-from data_prep.geometry import SIZE, SPACING_MM, Grid, canonical, paper_grid, resample
-from data_prep.messages import redact
-from data_prep.pairing import Place, hours_apart, is_axial, rank_pairs, same_study, shared_slices, shift_mm
-from data_prep.persons import contradictions, image_hash
-from data_prep.phases import ENHANCED
 from monai_nce.data.nifti.writer import as_int16_hu
 from monai_nce.data.scans.phase import CECT, NECT, UNKNOWN, phase_from_image, phase_hint
 from monai_nce.data.scans.reader import AIR_HU, check_volume, read_ct
 from monai_nce.errors import InputError
+
+from .archives import Series
+from .geometry import SIZE, SPACING_MM, Grid, canonical, paper_grid, resample
+from .messages import redact
+from .pairing import Place, hours_apart, is_axial, rank_pairs, same_study, shared_slices, shift_mm
+from .persons import contradictions, image_hash
+from .phases import ENHANCED
 
 __all__ = ["Job", "Outcome", "PairSettings", "prepare_patient"]
 

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
-from data_prep.phases import strip_phase
 from monai_nce.data.dataset.splits import split_patients
 from monai_nce.data.dataset.writer import SPLITS
 from monai_nce.data.nifti.writer import as_int16_hu
@@ -26,6 +25,8 @@ from monai_nce.data.scans.formats import volume_stem
 from monai_nce.data.scans.found import FoundVolume
 from monai_nce.data.scans.phase_words import plain_letters, plain_words
 from monai_nce.errors import InputError
+
+from .phases import strip_phase
 
 __all__ = [
     "contradictions",

@@ -24,17 +24,18 @@ import numpy as np
 import torch
 from nibabel.affines import voxel_sizes
 
-from data_prep.arguments import add_number, add_output
-from data_prep.messages import progress_bar
-from data_prep.parallel import in_processes
-from data_prep.registration import METHODS, SIMILARITIES, Pair, Registration, make_registration, pull
-from data_prep.synthetic_source import AuxiliaryNetwork
 from monai_nce.data.dataset.datalist import read_datalist, read_datalist_file
 from monai_nce.data.dataset.kind import dataset_kind
 from monai_nce.data.dataset.writer import CONTRAST, ROLES, SPLITS, DatasetWriter
 from monai_nce.errors import InputError
 from monai_nce.transforms.registration_mask import RegistrationMask
 from monai_nce.transforms.window import WindowHU
+
+from .arguments import add_number, add_output
+from .messages import progress_bar
+from .parallel import in_processes
+from .registration import METHODS, SIMILARITIES, Pair, Registration, make_registration, pull
+from .synthetic_source import AuxiliaryNetwork
 
 __all__ = ["add_parser", "register_dataset"]
 

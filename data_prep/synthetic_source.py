@@ -11,7 +11,6 @@ import nibabel as nib
 import numpy as np
 import torch
 
-from data_prep.messages import progress_bar
 from monai_nce.data.nifti.writer import write_nifti_hu
 from monai_nce.errors import InputError
 from monai_nce.handlers.weights.loader import load_weights
@@ -19,6 +18,8 @@ from monai_nce.handlers.weights.trained_for import TrainedFor
 from monai_nce.inferers.slice_stack_inferer import SliceStackInferer
 from monai_nce.networks import Generator
 from monai_nce.transforms.window import WindowHU
+
+from .messages import progress_bar
 
 __all__ = ["AuxiliaryNetwork"]
 

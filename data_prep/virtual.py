@@ -20,10 +20,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from data_prep.arguments import add_fractions, add_licence, add_number, add_output, add_work, run_resumable
-from data_prep.contact_sheet import write_contact_sheets
-from data_prep.messages import MessageLog, progress_bar, warn_of_empty_splits
-from data_prep.parallel import in_processes
 from monai_nce import __version__
 from monai_nce.data.dataset.splits import split_patients
 from monai_nce.data.dataset.writer import REPORT, SPLITS, DatasetWriter
@@ -40,6 +36,11 @@ from monai_nce.virtual import (
 )
 from monai_nce.virtual.label_map import label_map_files
 from monai_nce.virtual.naming import NAMINGS
+
+from .arguments import add_fractions, add_licence, add_number, add_output, add_work, run_resumable
+from .contact_sheet import write_contact_sheets
+from .messages import MessageLog, progress_bar, warn_of_empty_splits
+from .parallel import in_processes
 
 __all__ = ["GENERATOR_VERSION", "LabelSource", "add_parser", "write_virtual_dataset"]
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.messages import MessageLog
-from data_prep.persons import image_hash
-from data_prep.phases import ENHANCED, name_phase
 from monai_nce.data.scans.formats import volume_stem
 from monai_nce.data.scans.found import FoundVolume
 from monai_nce.data.scans.phase import CECT, NECT, UNKNOWN, decide_phase
 from monai_nce.errors import InputError
+
+from .messages import MessageLog
+from .persons import image_hash
+from .phases import ENHANCED, name_phase
 
 __all__ = ["VolumeChecks"]
 

@@ -25,6 +25,7 @@ from monai.bundle.reference_resolver import ReferenceResolver
 from monai.bundle.utils import ID_SEP_KEY
 from monai.utils import ensure_tuple
 
+from monai_nce.bundle_folder import bundle_folder
 from monai_nce.errors import InputError, is_bundle_program
 from monai_nce.settings import EXPRESSIONS, SEPARATOR, check_settings, text_settings
 
@@ -57,9 +58,8 @@ RENAMED = {
 
 
 def find_bundle() -> str:
-    """Find the bundle's folder: here, in the checkout that is the current folder, on the Python path, or in its own."""
-    checkout = Path(__file__).parents[1]
-    folders = (Path(), BUNDLE, *map(Path, sys.path), checkout / BUNDLE)
+    """Find the bundle's folder: here, in the checkout that is the current folder, on the Python path, or our own."""
+    folders = (Path(), BUNDLE, *map(Path, sys.path), bundle_folder())
     return str(next((folder for folder in folders if (folder / OWN_FILE).is_file()), Path()))
 
 

@@ -29,6 +29,7 @@ TOP_EDGES: dict[str, set[str]] = {
 # errors.py and its like, and the package's own __init__ are open to all, and import nothing of the project themselves.
 INNER_EDGES: dict[str, set[str]] = {
     "__init__": set(),
+    "bundle_folder": set(),
     "cli": {"command_line", "data", "handlers", "settings", "visualize"},
     "command_line": {"settings"},
     "contrast": {"errors"},
@@ -48,7 +49,7 @@ INNER_EDGES: dict[str, set[str]] = {
     "virtual": {"data", "phantom"},
     "visualize": {"data"},
 }
-OPEN_TO_ALL = {"__init__", "contrast", "distributed", "errors", "precision"}
+OPEN_TO_ALL = {"__init__", "bundle_folder", "contrast", "distributed", "errors", "precision"}
 BY_NAME = {"import_module", "__import__", "optional_import"}
 
 

@@ -1,4 +1,4 @@
-"""What the package says of itself agrees: one version, every import declared, no path of anyone's machine."""
+"""What the package says of itself agrees: one version, every import declared, all its files packed, no private path."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from setuptools import Distribution
 
 import monai_nce
 from tests.test_imports import ROOT, TOP_EDGES, imports_of, sources
@@ -43,6 +44,14 @@ def declared(*extras: str) -> set[str]:
     blocks = [setup["options"]["install_requires"], *(setup["options.extras_require"][extra] for extra in extras)]
     lines = [line for block in blocks for line in block.splitlines() if line and not line.startswith("#")]
     return {normalised(re.split(r"[\s<>=!~;\[]", line)[0]) for line in lines}
+
+
+def tracked() -> list[str]:
+    """Files under version control."""
+    if not (shutil.which("git") and (ROOT / ".git").exists()):
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return [name for name in listed.split("\0") if (ROOT / name).is_file()]
 
 
 def undeclared(requirements: set[str], *packages: str) -> list[str]:
@@ -99,16 +108,26 @@ def test_constraints_name_every_requirement() -> None:
     assert declared(*extras) - pinned == {"monai-nce"}
 
 
+def test_a_wheel_holds_all_files_of_its_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new package, or a file of data beside it, has to be named in setup.cfg."""
+    monkeypatch.chdir(ROOT)
+    distribution = Distribution({"script_name": "setup.py"})
+    distribution.parse_config_files()
+    building = distribution.get_command_obj("build_py")
+    building.ensure_finalized()
+    packed = set(building.get_output_mapping().values())
+    folders = ("monai_nce/", "data_prep/", "bundles/nce/")
+    assert all(name.startswith(folders) for name in packed)
+    missing = {name for name in tracked() if name.startswith(folders)} - packed
+    assert not missing, "\n".join(["not in the wheel, see packages and package_data of setup.cfg:", *sorted(missing)])
+
+
 def test_no_path_of_a_machine() -> None:
     """An absolute path into somebody's home, scratch or work folder is of no use to a reader."""
-    if not (shutil.which("git") and (ROOT / ".git").exists()):
-        pytest.skip("not a git checkout")
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     path = re.compile(r"(?:^|[^\w.}>)-])/(?:work|farm|home|root|Users|tmp|opt|mnt/[a-z]/Users)/")
     bad = []
-    for name in filter(None, listed.split("\0")):
-        file = ROOT / name
-        data = file.read_bytes() if file.is_file() else b""
+    for name in tracked():
+        data = (ROOT / name).read_bytes()
         if b"\0" in data[:8192]:
             continue
         lines = data.decode("utf-8", errors="replace").splitlines()

@@ -112,5 +112,5 @@ def make_registration(method: str, **options: Any) -> Registration:
     if method not in CLASSES:
         raise ValueError(f"method: expected one of {', '.join(METHODS)} but got {method!r}")
     # each imports a large library of its own
-    made: Registration = getattr(import_module(f"data_prep.registration.{method}"), CLASSES[method])(**options)
+    made: Registration = getattr(import_module(f".{method}", __package__), CLASSES[method])(**options)
     return made

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from data_prep.registration import SIMILARITIES, Registration, grid_points
+from . import SIMILARITIES, Registration, grid_points
 
 __all__ = ["AffineRegistration", "apply"]
 

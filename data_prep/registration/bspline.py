@@ -14,8 +14,9 @@ from typing import Any
 import itk
 import numpy as np
 
-from data_prep.registration import SIMILARITIES, Registration, grid_points
 from monai_nce.errors import InputError
+
+from . import SIMILARITIES, Registration, grid_points
 
 __all__ = ["BSplineRegistration"]
 

@@ -19,9 +19,9 @@ from monai.networks.blocks import Warp
 from monai.networks.nets import VoxelMorph, VoxelMorphUNet
 from torch.nn import functional
 
-from data_prep.messages import progress_bar
-from data_prep.registration import SIMILARITIES, Pair, Registration, pull
-from data_prep.registration.affine import AffineRegistration, apply
+from ..messages import progress_bar
+from . import SIMILARITIES, Pair, Registration, pull
+from .affine import AffineRegistration, apply
 
 __all__ = ["VoxelMorphRegistration"]
 

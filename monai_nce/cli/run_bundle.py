@@ -7,19 +7,13 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from typer import Exit
 
+from monai_nce.bundle_folder import bundle_folder
+
 __all__ = ["bundle_command", "bundle_folder", "run_command"]
-
-
-def bundle_folder() -> Path:
-    """Find the bundle: in the checkout that this package lies in, or in the package itself, as a wheel has it."""
-    package = Path(__file__).parents[1]
-    checkout = package.parent / "bundles" / "nce"
-    return checkout if checkout.is_dir() else package / "bundle"
 
 
 def bundle_command(workflow: str, configs: Sequence[str], settings: Mapping[str, Any], processes: int = 1) -> list[str]:

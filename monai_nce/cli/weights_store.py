@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from monai_nce.cli.run_bundle import bundle_folder
+from monai_nce.bundle_folder import bundle_folder
 from monai_nce.errors import InputError
 
 __all__ = ["DEFAULT", "NETWORK", "VARIABLE", "find_weights", "named_weights", "store_folder"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_nce.cli.run_bundle import bundle_folder
+from monai_nce.bundle_folder import bundle_folder
 from monai_nce.cli.weights_store import VARIABLE, find_weights, named_weights, store_folder
 from monai_nce.errors import InputError
 
