@@ -12,6 +12,7 @@ from monai_nce.handlers.fetch_scalars import FetchScalars
 from monai_nce.handlers.gan_balance import GANBalance
 from monai_nce.handlers.inference_manifest import InferenceManifest
 from monai_nce.handlers.log_scalars import LogScalars
+from monai_nce.handlers.mlflow_run import MLflowRun
 from monai_nce.handlers.nan_guard import NaNGuard
 from monai_nce.handlers.stage_handlers import stage_handlers, validation_handlers
 from monai_nce.handlers.stage_log import StageLog
@@ -28,6 +29,7 @@ __all__ = [
     "FetchScalars",
     "GANBalance",
     "InferenceManifest",
+    "MLflowRun",
     "NaNGuard",
     "LogScalars",
     "StageCheckpoint",

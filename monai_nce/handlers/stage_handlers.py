@@ -15,6 +15,7 @@ from monai_nce.handlers.checkpoint.training_folder import TrainingFolder
 from monai_nce.handlers.cpu_threads import CPUThreads
 from monai_nce.handlers.gan_balance import ACCURACY, GANBalance
 from monai_nce.handlers.log_scalars import LogScalars
+from monai_nce.handlers.mlflow_run import MLflowRun, MLflowStage
 from monai_nce.handlers.nan_guard import NaNGuard
 from monai_nce.handlers.stage_log import StageLog
 from monai_nce.handlers.stage_progress import StageProgress
@@ -36,6 +37,7 @@ def stage_handlers(
     objects: Mapping[str, Stateful] | None = None,
     chance: float = 1 / 3,
     val_interval: int = 1,
+    mlflow: MLflowRun | None = None,
 ) -> list[Any]:
     """Build a stage's checkpoints, progress bar, schedules, validations, savers, curves and guards, in this order.
 
@@ -53,6 +55,7 @@ def stage_handlers(
         objects: what else has a state that a checkpoint must hold, by name.
         chance: that accuracy where the discriminator guesses.
         val_interval: epochs between two validations.
+        mlflow: the training's run, where it is tracked by MLflow.
     """
     states: dict[str, Stateful] = {saver.path.stem: saver.network for saver in savers}
     states |= {saver.best.path.stem: saver.best for saver in savers if saver.best is not None}
@@ -75,6 +78,7 @@ def stage_handlers(
         *(ValidationHandler(val_interval, validator) for validator in validators),
         *savers,
         LogScalars(log, keys),
+        *([MLflowStage(mlflow, name, keys, validators)] if mlflow is not None else []),
         NaNGuard(name),
         *([GANBalance(name, chance=chance)] if ACCURACY in keys else []),
     ]
