@@ -38,7 +38,9 @@ class MLflowRun:
         if not all(optional_import(name)[1] for name in ("mlflow", "sqlalchemy", "alembic")):
             raise InputError('mlflow: not installed; pip install "monai-nce[mlflow]", or leave --mlflow out')
         if "://" not in tracking_uri or tracking_uri.startswith("file:"):
-            raise InputError(f"tracking_uri: expected a server or a database, as sqlite:///FILE, but got {tracking_uri}")
+            raise InputError(
+                f"tracking_uri: expected a server or a database, as sqlite:///FILE, but got {tracking_uri}"
+            )
         self.tracking_uri = tracking_uri
         self.training = training
         self.params = params

@@ -41,10 +41,10 @@ def train(folder: Path, uri: str, resume: bool, stop_after: int | None = None) -
     run = MLflowRun(uri, training, {"method": "separate", "seed": 0 if not resume else 1})
     for name in ("stage1", "stage2"):
         network = nn.Linear(1, 1)
-        engine = Engine(lambda engine, batch: {"loss": torch.tensor(float(engine.state.iteration))})
+        engine = Engine(lambda engine, batch: {"loss": float(engine.state.iteration)})
         engine.state.device = torch.device("cpu")  # type: ignore[attr-defined]
-        checkpoint = StageCheckpoint(folder / "checkpoints" / name, {"network": network}, resume, name, training=training)
-        checkpoint.attach(engine)
+        path = folder / "checkpoints" / name
+        StageCheckpoint(path, {"network": network}, resume, name, training=training).attach(engine)
         MLflowStage(run, name, ["loss"], [Validator(engine)]).attach(engine)
         if name == "stage2" and stop_after is not None:
 
