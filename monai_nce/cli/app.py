@@ -18,6 +18,7 @@ import typer
 from typer import Abort, Exit
 
 import monai_nce
+from monai_nce.cli.enhance import enhance
 from monai_nce.errors import InputError, find_input_error
 
 __all__ = ["app", "main"]
@@ -32,6 +33,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+app.command()(enhance)
 
 
 def _tell_version(wanted: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +25,7 @@ from monai_nce.errors import FAULT, is_bundle_program
 __all__ = ["INCOMPLETE", "InferenceManifest"]
 
 INCOMPLETE = 3  # exit status
+ELASTIC = "TORCHELASTIC_RUN_ID"  # torchrun tells its processes
 
 
 class InferenceManifest:
@@ -134,7 +136,7 @@ class InferenceManifest:
     def finish(self) -> None:
         """End ``python -m monai.bundle`` with exit status 3 where a fault left something out.
 
-        Of several processes none does: their launcher would end the others.
+        Under ``torchrun`` no process does: it would end the others.
         """
-        if any(one.fault for one in self._not_done) and is_bundle_program() and world_size() == 1:
+        if any(one.fault for one in self._not_done) and is_bundle_program() and ELASTIC not in os.environ:
             sys.exit(INCOMPLETE)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 import monai_nce
@@ -26,3 +29,10 @@ def test_wrong_input_is_one_line(arguments: list[str], capsys: pytest.CaptureFix
     assert main(arguments) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ") and said.count("\n") == 1 and arguments[0] in said
+
+
+def test_help_imports_no_heavy_library() -> None:
+    heavy = {"torch", "monai", "numpy", "fire", "nibabel"}
+    ask = "import sys; from monai_nce.cli.app import main; main(['--help']); print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout
+    assert "enhance" in said and not heavy & set(said.splitlines()[-1].split())

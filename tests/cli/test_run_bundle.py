@@ -4,8 +4,9 @@ import ast
 import sys
 
 import pytest
+from typer import Exit
 
-from monai_nce.cli.run_bundle import bundle_command, bundle_folder, run_command
+from monai_nce.cli.run_bundle import bundle_command, bundle_folder, run_command, run_side_by_side
 
 
 def test_one_file_is_its_path() -> None:
@@ -34,3 +35,15 @@ def test_several_processes_are_started_by_torchrun() -> None:
 def test_a_dry_run_prints_what_a_shell_would_take(capsys: pytest.CaptureFixture[str]) -> None:
     run_command(["python", "-c", "print('a b')"], dry_run=True)
     assert capsys.readouterr().out == """python -c 'print('"'"'a b'"'"')'\n"""
+
+
+@pytest.mark.parametrize(("statuses", "expected"), [("[0, 0]", 0), ("[0, 3]", 3), ("[3, 2]", 2), ("[1, 3]", 1)])
+def test_side_by_side_a_fault_counts_before_what_was_left_out(statuses: str, expected: int) -> None:
+    ends = f"import os; os._exit({statuses}[int(os.environ['RANK'])])"
+    with pytest.raises(Exit) as ended:
+        run_side_by_side([sys.executable, "-S", "-c", ends], 2)
+    assert ended.value.exit_code == expected
+
+
+def test_a_value_that_begins_like_a_flag_stays_with_its_flag() -> None:
+    assert bundle_command("inferring", ["inference.json"], {"level": -1})[7:] == ["--level=-1"]
