@@ -1,11 +1,10 @@
-"""Take the pages that lie outside docs/ into the site, as hooks of MkDocs, and point the links between all of them there."""
+"""Take the pages that lie outside docs/ into the site, as hooks of MkDocs, and point the links between all there."""
 
 from __future__ import annotations
 
 import posixpath
 import re
 from pathlib import Path
-from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -30,7 +29,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Rewrite links: between pages to where they are in the site; what is no page of it, such as code, becomes its name."""
+    """Rewrite links: to a page, to where it is in the site; to what is no page of it, such as code, to its name."""
     uri = page.file.src_uri
     source = next((path for path, name in TAKEN_IN.items() if name == uri), f"docs/{uri}")
 
@@ -49,5 +48,3 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"{picture}[{text}]({relative}{'#' + anchor if anchor else ''})"
 
     return LINK.sub(link, markdown)
-
-
