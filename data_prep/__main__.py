@@ -7,6 +7,7 @@ a data set is left behind. ``inspect`` and ``convert`` have exit codes of their 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -34,7 +35,8 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sub-command, that of the process if no arguments are given, and return its exit code."""
-    parser = Parser(prog=f"python -m {__package__}", description="Make a data set for monai-nce.")
+    name = os.environ.get("NCE_PROGRAM", f"python -m {__package__}")  # nce says what it calls it
+    parser = Parser(prog=name, description="Make a data set for monai-nce.")
     commands = parser.add_subparsers(dest="command", required=True)
     phantom = commands.add_parser(
         "phantom", help="synthetic abdomens, no patient data needed", description="Make a phantom data set."

@@ -69,7 +69,13 @@ def add_number(parser: argparse._ActionsContainer, name: str, default: float, te
 def add_output(parser: argparse.ArgumentParser, seed: str = "of the split") -> None:
     """Add what every data set has: where to write, and the seed, with ``seed`` saying what it is of."""
     parser.add_argument(
-        "--output_dir", dest="out_dir", type=folder, required=True, metavar="DIR", help="folder of the data set"
+        "-o",
+        "--output_dir",
+        dest="out_dir",
+        type=folder,
+        required=True,
+        metavar="DIR",
+        help="folder of the data set",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a data set that is already there")
     add_number(parser, "--seed", 0, f"seed {seed}", metavar="S")

@@ -18,7 +18,11 @@ import typer
 from typer import Abort, Exit
 
 import monai_nce
+from monai_nce.cli.bundle import bundle
 from monai_nce.cli.enhance import enhance
+from monai_nce.cli.passed_on import PassedOn
+from monai_nce.cli.prepare import convert, inspect, prepare
+from monai_nce.cli.table1 import table1
 from monai_nce.errors import InputError, find_input_error
 
 __all__ = ["app", "main"]
@@ -35,6 +39,9 @@ app = typer.Typer(
 )
 
 app.command()(enhance)
+for passed_on in (prepare, inspect, convert, table1):
+    app.command(cls=PassedOn)(passed_on)
+app.command()(bundle)
 
 
 def _tell_version(wanted: bool) -> None:
