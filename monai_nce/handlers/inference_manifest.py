@@ -57,7 +57,7 @@ class InferenceManifest:
         self._checkpoint = Path(checkpoint)
         inputs = [str(one_volume(item.get("source", item["image"])).path) for item in items]
         self._items: list[dict[str, Any]] = [
-            {"input": path, "output": str(item["output"]), "status": "pending", "why": "", "seconds": None}
+            {"input": path, "output": str(item.get("output", "")), "status": "pending", "why": "", "seconds": None}
             for path, item in zip(inputs, items, strict=True)
         ]
         self._began = 0.0

@@ -75,6 +75,7 @@ class Runtime:
         checkpoint: file of the weights, for the folder and the name of the ONNX file.
         window_width: of intensities of [-1, 1], in HU; the default makes the tolerances the same parts of any window.
         volumes: that this run will compute, for ``auto`` to see whether an export pays.
+        quiet: do not print what was chosen.
 
     Raises:
         InputError: for an unknown name.
@@ -87,6 +88,7 @@ class Runtime:
         checkpoint: str | PathLike[str] | None = None,
         window_width: float = CT_WINDOW_HU,
         volumes: int = 1,
+        quiet: bool = False,
     ) -> None:
         for name, value, known in (("backend", backend, BACKENDS), ("precision", precision, DTYPES)):
             if value not in ("auto", *known):
@@ -96,6 +98,7 @@ class Runtime:
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.tolerance = Difference(*(2 / window_width * hu for hu in TOLERANCE_HU))
         self.volumes = volumes
+        self.quiet = quiet
         self._state: tuple[Any, ...] = ()
         self._ready: Backend | None = None
 
@@ -141,8 +144,9 @@ class Runtime:
                     raise
                 warnings.warn(f"{error}; {' in '.join(choices[0])} takes over", stacklevel=4)
             else:
-                with tqdm.external_write_mode():  # above any progress bar
-                    print(f"forward passes by {backend} in {precision}", flush=True)
+                if not self.quiet:
+                    with tqdm.external_write_mode():  # above any progress bar
+                        print(f"forward passes by {backend} in {precision}", flush=True)
                 return ready
 
     def _choices(self, network: nn.Module, stacks: torch.Tensor, total: int) -> list[tuple[str, str]]:

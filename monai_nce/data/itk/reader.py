@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from isal import igzip
+from numpy.typing import ArrayLike
 
 from monai_nce.data.itk.header import METAIMAGE_SUFFIXES, ItkHeader, read_header
 from monai_nce.data.nifti.reader import MAX_VOXELS, UNREADABLE, spare_bytes
@@ -20,7 +21,7 @@ from monai_nce.data.scans.affine import check_affine
 from monai_nce.data.scans.foreign import advice
 from monai_nce.errors import InputError
 
-__all__ = ["check_itk", "read_itk"]
+__all__ = ["check_itk", "ras_affine", "read_itk"]
 
 DTYPES = {
     sitk.sitkInt8: np.int8,
@@ -147,9 +148,18 @@ def _voxels(path: Path, header: ItkHeader, most: int) -> bytes:
     return content
 
 
-def _affine(reader: sitk.ImageFileReader) -> np.ndarray:
+def ras_affine(direction: ArrayLike, spacing: ArrayLike, origin: ArrayLike) -> np.ndarray:
+    """Return the 4×4 affine from voxel indices to RAS millimetres of a geometry as ITK has it.
+
+    >>> ras_affine([1, 0, 0, 0, 1, 0, 0, 0, 1], [0.8, 0.7, 5], [10, 20, 30])[:, 3].tolist()
+    [-10.0, -20.0, 30.0, 1.0]
+    """
     affine = np.eye(4)
-    affine[:3, :3] = np.array(reader.GetDirection()).reshape(3, 3) * reader.GetSpacing()
-    affine[:3, 3] = reader.GetOrigin()
+    affine[:3, :3] = np.asarray(direction, np.float64).reshape(3, 3) * np.asarray(spacing, np.float64)
+    affine[:3, 3] = origin
     affine[:2] *= -1  # ITK's axes run to the left and to the back
     return affine
+
+
+def _affine(reader: sitk.ImageFileReader) -> np.ndarray:
+    return ras_affine(reader.GetDirection(), reader.GetSpacing(), reader.GetOrigin())

@@ -26,7 +26,7 @@ from monai_nce.data.scans.affine import check_affine
 from monai_nce.data.scans.foreign import advice
 from monai_nce.errors import InputError
 
-__all__ = ["NIFTI_SUFFIXES", "check_nifti", "is_nifti_name", "read_nifti", "spare_bytes"]
+__all__ = ["NIFTI_SUFFIXES", "check_header", "check_nifti", "is_nifti_name", "read_nifti", "spare_bytes"]
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 MAX_VOXELS = 2**30  # 4 GiB as float32, four times 512 × 512 × 1000: beyond it the header is taken to be broken
@@ -65,15 +65,33 @@ def check_nifti(path: Path) -> nib.Nifti1Image:
             image = nib.load(path)
         if stored is None or not isinstance(image, nib.Nifti1Image):
             raise ImageFileError("another format")
-        affine = np.asarray(image.affine, dtype=np.float64)
-        units = image.header.get_xyzt_units()[0]
     except InputError:
         raise
     except UNREADABLE as error:
         raise InputError(f"{path}: not a readable NIfTI file{advice(path)}") from error
+    check_header(path, image, stored)
+    _check_size(path, image)
+    return image
+
+
+def check_header(path: Path, image: nib.Nifti1Pair, stored: nib.Nifti1Header) -> None:
+    """Refuse an image, from a file or from memory, whose header is not that of one scan in millimetres.
+
+    Args:
+        path: for messages.
+        image: as nibabel holds it.
+        stored: its header as it stands in the file, where nibabel mends it; the image's own if there is no file.
+
+    Raises:
+        InputError: as :func:`check_nifti`.
+    """
+    try:
+        affine = np.asarray(image.affine, dtype=np.float64)
+        units = image.header.get_xyzt_units()[0]
+    except (HeaderDataError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: not a valid NIfTI header: its affine cannot be read") from error
     except KeyError as error:  # a code for the units that the standard does not know
         raise InputError(f"{path}: not a valid NIfTI header: {error}") from error
-
     if b"SYNTHETIC" in image.header["descrip"].tobytes():
         raise InputError(f"{path}: the image is synthetic already (its header says so)")
     shape, dtype = image.shape, image.get_data_dtype()
@@ -89,8 +107,6 @@ def check_nifti(path: Path) -> nib.Nifti1Image:
         raise InputError(f"{path}: has no orientation (neither sform nor qform is set)")
     check_affine(path, affine)
     check_geometry(path, image.header, stored)
-    _check_size(path, image)
-    return image
 
 
 def read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:

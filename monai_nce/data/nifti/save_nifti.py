@@ -59,19 +59,20 @@ class SaveImageNiftid(MapTransform):
             if volume.ndim != 4 or volume.shape[0] != 1:
                 raise ValueError(f"expected a volume of shape (1, H, W, D) but got {tuple(volume.shape)}")
             path, provenance = d[self.output_key], d.get(self.provenance_key, Provenance())
-            text = self._description(provenance)
-            learnt = f"Weights trained on {provenance.trained_on}."
-            parts = (f"{self.description}.", provenance.request, learnt, provenance.warning)
-            comment = " ".join(
-                [*filter(None, parts), "Research use only, not for diagnosis.", *filter(None, [provenance.scan_mark])]
-            )
             if provenance.scan_hash:
                 check_not_of_another_scan(path, provenance.scan_hash)
             with writing(path):
-                write_nifti_hu(path, volume[0], volume.affine, text, comment)
+                write_nifti_hu(path, volume[0], volume.affine, *self.texts(provenance))
         return d
 
-    def _description(self, provenance: Provenance) -> str:
+    def texts(self, provenance: Provenance) -> tuple[str, str]:
+        """Return what the header says of a volume: its ``descrip``, and the comment."""
+        learnt = f"Weights trained on {provenance.trained_on}."
+        parts = (f"{self.description}.", provenance.request, learnt, provenance.warning)
+        end = ("Research use only, not for diagnosis.", provenance.scan_mark)
+        return self._descrip(provenance), " ".join(filter(None, (*parts, *end)))
+
+    def _descrip(self, provenance: Provenance) -> str:
         learnt = "PHANTOMS ALONE" if provenance.phantoms_alone else provenance.shortly
         trained = f", {provenance.asked}" if provenance.asked else ""
         trained += f", trained on {learnt}" if learnt else ""

@@ -40,7 +40,7 @@ class FoundVolume:
     From the description name, identifier and birth date are struck out.
 
     Attributes:
-        kind: ``"dicom"``, ``"nifti"``, ``"metaimage"`` or ``"nrrd"``.
+        kind: ``"dicom"``, ``"nifti"``, ``"metaimage"`` or ``"nrrd"``; ``"memory"`` of a volume that a program gave.
         path: the file, if it is none of DICOM or was named itself; else the folder that holds the series.
         files: what :func:`monai_nce.data.read_ct` takes for this volume alone, sorted by name; for DICOM with the
             damaged files that may belong to it, because of which it is refused.

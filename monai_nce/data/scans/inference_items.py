@@ -33,7 +33,7 @@ from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.formats import holds_labels, volume_stem
 from monai_nce.data.scans.found import FoundVolume
 from monai_nce.data.scans.phase import CECT, IMAGE, NECT, UNKNOWN, decide_phase
-from monai_nce.data.scans.reader import CT, find_volumes, one_volume, read_tensor
+from monai_nce.data.scans.reader import CT, IN_MEMORY, find_volumes, one_volume, read_tensor
 from monai_nce.data.scans.suitability import doubts
 from monai_nce.distributed import world_size
 from monai_nce.errors import InputError, fault_text, find_input_error
@@ -177,7 +177,8 @@ def check_inference_items(
     (:func:`~monai_nce.data.scans.suitability.doubts`), and contrast medium that its header names.
 
     Args:
-        items: as :func:`inference_items` gives them; paths or lists of a series' files will do as ``image``.
+        items: as :func:`inference_items` gives them; paths, lists of a series' files, and volumes ``(H, W, D)`` in
+            memory will do as ``image``.
         modality: ``"CT"`` or ``"MR"``.
         source: the domain that the weights expect; for CECT, contrast medium is no doubt.
         strict: refuse the first fault, and what would be warned of.
@@ -203,7 +204,7 @@ def check_inference_items(
         found = one_volume(item.get("source", item["image"]))
         try:
             check_output_format([item] if "output" in item else (), output_format)
-            volume = read_tensor(found, modality)
+            volume = read_tensor(item["image"] if found.kind == IN_MEMORY else found, modality)
             if skip_existing and _is_there(item["output"], found, volume, output_format, skip_existing):
                 items.remove(item)
                 left_out.append(LeftOut(found.path, "its result is there already", False, item["output"]))

@@ -19,6 +19,7 @@ from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 
 from monai_nce.data.dicom.files import is_dicom
 from monai_nce.data.dicom.reader import DicomSource, check_dicom, one_series, read_dicom
+from monai_nce.data.scans.affine import check_affine
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.foreign import first_advice
 from monai_nce.data.scans.formats import check_file, is_volume_name, kind_of, read_file
@@ -30,6 +31,8 @@ from monai_nce.transforms.mri_intensity import FULL_SCALE, full_scale
 __all__ = [
     "AIR_HU",
     "CT",
+    "IMAGE",
+    "IN_MEMORY",
     "MR",
     "CTReader",
     "check_mri",
@@ -44,6 +47,8 @@ __all__ = [
 
 CT, MR = "CT", "MR"
 AIR_HU = -1024.0
+IN_MEMORY = "memory"  # kind of a volume that a program gave
+IMAGE = Path("image")  # its name in messages
 NOTHING = "neither NIfTI, MetaImage, NRRD nor DICOM"
 BELOW_ZERO = 0.1  # of full scale: what interpolation undershoots in an MR image, but for
 RARELY = 0.005  # of its voxels, at sharp edges
@@ -71,11 +76,7 @@ def read_ct(source: DicomSource) -> tuple[np.ndarray, np.ndarray]:
     """
     file = _file_path(source)
     volume, affine = read_file(file) if file else read_dicom(source)
-    name = file or _name(source)
-    low, high = _range(name, volume)
-    if reason := why_not_hounsfield(volume):
-        raise InputError(f"{name}: values from {low:g} to {high:g} cannot be Hounsfield units: {reason}")
-    return np.maximum(volume, np.float32(AIR_HU), out=volume), affine
+    return _as_ct(file or _name(source), volume), affine
 
 
 def read_mri(source: DicomSource) -> tuple[np.ndarray, np.ndarray]:
@@ -95,8 +96,21 @@ def read_mri(source: DicomSource) -> tuple[np.ndarray, np.ndarray]:
     if path is None:
         raise InputError(f"{_name(source)}: MR is not read from DICOM; convert the series to NIfTI first")
     volume, affine = read_file(path)
-    volume *= np.float32(FULL_SCALE / check_mri(path, volume))
-    return volume, affine
+    return _as_mri(path, volume), affine
+
+
+def _as_ct(name: Path, volume: np.ndarray) -> np.ndarray:
+    """Check that values, float32, can be HU, and raise what is below air, in place."""
+    low, high = _range(name, volume)
+    if reason := why_not_hounsfield(volume):
+        raise InputError(f"{name}: values from {low:g} to {high:g} cannot be Hounsfield units: {reason}")
+    return np.maximum(volume, np.float32(AIR_HU), out=volume)
+
+
+def _as_mri(name: Path, volume: np.ndarray) -> np.ndarray:
+    """Check that values, float32, can be MR intensities, and scale them, in place."""
+    volume *= np.float32(FULL_SCALE / check_mri(name, volume))
+    return volume
 
 
 def check_mri(name: Path, volume: np.ndarray) -> float:
@@ -115,11 +129,11 @@ def check_mri(name: Path, volume: np.ndarray) -> float:
     return top
 
 
-def read_tensor(source: DicomSource, modality: str = CT) -> MetaTensor:
+def read_tensor(source: DicomSource | MetaTensor, modality: str = CT) -> MetaTensor:
     """Read a volume as MONAI's loader gives it, ``(H, W, D)``, but with the voxels in the order of the file.
 
     Args:
-        source: as for :func:`read_ct`.
+        source: as for :func:`read_ct`; or a volume ``(H, W, D)`` in memory, which is checked alike and not changed.
         modality: ``"CT"`` or ``"MR"``.
 
     Raises:
@@ -127,7 +141,14 @@ def read_tensor(source: DicomSource, modality: str = CT) -> MetaTensor:
     """
     if modality not in (CT, MR):
         raise InputError(f"expected modality to be CT or MR but got {modality!r}")
-    volume, affine = (read_ct if modality == CT else read_mri)(source)
+    if isinstance(source, MetaTensor):
+        # laid out as files are, so that what is computed of either is the same
+        volume = np.array(source.detach().cpu().as_tensor().numpy(), np.float32, order="F")
+        affine = np.asarray(source.affine, np.float64)
+        check_affine(IMAGE, affine)
+        volume = (_as_ct if modality == CT else _as_mri)(IMAGE, volume)
+    else:
+        volume, affine = (read_ct if modality == CT else read_mri)(source)
     return MetaTensor.ensure_torch_and_prune_meta(torch.from_numpy(volume), _meta(volume, affine))
 
 
@@ -195,15 +216,17 @@ def find_volumes(path: str | PathLike[str], modality: str = CT) -> list[FoundVol
     return fit
 
 
-def one_volume(source: DicomSource) -> FoundVolume:
+def one_volume(source: DicomSource | MetaTensor) -> FoundVolume:
     """Find the volume that is meant, with its tags; it is not checked.
 
     Args:
-        source: as for :func:`read_ct`.
+        source: as for :func:`read_tensor`.
 
     Raises:
         InputError: if it is not clear which one is meant.
     """
+    if isinstance(source, MetaTensor):
+        return FoundVolume(IN_MEMORY, IMAGE, (IMAGE,))
     file = _file_path(source)
     return FoundVolume(kind_of(file), file, (file,)) if file else one_series(source)
 
