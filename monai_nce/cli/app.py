@@ -23,6 +23,7 @@ from monai_nce.cli.enhance import enhance
 from monai_nce.cli.passed_on import PassedOn
 from monai_nce.cli.prepare import convert, inspect, prepare
 from monai_nce.cli.table1 import table1
+from monai_nce.cli.weights import weights
 from monai_nce.errors import InputError, find_input_error
 
 __all__ = ["app", "main"]
@@ -42,6 +43,7 @@ app.command()(enhance)
 for passed_on in (prepare, inspect, convert, table1):
     app.command(cls=PassedOn)(passed_on)
 app.command()(bundle)
+app.add_typer(weights, name="weights")
 
 
 def _tell_version(wanted: bool) -> None:
