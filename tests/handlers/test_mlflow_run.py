@@ -88,7 +88,7 @@ def test_a_resumed_training_goes_on_in_its_run_and_the_next_has_its_own(tmp_path
     assert len(runs(uri)) == 2
 
 
-@pytest.mark.parametrize("uri", ["runs/mlruns", "file:///tmp/mlruns"])
+@pytest.mark.parametrize("uri", ["runs/mlruns", "file:///elsewhere/mlruns"])
 def test_a_folder_is_refused_as_mlflow_does(uri: str) -> None:
     with pytest.raises(InputError, match="tracking_uri: expected a server or a database"):
         MLflowRun(uri, TrainingFolder(), {})
