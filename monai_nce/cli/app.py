@@ -20,9 +20,11 @@ from typer import Abort, Exit
 import monai_nce
 from monai_nce.cli.bundle import bundle
 from monai_nce.cli.enhance import enhance
+from monai_nce.cli.evaluate import evaluate
 from monai_nce.cli.passed_on import PassedOn
 from monai_nce.cli.prepare import convert, inspect, prepare
 from monai_nce.cli.table1 import table1
+from monai_nce.cli.train import train
 from monai_nce.cli.weights import weights
 from monai_nce.errors import InputError, find_input_error
 
@@ -42,6 +44,8 @@ app = typer.Typer(
 app.command()(enhance)
 for passed_on in (prepare, inspect, convert, table1):
     app.command(cls=PassedOn)(passed_on)
+app.command()(train)
+app.command()(evaluate)
 app.command()(bundle)
 app.add_typer(weights, name="weights")
 

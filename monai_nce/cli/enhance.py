@@ -37,7 +37,7 @@ def enhance(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT...",
+            metavar="INPUT",
             help="Scans: NIfTI, MetaImage or NRRD files, DICOM folders, folders of either at any depth, or patterns.",
         ),
     ],

@@ -9,7 +9,7 @@ import typer
 
 from monai_nce.errors import InputError
 
-__all__ = ["Device", "DryRun", "Jobs", "OutputDir", "Set", "as_settings"]
+__all__ = ["Device", "DryRun", "Jobs", "OutputDir", "Set", "Settings", "as_settings"]
 
 
 def _check_device(name: str | None) -> str | None:
@@ -40,4 +40,8 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command that 
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; nce config lists them. May be repeated."),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Any other settings; nce config lists them.", show_default=False),
 ]

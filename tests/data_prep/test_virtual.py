@@ -120,7 +120,7 @@ def test_the_data_set_holds_the_patients(
         np.testing.assert_array_equal(np.asarray(nib.load(item[role]).dataobj), volume)
     said = capsys.readouterr()
     assert "virtual: 8 patients (5 training, 1 validation, 2 test) of 3 anatomies" in said.out
-    assert "next: python -m monai.bundle run training" in said.out
+    assert "next: nce train --data " in said.out
     assert "virtual: " in said.err  # the bar
     assert stand_in.titles == [f"virtual_{index:04d}, arterial" for index in range(8)]
     assert (out / "contact_sheet.png").is_file()
