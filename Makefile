@@ -20,7 +20,7 @@ DEMO := runs/demo
 PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo table1 test test-slow test-all lint docs clean
+.PHONY: help setup demo table1 viewer test test-slow test-all lint docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ demo: $(STAMP)  ## train both stages on phantoms, evaluate, enhance a volume and
 # What is there already is taken up, not trained again. Another table: make table1 TABLE_ARGS="--data ixi-like"
 table1: $(STAMP)  ## Table 1 of the paper and its figures, on the phantom: half an hour on 2 cores; see runs/table1
 	$(BIN)/python -m benchmarks.table1 $(TABLE_ARGS) --resume
+
+# The result is committed, so that nothing else needs npm.
+viewer:  ## build the viewer of the HTML page from its sources, with npm
+	cd monai_nce/visualize/page/viewer && npm ci --ignore-scripts --no-audit --no-fund && npm run build
 
 test: lint  ## lint and the quick tests
 	$(PYTEST) -m "not slow"

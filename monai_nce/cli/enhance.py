@@ -84,13 +84,20 @@ def enhance(
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out scans whose results are there already.")
     ] = False,
+    report: Annotated[
+        bool, typer.Option(help="Write a page to look at, .html, beside each result.", show_default="--report")
+    ] = True,
+    keep_patient_data: Annotated[
+        bool,
+        typer.Option("--keep-patient-data", help="Name the scan's path on that page; it may hold a patient's name."),
+    ] = False,
     jobs: Jobs = 1,
     settings: Set = None,
     dry_run: DryRun = False,
 ) -> None:
     """Make synthetic contrast-enhanced images of non-contrast scans.
 
-    A result lies on its scan's own grid, with a picture beside it. Research use only.
+    A result lies on its scan's own grid, with a picture and a page to look at beside it. Research use only.
 
     Example: nce enhance scan.nii.gz dicom_folder -o results
     """
@@ -109,6 +116,8 @@ def enhance(
             "only": only and only.value,
             "strict": strict or None,
             "skip_existing": skip_existing or None,
+            "report": report or None,
+            "keep_patient_data": keep_patient_data or None,
             **as_settings(settings or []),
         },
     )

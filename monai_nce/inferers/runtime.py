@@ -101,6 +101,11 @@ class Runtime:
         self.quiet = quiet
         self._state: tuple[Any, ...] = ()
         self._ready: Backend | None = None
+        self._chosen = ""
+
+    def __str__(self) -> str:
+        """Say what was chosen, such as "torch in bf16"; nothing before the first volume."""
+        return self._chosen
 
     def prepare(
         self, network: Callable[..., torch.Tensor], stacks: torch.Tensor, batch_size: int = 1, total: int = 1
@@ -144,9 +149,10 @@ class Runtime:
                     raise
                 warnings.warn(f"{error}; {' in '.join(choices[0])} takes over", stacklevel=4)
             else:
+                self._chosen = f"{backend} in {precision}"
                 if not self.quiet:
                     with tqdm.external_write_mode():  # above any progress bar
-                        print(f"forward passes by {backend} in {precision}", flush=True)
+                        print(f"forward passes by {self._chosen}", flush=True)
                 return ready
 
     def _choices(self, network: nn.Module, stacks: torch.Tensor, total: int) -> list[tuple[str, str]]:

@@ -1,15 +1,20 @@
-"""Draw slices in the radiological orientation and the paper's window."""
+"""Draw slices in the radiological orientation and the paper's window, and make pages to scroll through."""
 
 from .comparison_figure import draw_comparison
 from .contrast_change import draw_registration, draw_synthetic_source
+from .page import Case, Report, ReportTable, SaveReportd, write_report
 from .panels import Display, FigureRow, radiological
 from .preview import DrawImagePreviewd, SaveImagePreviewd, axial_slices, draw_preview, side_by_side
 
 __all__ = [
+    "Case",
     "Display",
     "DrawImagePreviewd",
     "FigureRow",
+    "Report",
+    "ReportTable",
     "SaveImagePreviewd",
+    "SaveReportd",
     "axial_slices",
     "draw_comparison",
     "draw_preview",
@@ -17,4 +22,5 @@ __all__ = [
     "draw_synthetic_source",
     "radiological",
     "side_by_side",
+    "write_report",
 ]

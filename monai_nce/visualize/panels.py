@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["DIFFERENCE_COLOURS", "Display", "FigureRow", "Page", "method_names", "radiological"]
 
 # from darker than the reference over black, where nothing differs, to brighter
-DIFFERENCE_COLOURS = ("#9fd8ff", "#2166ff", "black", "#ff4020", "#ffd090")
+DIFFERENCE_COLOURS = ("#9fd8ff", "#2166ff", "#000000", "#ff4020", "#ffd090")
 RESEARCH_USE = "Research use only."
 WARNING_COLOUR = "#ff5040"
 DOTS_PER_INCH = 110

@@ -32,14 +32,15 @@ SHIPPED = str(bundle_folder() / "models" / "model.pt")
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [
-        ("a.nii -o out", f"--input a.nii --output_dir out --checkpoint {SHIPPED} --output_format nifti"),
+        ("a.nii -o out", f"--input a.nii --output_dir out --checkpoint {SHIPPED} --output_format nifti --report True"),
         (
-            "'b #2.nii' a.nii -o out --format both --weights . --strict --skip-existing",
+            "'b #2.nii' a.nii -o out --format both --weights . --strict --skip-existing --keep-patient-data",
             """--input "['b #2.nii', 'a.nii']" --output_dir out --checkpoint models/model.pt --output_format both
-            --strict True --skip_existing True""",
+            --strict True --skip_existing True --report True --keep_patient_data True""",
         ),
         (
-            "a.nii --output-dir=-o --phase portal --level 1.5 --stride 3 --device cuda:1 --only all --set batch_size=2",
+            "a.nii --output-dir=-o --no-report --phase portal --level 1.5 --stride 3 --device cuda:1 --only all "
+            "--set batch_size=2",
             f"""--input a.nii --output_dir ./-o --checkpoint {SHIPPED} --output_format nifti --phase portal
             --level 1.5 --stride 3 --device cuda:1 --only all --batch_size 2""",
         ),

@@ -255,8 +255,11 @@ def test_cpu_backends_are_refused_for_a_network_elsewhere(network, stacks):
 @pytest.mark.parametrize("best", ["bf16", "fp32"])
 def test_pytorch_takes_the_fastest_number_format(best, network, stacks, monkeypatch, capsys):
     monkeypatch.setattr(runtime, "best_precision", lambda device: best)
-    Runtime("torch", window_width=NARROW).prepare(network, stacks)
-    assert f"forward passes by torch in {best}" in capsys.readouterr().out
+    chosen = Runtime("torch", window_width=NARROW)
+    assert str(chosen) == ""
+    chosen.prepare(network, stacks)
+    assert f"forward passes by {chosen}" in capsys.readouterr().out
+    assert str(chosen) == f"torch in {best}"
 
 
 def test_auto_falls_back_to_pytorch_in_bf16_and_then_in_fp32(network, stacks, monkeypatch, capsys):

@@ -21,6 +21,7 @@ __all__ = [
     "check_not_of_another_scan",
     "earlier_results",
     "made_from",
+    "page_file",
     "picture_file",
     "result_text",
     "scan_hash",
@@ -28,6 +29,7 @@ __all__ = [
     "settings_hash",
 ]
 
+PAGE_HEAD = 4096  # bytes of a page that hold its mark
 MARK = re.compile(r"Scan SHA-256: ([0-9a-f]{64})\.")  # as Provenance writes it
 
 
@@ -41,6 +43,12 @@ def picture_file(output: str | PathLike[str]) -> Path:
     """Return the picture that goes with a result's NIfTI file."""
     folder = series_folder(output)
     return folder.with_name(f"{folder.name}.png")
+
+
+def page_file(output: str | PathLike[str]) -> Path:
+    """Return the HTML page that goes with a result's NIfTI file."""
+    folder = series_folder(output)
+    return folder.with_name(f"{folder.name}.html")
 
 
 def scan_hash(found: FoundVolume, volume: np.ndarray, affine: np.ndarray) -> str:
@@ -73,16 +81,19 @@ def settings_hash(checkpoint: str | PathLike[str], *settings: object) -> str:
 
 
 def made_from(result: Path) -> str | None:
-    """Return the hash of the scan that a NIfTI file, a picture or a derived series was made from, if it says so."""
+    """Return the hash of the scan that a NIfTI file, a picture, a page or a derived series says it was made from."""
     mark = MARK.search(result_text(result))
     return mark and mark[1]
 
 
 def result_text(result: Path) -> str:
-    """Return the text in which a NIfTI file, a picture or a derived series says what it is; nothing if it does not."""
+    """Return the text in which a NIfTI file, a picture, a page or a series says what it is; nothing if it does not."""
     try:
         if result.is_dir():
             return _contribution(series_files(result)[0])
+        elif result.suffix == ".html":
+            with result.open("rb") as page:
+                return page.read(PAGE_HEAD).decode("utf-8", errors="ignore")
         elif result.suffix == ".png":
             with Image.open(result) as picture:
                 return str(picture.info.get("Comment", ""))
@@ -94,14 +105,14 @@ def result_text(result: Path) -> str:
 
 
 def earlier_results(output: str | PathLike[str]) -> list[Path]:
-    """List what is there of a result, given its NIfTI file: that, its picture, and its derived series."""
+    """List what is there of a result, given its NIfTI file: that, its picture, its page, and its derived series."""
     folder = series_folder(output)
-    files = [file for file in (Path(output), picture_file(output)) if file.exists()]
+    files = [file for file in (Path(output), picture_file(output), page_file(output)) if file.exists()]
     return [*files, folder] if series_files(folder) else files
 
 
 def check_not_of_another_scan(output: str | PathLike[str], scan: str) -> None:
-    """Refuse a result's name under which there is one of another scan: the volume, its picture or its series.
+    """Refuse a result's name under which there is one of another scan: volume, picture, page or series.
 
     Args:
         output: the result's NIfTI file, whether or not it is to be written.

@@ -24,6 +24,7 @@ from monai_nce.data.files.writable import check_name
 from monai_nce.data.scans.earlier_result import (
     check_not_of_another_scan,
     earlier_results,
+    page_file,
     picture_file,
     result_text,
     scan_hash,
@@ -169,12 +170,14 @@ def check_inference_items(
     output_format: str = "nifti",
     only: str = ALL,
     skip_existing: str | None = None,
+    report: bool = False,
 ) -> list[LeftOut]:
     """Read every voxel before the first volume is computed, and remove from the items what cannot be enhanced.
 
     The volume of a single item stays in it, so that it is read once: ``image`` becomes the volume, and ``source`` what
     it was read from. Of a CT that is unlike what the weights were made for, it is warned: what the image shows
-    (:func:`~monai_nce.data.scans.suitability.doubts`), and contrast medium that its header names.
+    (:func:`~monai_nce.data.scans.suitability.doubts`), and contrast medium that its header names. What was warned of
+    an item, by its reader too, is its ``doubts``, a line each.
 
     Args:
         items: as :func:`inference_items` gives them; paths, lists of a series' files, and volumes ``(H, W, D)`` in
@@ -187,6 +190,7 @@ def check_inference_items(
             which nothing is known are not. ``"all"``: any.
         skip_existing: leave out volumes whose whole result is there already, made with the settings of this
             :func:`~monai_nce.data.scans.earlier_result.settings_hash`.
+        report: a page belongs to the whole result.
 
     Returns:
         What was removed, in order: volumes of another phase and label maps, which are no faults, and what cannot be
@@ -204,8 +208,8 @@ def check_inference_items(
         found = one_volume(item.get("source", item["image"]))
         try:
             check_output_format([item] if "output" in item else (), output_format)
-            volume = read_tensor(item["image"] if found.kind == IN_MEMORY else found, modality)
-            if skip_existing and _is_there(item["output"], found, volume, output_format, skip_existing):
+            volume, notes = _read(item["image"] if found.kind == IN_MEMORY else found, modality, found.path)
+            if skip_existing and _is_there(item["output"], found, volume, output_format, skip_existing, report):
                 items.remove(item)
                 left_out.append(LeftOut(found.path, "its result is there already", False, item["output"]))
                 continue
@@ -216,7 +220,8 @@ def check_inference_items(
                 items.remove(item)
                 left_out.append(LeftOut(found.path, other, fault=False))
                 continue
-            _check_volume(item, found, volume, strict, decided if modality == CT else None, source)
+            notes += _check_volume(item, found, volume, strict, decided if modality == CT else None, source)
+            item["doubts"] = "\n".join(notes)
         except Exception as error:
             reason = find_input_error(error)
             labels = not alone and reason is not None and found.kind != "dicom" and holds_labels(found.path)
@@ -241,21 +246,35 @@ def _check_volume(
     strict: bool,
     decided: Decision | None,
     source: str,
-) -> None:
-    """Refuse a volume whose result would replace another scan's, and warn of doubts, or refuse them if ``strict``."""
+) -> list[str]:
+    """Refuse a volume whose result would replace another scan's; warn of doubts and return them, or refuse them."""
     if "output" in item:
         check_name(item["output"])
         if earlier_results(item["output"]):
             check_not_of_another_scan(item["output"], _hash(found, volume))
-    for doubt in _doubts(found, volume, decided, source.lower() == CECT) if decided else ():
+    doubted = _doubts(found, volume, decided, source.lower() == CECT) if decided else []
+    for doubt in doubted:
         if strict:
             raise InputError(f"{found.path}: {doubt} (refused because of --strict)")
         warnings.warn(f"{found.path}: {doubt}", ReaderWarning, stacklevel=3)
+    return doubted
 
 
-def _is_there(output: str, found: FoundVolume, volume: MetaTensor, output_format: str, settings: str) -> bool:
+def _read(source: Any, modality: str, path: Path) -> tuple[MetaTensor, list[str]]:
+    """Read a volume; return with it what its reader warned of, without the path."""
+    with warnings.catch_warnings(record=True) as caught:
+        volume = read_tensor(source, modality)
+    for one in caught:
+        warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    notes = [str(one.message) for one in caught if issubclass(one.category, ReaderWarning)]
+    return volume, [note.replace(f"{path}: ", "").replace(str(path), "the scan") for note in notes]
+
+
+def _is_there(
+    output: str, found: FoundVolume, volume: MetaTensor, output_format: str, settings: str, report: bool
+) -> bool:
     """Return whether all that would be written of a volume is there, of this scan and made with these settings."""
-    wanted = [picture_file(output)]
+    wanted = [picture_file(output), *([page_file(output)] if report else [])]
     wanted += [Path(output)] if output_format != "dicom" else []
     wanted += [series_folder(output)] if output_format != "nifti" else []
     if not set(wanted) <= set(earlier_results(output)):

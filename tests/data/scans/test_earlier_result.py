@@ -16,6 +16,7 @@ from monai_nce.data.scans.earlier_result import (
     check_not_of_another_scan,
     earlier_results,
     made_from,
+    page_file,
     picture_file,
     scan_hash,
     series_folder,
@@ -33,6 +34,7 @@ ONE, OTHER = "0123456789abcdef" * 4, "f" * 64
 def test_names() -> None:
     assert series_folder("a/b.v2_synthetic_cect.nii.gz") == Path("a/b.v2_synthetic_cect")
     assert picture_file("a/b.v2_synthetic_cect.nii.gz") == Path("a/b.v2_synthetic_cect.png")
+    assert page_file("a/b.v2_synthetic_cect.nii.gz") == Path("a/b.v2_synthetic_cect.html")
 
 
 def test_the_same_scan_has_the_same_hash_however_it_lies_in_memory() -> None:

@@ -24,7 +24,7 @@ from monai_nce.data import (
 from monai_nce.data.nifti import reader as nifti_reader
 from monai_nce.errors import InputError
 from monai_nce.phantom import make_phantom_patient
-from monai_nce.visualize import DrawImagePreviewd, SaveImagePreviewd
+from monai_nce.visualize import DrawImagePreviewd, SaveImagePreviewd, SaveReportd
 from tests.data.itk.itk_files import save_itk
 
 
@@ -114,8 +114,13 @@ def test_contrast_is_warned_of_and_a_synthetic_image_refused(tmp_path: Path, wri
     write_series(tmp_path / "a", described("portal"))
     write_series(tmp_path / "b", described("nativ"))
     with pytest.warns(UserWarning, match="seems to show contrast medium already") as caught:
-        check_inference_items(inference_items(tmp_path, tmp_path / "out"))
+        items = inference_items(tmp_path, tmp_path / "out")
+        check_inference_items(items)
     assert [str(item.message).split(":")[0] for item in caught] == [str(tmp_path / "a")]
+    assert [item["doubts"] for item in items] == [
+        "seems to show contrast medium already, by its header (SeriesDescription)",
+        "",
+    ]
     with pytest.raises(
         InputError, match=r"already, by its header \(SeriesDescription\) \(refused because of --strict\)"
     ):
@@ -416,9 +421,9 @@ def test_what_is_there_already_is_left_out_if_it_was_made_so(tmp_path: Path) -> 
         save(tmp_path / f"{name}.nii.gz", values)
     there, settings = tmp_path / "out" / "a_synthetic_cect.nii.gz", "0" * 64
 
-    def left() -> list[str | None]:
+    def left(report: bool = False) -> list[str | None]:
         items = inference_items(tmp_path, tmp_path / "out")
-        done = check_inference_items(items, skip_existing=settings)
+        done = check_inference_items(items, skip_existing=settings, report=report)
         assert len(items) + len(done) == 2
         return [one.output for one in done if not one.fault]
 
@@ -429,6 +434,9 @@ def test_what_is_there_already_is_left_out_if_it_was_made_so(tmp_path: Path) -> 
     assert left() == []  # its picture is missing
     SaveImagePreviewd()(DrawImagePreviewd("image", "image")(data))
     assert left() == [str(there)]
+    assert left(report=True) == []
+    SaveReportd("image", "image", tmp_path / "a.nii.gz")(data)  # any file will do as weights
+    assert left(report=True) == [str(there)]
     settings = "1" * 64
     assert left() == []
     settings = "0" * 64
@@ -436,6 +444,19 @@ def test_what_is_there_already_is_left_out_if_it_was_made_so(tmp_path: Path) -> 
     items = inference_items(tmp_path, tmp_path / "out")
     (one,) = check_inference_items(items, skip_existing=settings)
     assert one.fault and "is the result of another scan" in one.why
+
+
+def test_what_the_reader_warns_of_is_a_doubt_too_without_the_path(
+    tmp_path: Path, write_series: Callable[..., Path]
+) -> None:
+    def unspecified(index: int, dataset: Any) -> None:
+        dataset.RescaleType = "US"
+
+    items = inference_items(write_series(tmp_path / "Doe^Jane", unspecified), tmp_path / "out")
+    with pytest.warns(ReaderWarning, match="Doe.Jane: RescaleType is US"):
+        check_inference_items(items)
+    assert "RescaleType is US (unspecified); taken for HU" in items[0]["doubts"].splitlines()
+    assert "Doe" not in items[0]["doubts"]
 
 
 def test_a_name_with_no_room_is_one_fault_among_several(tmp_path: Path) -> None:
