@@ -11,18 +11,16 @@ from nibabel.affines import apply_affine, voxel_sizes
 from scipy import ndimage
 
 from benchmarks.scan_regions import BONE, FAT, MUSCLE
+from monai_nce.metrics.organ_table import LITERATURE
 from monai_nce.virtual import expected_enhancement
 
 __all__ = ["FOLLOWED", "JUDGED", "ORGANS", "Check", "checks", "largest_rise", "measure_rise", "moved_rise"]
 
 # The literature's name for a region, by which its rise is looked up.
 ORGANS: dict[str, str] = {
-    **{name: name for name in ("liver", "spleen", "aorta", "inferior_vena_cava", "portal_vein", "pancreas")},
-    **dict.fromkeys(("kidney_right", "kidney_left"), "kidney"),
+    **LITERATURE,
     **dict.fromkeys((MUSCLE, "paraspinal_muscle", "psoas", "gluteal_muscle"), "muscle"),
-    **dict.fromkeys((FAT, "subcutaneous_fat"), "fat"),
-    **dict.fromkeys((BONE, "vertebra"), "bone"),
-    **dict.fromkeys(("urinary_bladder", "gallbladder", "effusion", "bowel_content"), "fluid"),
+    **{FAT: "fat", BONE: "bone", "bowel_content": "fluid"},
 }
 JUDGED = ("liver", "spleen", "kidney_right", "kidney_left", "aorta")  # by the literature's mean
 MUSCLES = tuple(region for region, organ in ORGANS.items() if organ == "muscle")

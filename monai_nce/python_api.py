@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from threading import RLock
@@ -32,6 +33,7 @@ from monai_nce.data.nifti.writer import as_int16_hu, nifti_image
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.in_memory import take_scan
 from monai_nce.errors import InputError, find_input_error
+from monai_nce.metrics.organ_table import OrganNaming, Organs, organ_table, take_organs
 
 __all__ = ["Enhanced", "enhance"]
 
@@ -52,6 +54,9 @@ class Enhanced:
         hu: (H, W, D) on the scan's grid, float32, in HU for CT, with the affine to RAS millimetres.
         image: the same as an image of the kind that was given: int16, rounded, where the scan had whole numbers, else
             float32. A path gives ``hu``.
+        organs: where labels were given, a row for each organ, by :func:`~monai_nce.metrics.organ_table.organ_table`:
+            ``organ``, ``ml``, mean HU ``before`` and ``after``, ``change``, ``real`` (None), and ``expected``, the
+            lowest and highest change that the literature lets expect. Else None.
         warnings: what speaks against the result, a line each: in what the scan is unlike those that the weights were
             made for, what a reader let pass, weights that learnt from phantoms alone.
         weights: of the weights ``name``, ``file``, ``sha256``, and what they were ``trained_on``.
@@ -59,6 +64,7 @@ class Enhanced:
 
     hu: MetaTensor
     image: Any = field(repr=False)
+    organs: list[dict[str, Any]] | None
     warnings: list[str]
     weights: dict[str, str]
     _writers: Mapping[str, Any] = field(repr=False)
@@ -136,6 +142,8 @@ def enhance(
     device: str | torch.device | None = None,
     backend: str = "auto",
     precision: str = "auto",
+    organs: Any = None,
+    naming: OrganNaming = "totalsegmentator",
     strict: bool = False,
     progress: bool = False,
 ) -> Enhanced:
@@ -157,6 +165,9 @@ def enhance(
         device: such as ``"cuda:1"``; by default a GPU if there is one.
         backend: ``"auto"``, ``"torch"`` or ``"openvino"``.
         precision: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``.
+        organs: a label map, as a file, an image, or an array on the scan's grid; on another grid it is resampled by
+            nearest neighbour.
+        naming: what its numbers mean: ``"totalsegmentator"``, ``"spl"``, a JSON file or ``{5: "liver"}``.
         strict: refuse a scan that is unlike those that the weights were made for.
         progress: show a bar.
 
@@ -182,12 +193,13 @@ def enhance(
     }
     with _lock, _as_it_was() as caught:
         try:
-            made, writers = _run(Path(image) if given is None else given.volume, settings)
+            labels = None if organs is None else partial(take_organs, organs, naming=naming)
+            made, writers = _run(Path(image) if given is None else given.volume, settings, labels)
         except Exception as error:
             if (cause := find_input_error(error)) is None:
                 raise
             raise cause from None
-    provenance = made["provenance"]
+    provenance, where = made["provenance"], made["organs"]
     hu = MetaTensor(made["pred"].detach().cpu().as_tensor()[0].float(), affine=made["pred"].affine.cpu())
     said = [*caught, *filter(None, [provenance.warning])]
     for text in said:
@@ -196,6 +208,7 @@ def enhance(
     return Enhanced(
         hu=hu,
         image=hu if given is None else given.like(hu.numpy(), *writers["nifti"].texts(provenance)),
+        organs=where and organ_table(made["image_hu"][0].numpy(), hu.numpy(), where, hu.affine.numpy(), phase=phase),
         warnings=said,
         weights={"name": str(weights), "file": str(checkpoint), **learnt},
         _writers=writers,
@@ -204,11 +217,14 @@ def enhance(
     )
 
 
-def _run(image: Path | MetaTensor, settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _run(
+    image: Path | MetaTensor, settings: Mapping[str, Any], labels: Callable[..., Organs] | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run the bundle's inference on one scan, but for the transforms that write.
 
     Returns:
-        What the transforms before them made of the scan; and the savers that the scan allows, by their format.
+        What the transforms before them made of the scan, with ``organs`` if there are ``labels``; and the savers that
+        the scan allows, by their format.
     """
     parser = ConfigParser()
     parser.read_config(bundle_folder() / "configs" / "inference.json")
@@ -235,14 +251,15 @@ def _run(image: Path | MetaTensor, settings: Mapping[str, Any]) -> tuple[dict[st
         )
     for step in ("condition", "left_out"):  # refuse what cannot be, before any work
         parser.get_parsed_content(step)
+    (item,) = parser.get_parsed_content("items")
+    organs = None if labels is None else labels(item["image"].shape, item["image"].affine.numpy())
     parser.get_parsed_content("evaluator").run()
     _kept[key] = (parser.get_parsed_content("network"), parser.get_parsed_content("runtime"))
     _kept.move_to_end(key)
     while len(_kept) > KEPT:
         _kept.popitem(last=False)
-    (item,) = parser.get_parsed_content("items")
     formats = savers if item["source"].kind == "dicom" else ["nifti"]
-    return keep.data, {format: parser.get_parsed_content(format) for format in formats}
+    return {**keep.data, "organs": organs}, {format: parser.get_parsed_content(format) for format in formats}
 
 
 def _name(transform: Mapping[str, Any]) -> str:

@@ -43,7 +43,7 @@ INNER_EDGES: dict[str, set[str]] = {
     "handlers": {"data", "metrics", "visualize"},
     "inferers": {"data", "transforms"},
     "losses": set(),
-    "metrics": set(),
+    "metrics": {"data", "virtual"},
     "networks": set(),
     "phantom": {"data"},
     "settings": set(),

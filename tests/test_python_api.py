@@ -218,6 +218,8 @@ def test_doubts_and_phantom_weights_are_told(tmp_path: Path, weights: Path) -> N
         ({"stride": 1.5}, "stride: expected a whole number, 1 or more but got 1.5"),
         ({"device": "gpu"}, "device: expected a device of this machine but got 'gpu'"),
         ({"mode": "none"}, "mode: expected carry or clamp but got 'none'|expected mode to be one of"),
+        ({"organs": scan(2)}, "organs: expected an array on the scan's grid"),
+        ({"organs": scan(3) * 0 + 1, "naming": "mine"}, "expected naming to be totalsegmentator, spl or a JSON file"),
         ({"backend": "tensorflow"}, "backend: expected auto, torch or openvino but got 'tensorflow'"),
     ],
 )
@@ -228,6 +230,31 @@ def test_what_cannot_be_is_refused_in_one_line(
     with pytest.raises(InputError, match=expected):
         enhance(**{"image": scan(3), "weights": weights, "affine": oblique(), **change})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_organs_are_tabulated(weights: Path, tmp_path: Path) -> None:
+    hu, affine = scan(3), oblique()
+    labels = np.zeros(hu.shape, np.uint8)
+    labels[20:26, 24:30], labels[10:14, 30:34] = 5, 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = enhance(hu, weights, affine=affine, organs=labels, **EXACT)
+    assert made.organs is not None
+    spleen, liver = made.organs
+    where = labels == 5
+    assert (liver["organ"], liver["real"], liver["expected"]) == ("liver", None, (25, 80))
+    assert liver["before"] == pytest.approx(hu[where].mean())
+    assert liver["after"] == pytest.approx(made.numpy()[where].mean())
+    assert liver["change"] == pytest.approx(liver["after"] - liver["before"])
+    assert spleen["ml"] == pytest.approx(4 * 4 * 3 * 2.1 * 2.7 * 4.3 / 1000)
+    # from a file on the grid of the scan turned round
+    image = nib.Nifti1Image(labels, affine).as_reoriented(np.array([[0, -1], [1, 1], [2, -1]]))
+    nib.save(image, tmp_path / "organs.nii.gz")
+    with pytest.warns(ReaderWarning, match="organs.nii.gz: lies on another grid"):
+        again = enhance(hu, weights, affine=affine, organs=tmp_path / "organs.nii.gz", **EXACT)
+    assert again.organs == made.organs and "resampled by nearest neighbour" in again.warnings[0]
+    named = enhance(hu, weights, affine=affine, organs=labels, naming={1: "cyst", 5: "fat"}, **EXACT).organs
+    assert named is not None and [row["organ"] for row in named] == ["cyst", "fat"]
 
 
 @pytest.fixture(scope="module")
