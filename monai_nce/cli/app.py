@@ -19,6 +19,7 @@ from typer import Abort, Exit
 
 import monai_nce
 from monai_nce.cli.bundle import bundle
+from monai_nce.cli.config import config
 from monai_nce.cli.enhance import enhance
 from monai_nce.cli.evaluate import evaluate
 from monai_nce.cli.passed_on import PassedOn
@@ -46,6 +47,7 @@ for passed_on in (prepare, inspect, convert, table1):
     app.command(cls=PassedOn)(passed_on)
 app.command()(train)
 app.command()(evaluate)
+app.command()(config)
 app.command()(bundle)
 app.add_typer(weights, name="weights")
 

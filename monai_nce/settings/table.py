@@ -6,16 +6,16 @@ python -m monai_nce.settings.table bundles/nce/configs > docs/settings.md
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from monai.bundle import ConfigParser
 
 from monai_nce.settings.check import EXPRESSIONS
 from monai_nce.settings.schema import SEPARATOR, leaves, load_schema, words
 
-__all__ = ["settings_page", "settings_table"]
+__all__ = ["Row", "all_rows", "setting_rows", "settings_page", "settings_table"]
 
 COMMANDS = {
     "Training": ("train.json",),
@@ -45,26 +45,43 @@ Options of `python -m data_prep`, of whose commands each has some, and says thei
 """
 
 
-def settings_table(config: Mapping[str, Any], without: Mapping[str, Any] | None = None) -> str:
-    """Lay out the settings that a configuration has, and another one has not, in Markdown."""
-    rows = ["| key | default | expected | meaning |", "| --- | --- | --- | --- |"]
+class Row(NamedTuple):
+    """What is to be said of one setting; an empty default follows from others, or from the weights' file."""
+
+    key: str
+    default: str
+    expected: str
+    meaning: str
+
+
+def setting_rows(config: Mapping[str, Any], without: Mapping[str, Any] | None = None) -> Iterator[Row]:
+    """List the settings that a configuration has, and another one has not."""
     for key, schema in leaves():
         parts = key.split(SEPARATOR)
         if _has(config, parts) and not _has(without or {}, parts):
-            rows.append(f"| `{key}` | {_shown(_get(config, parts))} | {words(schema)} | {schema['description']} |")
-    return "\n".join(rows) + "\n"
+            yield Row(key, _shown(_get(config, parts)), words(schema), schema["description"])
+
+
+def all_rows(configs: Path) -> dict[str, list[Row]]:
+    """List all settings by what they are for; the bundle's configuration files lie in ``configs``."""
+    load = ConfigParser.load_config_files
+    train, overlaid, evaluate, infer = (load([str(configs / file) for file in files]) for files in COMMANDS.values())
+    rows = (setting_rows(train), *(setting_rows(each, train) for each in (overlaid, evaluate)), setting_rows(infer))
+    return {name: list(part) for name, part in zip(COMMANDS, rows, strict=True)}
+
+
+def settings_table(rows: Iterable[Row]) -> str:
+    """Lay out settings in Markdown."""
+    lines = ["| key | default | expected | meaning |", "| --- | --- | --- | --- |"]
+    for row in rows:
+        default = f"`{row.default}`" if row.default not in ("", "none") else row.default
+        lines.append(f"| `{row.key}` | {default} | {row.expected} | {row.meaning} |")
+    return "\n".join(lines) + "\n"
 
 
 def settings_page(configs: Path) -> str:
     """Lay out the page of all settings; the bundle's configuration files lie in ``configs``."""
-    load = ConfigParser.load_config_files
-    train, overlaid, evaluate, infer = (load([str(configs / file) for file in files]) for files in COMMANDS.values())
-    tables = (
-        settings_table(train),
-        *(settings_table(each, train) for each in (overlaid, evaluate)),
-        settings_table(infer),
-    )
-    page = HEAD + "".join(f"\n## {name}\n\n{table}" for name, table in zip(COMMANDS, tables, strict=True))
+    page = HEAD + "".join(f"\n## {name}\n\n{settings_table(rows)}" for name, rows in all_rows(configs).items())
     rows = [
         f"| `--{key}` | {words(schema)} | {schema['description']} |"
         for key, schema in leaves(load_schema()["properties"]["data_prep"])
@@ -90,7 +107,7 @@ def _get(config: Any, parts: list[str]) -> Any:
 def _shown(value: Any) -> str:
     if isinstance(value, str) and value.startswith(EXPRESSIONS):
         return ""
-    return "none" if value is None or value in ("", {}, []) else f"`{value}`"
+    return "none" if value is None or value in ("", {}, []) else str(value)
 
 
 if __name__ == "__main__":
