@@ -20,6 +20,7 @@ from typer import Abort, Exit
 import monai_nce
 from monai_nce.cli.bundle import bundle
 from monai_nce.cli.config import config
+from monai_nce.cli.doctor import doctor
 from monai_nce.cli.enhance import enhance
 from monai_nce.cli.evaluate import evaluate
 from monai_nce.cli.passed_on import PassedOn
@@ -50,6 +51,7 @@ app.command()(evaluate)
 app.command()(config)
 app.command()(bundle)
 app.add_typer(weights, name="weights")
+app.command()(doctor)
 
 
 def _tell_version(wanted: bool) -> None:

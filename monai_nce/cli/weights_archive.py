@@ -22,7 +22,7 @@ from monai_nce.cli.weights_facts import AUXILIARY, CARD, LICENCE, METRICS, facts
 from monai_nce.cli.weights_store import DEFAULT, NETWORK, find_weights, store_folder
 from monai_nce.errors import InputError
 
-__all__ = ["check_name", "export_weights", "import_weights", "unpack_weights"]
+__all__ = ["check_name", "export_weights", "import_weights", "manifest_hashes", "unpack_weights"]
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -121,6 +121,15 @@ def import_weights(archive: Path, name: str | None = None, overwrite: bool = Fal
     with writing(folder), atomic_folder(folder) as partial:
         unpack_weights(archive, partial)
     return folder
+
+
+def manifest_hashes(folder: Path) -> dict[str, Any]:
+    """Return the SHA-256 of the files in a folder of the store as they were imported; empty if it is another folder."""
+    try:
+        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return files if isinstance(files, dict) else {}
 
 
 def unpack_weights(archive: Path, folder: Path) -> None:

@@ -130,6 +130,14 @@ class Runtime:
             self._state = state
         return self._ready
 
+    def first_choice(self, network: nn.Module, stacks: torch.Tensor, total: int = 1) -> tuple[str, str, bool]:
+        """Return which backend and number format :meth:`prepare` would try first, and whether it is ready to be used.
+
+        It is not where OpenVINO's file has to be exported first.
+        """
+        backend, precision = self._choices(network, stacks, total)[0]
+        return backend, precision, backend == "torch" or export_path(network, self.checkpoint).is_file()
+
     def _make(self, network: nn.Module, stacks: torch.Tensor, batch_size: int, total: int) -> Backend:
         choices = self._choices(network, stacks, total)
         training = network.training

@@ -284,7 +284,10 @@ def test_auto_exports_only_where_the_work_repays_it(
 ):
     monkeypatch.setattr(runtime, "EXPORT_PAYS_SECONDS", 60.0)
     monkeypatch.setattr(Runtime, "_torch_seconds", lambda self, network, stacks, precision: 1.0)
-    Runtime(precision="fp32", checkpoint=tmp_path / "model.pt", volumes=volumes).prepare(network, stacks, 8, total)
+    made = Runtime(precision="fp32", checkpoint=tmp_path / "model.pt", volumes=volumes)
+    assert made.first_choice(network, stacks, total) == (taken, "fp32", taken == "torch")
+    made.prepare(network, stacks, 8, total)
+    assert made.first_choice(network, stacks, total) == (taken, "fp32", True)
     assert f"by {taken} in fp32" in capsys.readouterr().out
     assert len(list(tmp_path.glob("*.onnx"))) == (taken == "openvino")
     Runtime("openvino", "fp32", tmp_path / "model.pt").prepare(network, stacks)  # exports in any case

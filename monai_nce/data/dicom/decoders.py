@@ -15,7 +15,7 @@ from monai_nce.errors import InputError
 if TYPE_CHECKING:
     from pydicom.uid import UID
 
-__all__ = ["decoder_of"]
+__all__ = ["decoder_of", "installed_decoders"]
 
 # All from packages under MIT, BSD or Apache licences; pylibjpeg-libjpeg, which many name for JPEG, is GPL.
 PLUGINS = {
@@ -50,3 +50,13 @@ def decoder_of(path: Path, syntax: UID) -> str:
     if plugin not in get_decoder(syntax).available_plugins:
         raise InputError(f"{path}: no decoder for {syntax.name} is installed: {INSTALL}")
     return plugin
+
+
+def installed_decoders() -> dict[str, bool]:
+    """Name the compressed transfer syntaxes that are supported, and tell whether the decoder of each is installed."""
+    from pydicom.pixels import get_decoder
+    from pydicom.uid import UID
+
+    return {
+        UID(syntax).name: plugin in get_decoder(UID(syntax)).available_plugins for syntax, plugin in PLUGINS.items()
+    }

@@ -22,7 +22,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from monai_nce.data.dicom.decoders import PLUGINS, decoder_of
+from monai_nce.data.dicom.decoders import PLUGINS, decoder_of, installed_decoders
 from monai_nce.data.dicom.reader import check_dicom, read_dicom
 from monai_nce.errors import InputError
 
@@ -140,3 +140,4 @@ def test_a_missing_decoder_is_named(write_coded: Coded, tmp_path: Path, monkeypa
     monkeypatch.setattr(get_decoder(JPEGLossless), "_available", {})
     with pytest.raises(InputError, match=r"no decoder for JPEG Lossless.*pip install monai-nce\[dicom\]"):
         read_dicom(folder)
+    assert [name for name, there in installed_decoders().items() if not there] == [JPEGLossless.name]
