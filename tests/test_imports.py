@@ -31,7 +31,7 @@ TOP_EDGES: dict[str, set[str]] = {
 INNER_EDGES: dict[str, set[str]] = {
     "__init__": set(),
     "bundle_folder": set(),
-    "cli": {"command_line", "data", "handlers", "settings", "visualize"},
+    "cli": {"command_line", "data", "handlers", "metrics", "settings", "transforms", "virtual", "visualize"},
     "command_line": {"settings"},
     "contrast": {"errors"},
     "distributed": {"errors"},
@@ -43,7 +43,7 @@ INNER_EDGES: dict[str, set[str]] = {
     "handlers": {"data", "metrics", "visualize"},
     "inferers": {"data", "transforms"},
     "losses": set(),
-    "metrics": {"data", "virtual"},
+    "metrics": {"data", "transforms", "virtual"},
     "networks": set(),
     "phantom": {"data"},
     "settings": set(),

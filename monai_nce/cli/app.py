@@ -19,6 +19,7 @@ from typer import Abort, Exit
 
 import monai_nce
 from monai_nce.cli.bundle import bundle
+from monai_nce.cli.compare import compare
 from monai_nce.cli.config import config
 from monai_nce.cli.doctor import doctor
 from monai_nce.cli.enhance import enhance
@@ -49,6 +50,7 @@ for passed_on in (prepare, inspect, convert, table1):
 app.command()(train)
 app.command()(evaluate)
 app.command()(config)
+app.command()(compare)
 app.command()(bundle)
 app.add_typer(weights, name="weights")
 app.command()(doctor)

@@ -9,7 +9,7 @@ import typer
 
 from monai_nce.errors import InputError
 
-__all__ = ["Device", "DryRun", "Jobs", "OutputDir", "Set", "Settings", "as_settings"]
+__all__ = ["AsJson", "Device", "DryRun", "Jobs", "OutputDir", "Set", "Settings", "as_settings"]
 
 
 def _check_device(name: str | None) -> str | None:
@@ -45,3 +45,4 @@ Settings = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Any other settings; nce config lists them.", show_default=False),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program.")]

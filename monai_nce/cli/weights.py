@@ -8,13 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
+from monai_nce.cli.options import AsJson
 from monai_nce.errors import InputError
 
 __all__ = ["weights"]
 
 weights = typer.Typer(help="List, show, export and import weights.", no_args_is_help=True)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program.")]
 
 
 @weights.command("list")

@@ -153,7 +153,7 @@ def _names(naming: OrganNaming, own: Mapping[int, str]) -> dict[int, str]:
 
 
 def organ_table(
-    before: np.ndarray,
+    before: np.ndarray | None,
     after: np.ndarray,
     organs: Organs,
     affine: np.ndarray,
@@ -163,7 +163,7 @@ def organ_table(
     """Tabulate mean HU organ by organ.
 
     Args:
-        before, after: the scan and what was made of it, (H, W, D) in HU.
+        before, after: the scan, if it is known, and what was made of it, (H, W, D) in HU.
         organs: on the same grid, as :func:`take_organs` gives them.
         affine: 4×4 matrix from voxel indices to RAS millimetres.
         real: the real scan with contrast medium on the same grid, where there is one.
@@ -175,13 +175,14 @@ def organ_table(
         None where this project has none (:data:`monai_nce.virtual.tissue.EXPECTED_RANGES` names its sources).
     """
     ml = organs.counts * abs(float(np.linalg.det(np.asarray(affine)[:3, :3]))) / 1000
-    old, new = organs.mean(before).tolist(), organs.mean(after).tolist()
-    true = [None] * len(old) if real is None else organs.mean(real).tolist()
+    none: list[float | None] = [None] * len(organs.names)
+    old, new, true = (none if volume is None else organs.mean(volume).tolist() for volume in (before, after, real))
+    change = none if before is None else (organs.mean(after) - organs.mean(before)).tolist()
     rows = []
     for index, name in enumerate(organs.names):
         row = {"organ": name, "ml": float(ml[index]), "before": old[index], "after": new[index]}
         expected = expected_enhancement(LITERATURE[name], phase or "portal")[1:] if name in LITERATURE else None
-        rows.append(row | {"change": new[index] - old[index], "real": true[index], "expected": expected})
+        rows.append(row | {"change": change[index], "real": true[index], "expected": expected})
     return rows
 
 

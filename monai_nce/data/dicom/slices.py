@@ -18,6 +18,7 @@ import numpy as np
 from monai_nce.data.dicom.calculated import why_no_hounsfield
 from monai_nce.data.dicom.geometry import DicomSlice
 from monai_nce.data.dicom.text import clean_text, patient_words
+from monai_nce.data.scans.synthetic import refuse_synthetic
 from monai_nce.errors import InputError
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _check_image(path: Path, header: Dataset) -> None:
     if header.get("Modality") != "CT":
         raise InputError(f"{path}: expected Modality CT but got {_word(header.get('Modality'))}")
     if header.get("SyntheticData") == "YES":
-        raise InputError(f"{path}: the image is synthetic already (SyntheticData is YES)")
+        refuse_synthetic(path, "SyntheticData is YES")
     if header.get("ModalityLUTSequence"):
         raise InputError(f"{path}: its values become HU by a table (ModalityLUTSequence), which is not supported")
     if int(header.get("SamplesPerPixel") or 1) != 1 or header.get("PhotometricInterpretation") == "PALETTE COLOR":

@@ -19,6 +19,7 @@ from monai_nce.data.itk.header import METAIMAGE_SUFFIXES, ItkHeader, read_header
 from monai_nce.data.nifti.reader import MAX_VOXELS, UNREADABLE, spare_bytes
 from monai_nce.data.scans.affine import check_affine
 from monai_nce.data.scans.foreign import advice
+from monai_nce.data.scans.synthetic import refuse_synthetic
 from monai_nce.errors import InputError
 
 __all__ = ["check_itk", "ras_affine", "read_itk"]
@@ -91,7 +92,7 @@ def _check(path: Path) -> tuple[sitk.ImageFileReader, ItkHeader]:
     except (RuntimeError, OSError) as error:
         raise InputError(f"{path}: not a readable {kind} file{advice(path)}") from error
     if any("SYNTHETIC" in text for text in header.fields.values()):
-        raise InputError(f"{path}: the image is synthetic already (its header says so)")
+        refuse_synthetic(path, "its header says so")
     shape = reader.GetSize()
     if len(shape) != 3 or reader.GetNumberOfComponents() != 1:
         sizes = f"{' × '.join(map(str, shape))} voxels of {reader.GetNumberOfComponents()} values"

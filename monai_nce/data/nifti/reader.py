@@ -24,6 +24,7 @@ from nibabel.wrapstruct import WrapStructError
 from monai_nce.data.nifti.geometry import check_geometry
 from monai_nce.data.scans.affine import check_affine
 from monai_nce.data.scans.foreign import advice
+from monai_nce.data.scans.synthetic import refuse_synthetic
 from monai_nce.errors import InputError
 
 __all__ = ["NIFTI_SUFFIXES", "check_header", "check_nifti", "is_nifti_name", "read_nifti", "spare_bytes"]
@@ -93,7 +94,7 @@ def check_header(path: Path, image: nib.Nifti1Pair, stored: nib.Nifti1Header) ->
     except KeyError as error:  # a code for the units that the standard does not know
         raise InputError(f"{path}: not a valid NIfTI header: {error}") from error
     if b"SYNTHETIC" in image.header["descrip"].tobytes():
-        raise InputError(f"{path}: the image is synthetic already (its header says so)")
+        refuse_synthetic(path, "its header says so")
     shape, dtype = image.shape, image.get_data_dtype()
     if len(shape) < 3 or any(size != 1 for size in shape[3:]) or min(shape) < 1:
         raise InputError(f"{path}: expected one three-dimensional volume but got shape {shape}")

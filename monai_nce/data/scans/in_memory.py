@@ -25,6 +25,7 @@ from monai_nce.data.nifti.reader import UNREADABLE, check_header
 from monai_nce.data.nifti.writer import as_int16_hu, nifti_image
 from monai_nce.data.scans.affine import check_affine
 from monai_nce.data.scans.reader import IMAGE
+from monai_nce.data.scans.synthetic import refuse_synthetic
 from monai_nce.errors import InputError
 
 __all__ = ["KINDS_IN_MEMORY", "ScanInMemory", "take_scan"]
@@ -98,7 +99,7 @@ def _scan(
     if values.dtype.kind not in "iuf":
         raise InputError(f"image: expected real numbers but got data of type {values.dtype}")
     if any("SYNTHETIC" in str(text) for text in texts):
-        raise InputError("image: the image is synthetic already (its header says so)")
+        refuse_synthetic(IMAGE, "its header says so")
     check_affine(IMAGE, affine)
     volume = np.array(values.reshape(shape[:3]), np.float32, order="F")
     tensor = MetaTensor(torch.from_numpy(volume), affine=torch.from_numpy(affine))
