@@ -10,13 +10,8 @@ const ZOOM = { start: 0.94, least: 0.5, most: 12, step: 1.15 } // the start leav
 const data = JSON.parse(document.getElementById('page-data').textContent)
 const $ = (selector) => document.querySelector(selector)
 const $$ = (selector) => [...document.querySelectorAll(selector)]
-const reset = () => ({
-  position: [0.5, 0.5, 0.5],
-  pan: [0, 0, 0, ZOOM.start],
-  window: [...data.window],
-  limit: data.limit,
-})
-const view = { ...reset(), plane: 'axial', crosshair: true, wipe: false, part: 0.5, against: null }
+const reset = () => ({ window: [...data.window], limit: data.limit })
+const view = { ...reset(), position: null, pan: null, plane: 'axial', crosshair: true, wipe: false, part: 0.5, against: null }
 
 let panels = []
 let shown = null // volumes of the case at work, by role
@@ -52,15 +47,15 @@ async function open(index) {
     if (buffers[role]) shown[role] = await image(buffers[role], 'gray', limits(view.window))
   }
   if (buffers.confidence) shown.confidence = await image(buffers.confidence, 'viridis', one.confidence)
-  view.against = shown.differences[view.against] ? view.against : Object.keys(shown.differences)[0]
   view.confidence = one.confidence
-  Object.assign(view, { position: centre(shown.synthetic, [0.5, 0.5, 0.5]), pan: [0, 0, 0, ZOOM.start] })
   for (const panel of panels) if (panel.role !== 'difference') panel.show(shown[panel.role])
-  compareWith(view.against)
+  lookAtAll()
+  compareWith(Object.keys(shown.differences)[0])
   $('#reduced').hidden = one.reduced === 1
   $('#reduced').textContent = one.note
   if (!shown.scan) view.wipe = false
   layOut()
+  $('.viewer').dataset.case = one.name
 }
 
 /** Let the difference be that from the real image or from the scan. */
@@ -116,7 +111,7 @@ function draw() {
   wanted = true
   requestAnimationFrame(() => {
     wanted = false
-    for (const panel of panels) panel.draw(view, range(panel.role))
+    for (const panel of panels) if (panel.volume) panel.draw(view, range(panel.role))
     tell()
   })
 }
@@ -174,6 +169,14 @@ function scroll(slices, axis = PLANES[view.plane].axes[2]) {
   draw()
 }
 
+/** Show the whole of the middle slices. */
+function lookAtAll() {
+  view.position = [0.5, 0.5, 0.5]
+  view.pan = [0, 0, 0, 1]
+  zoom(ZOOM.start)
+  view.position = centre(shown.synthetic, view.position)
+}
+
 function setWindow(level, width) {
   view.window = [level, Math.max(width, 1)]
   draw()
@@ -203,8 +206,8 @@ const actions = {
   },
   against: () => compareWith(view.against === 'real' ? 'scan' : 'real'),
   reset: () => {
-    const start = reset()
-    Object.assign(view, start, { position: centre(shown.synthetic, start.position), part: 0.5 })
+    Object.assign(view, reset(), { part: 0.5 })
+    lookAtAll()
     layOut()
   },
   theme: () => {
@@ -246,7 +249,6 @@ const keys = {
 
 function setPlane(plane) {
   view.plane = plane
-  view.pan = [0, 0, 0, ZOOM.start]
   layOut()
 }
 

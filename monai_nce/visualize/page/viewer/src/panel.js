@@ -48,7 +48,6 @@ export class Panel {
 
   /** Take over what is looked at: `{ position, pan, plane, crosshair }`, and the values from black to white. */
   draw(view, [low, high]) {
-    if (!this.volume) return
     const { viewer, volume } = this
     viewer.scene.crosshairPos = view.position
     viewer.scene.pan2Dxyzmm = view.pan
