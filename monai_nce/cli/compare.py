@@ -17,7 +17,7 @@ from monai_nce.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["compare"]
+__all__ = ["canonical", "compare", "metrics_text", "on_grid", "read_canonical"]
 
 NOTE = (
     "Where the two were acquired at different times, as real scans before and after contrast medium are, the figures "
@@ -85,10 +85,10 @@ def compare(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         with allow_synthetic():
-            made, affine = _read(synthetic)
-        target = _on_grid(real, *_read(real), synthetic, made, affine)
-        before = None if scan is None else _on_grid(scan, *_read(scan), synthetic, made, affine)
-        inside = None if mask is None else _on_grid(mask, *_read_mask(mask), synthetic, made, affine)
+            made, affine = read_canonical(synthetic)
+        target = on_grid(real, *read_canonical(real), synthetic, made, affine)
+        before = None if scan is None else on_grid(scan, *read_canonical(scan), synthetic, made, affine)
+        inside = None if mask is None else on_grid(mask, *_read_mask(mask), synthetic, made, affine)
         labels = None if organs is None else take_organs(organs, made.shape, affine, naming)
         found = compare_volumes(
             made,
@@ -115,28 +115,29 @@ def compare(
         return
     size = " × ".join(map(str, made.shape[:2]))
     print(f"{made.shape[2]} slices of {size} pixels, in a window of {window_width:g} HU about {window_level:g}")
-    _print_columns(_metrics_text(result))
+    _print_columns(metrics_text(result))
     if result["organs"]:
         print()
         _print_columns(organ_text(result["organs"]))
     print(f"\n{NOTE}")
 
 
-def _read(path: str) -> tuple[np.ndarray, np.ndarray]:
+def read_canonical(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Read a CT with its axes towards right, anterior and superior."""
     from monai_nce.data import read_ct
 
-    return _canonical(*read_ct(path))
+    return canonical(*read_ct(path))
 
 
 def _read_mask(path: str) -> tuple[np.ndarray, np.ndarray]:
     from monai_nce.virtual.label_files import read_label_file
 
     file = read_label_file(Path(path))
-    return _canonical(file.numbers, file.affine)
+    return canonical(file.numbers, file.affine)
 
 
-def _canonical(volume: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def canonical(volume: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Turn the axes of a volume towards right, anterior and superior."""
     import nibabel as nib
     import numpy as np
 
@@ -144,7 +145,7 @@ def _canonical(volume: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.n
     return np.asarray(image.dataobj), np.asarray(image.affine, np.float64)
 
 
-def _on_grid(
+def on_grid(
     path: str, volume: np.ndarray, own: np.ndarray, first: str, like: np.ndarray, affine: np.ndarray
 ) -> np.ndarray:
     """Return a volume if it lies on the grid of the first.
@@ -164,7 +165,8 @@ def _on_grid(
     return volume
 
 
-def _metrics_text(result: dict[str, Any]) -> list[list[str]]:
+def metrics_text(result: dict[str, Any]) -> list[list[str]]:
+    """Lay out the metrics under a head, a row for each method."""
     from monai_nce.metrics import METRICS
     from monai_nce.metrics.compare_volumes import WITHIN
 

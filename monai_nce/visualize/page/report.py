@@ -28,7 +28,7 @@ __all__ = ["Case", "Report", "ReportTable", "write_report"]
 
 FOLDER = Path(__file__).parent
 LIMIT = 30_000_000  # characters of the volumes together
-SAME_PLACE = 0.01  # mm that two grids may be apart
+SAME_PLACE = 0.1  # mm that two grids may be apart
 ROLES = ("scan", "synthetic", "real", "difference", "confidence")  # of the panels, in their order
 CT_WINDOWS = (  # name, level and width in HU
     ("Liver", 80, 150),
@@ -107,7 +107,7 @@ def check_same_place(name: str | PathLike[str], affine: np.ndarray, other: np.nd
     """Refuse a volume that lies elsewhere than the synthetic image of the same shape.
 
     Raises:
-        InputError: if a corner is more than 0.01 mm away from where it should be.
+        InputError: if a corner is more than 0.1 mm away from where it should be.
     """
     corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * [*(np.array(shape) - 1), 1]
     off = float(np.abs((np.asarray(affine) - np.asarray(other)) @ corners.T).max())

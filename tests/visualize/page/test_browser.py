@@ -1,4 +1,4 @@
-"""The page in Debian's Chromium, which is started once: what is seen, what keys and mouse do, and that nothing leaves."""
+"""The page in Debian's Chromium, started once: what is seen, what keys and mouse do, and that nothing leaves."""
 
 from __future__ import annotations
 
@@ -98,7 +98,9 @@ def box(page: Any, role: str) -> dict[str, float]:
     return page.locator(f"figure[data-role={role}] canvas").bounding_box()
 
 
-def place(page: Any, role: str, voxel: tuple[int, ...], affine: np.ndarray, shape: tuple[int, ...]) -> tuple[float, float]:
+def place(
+    page: Any, role: str, voxel: tuple[int, ...], affine: np.ndarray, shape: tuple[int, ...]
+) -> tuple[float, float]:
     """Where an axial slice has a voxel on the screen, seen from the feet: right on the left, anterior on top."""
     area = box(page, role)
     middle = affine @ [*((np.array(shape) - 1) / 2), 1]
