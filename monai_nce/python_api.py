@@ -62,9 +62,9 @@ class Enhanced:
         weights: of the weights ``name``, ``file``, ``sha256``, and what they were ``trained_on``.
     """
 
-    hu: MetaTensor
+    hu: MetaTensor = field(repr=False)
     image: Any = field(repr=False)
-    organs: list[dict[str, Any]] | None
+    organs: list[dict[str, Any]] | None = field(repr=False)
     warnings: list[str]
     weights: dict[str, str]
     _writers: Mapping[str, Any] = field(repr=False)
