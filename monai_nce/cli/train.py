@@ -11,6 +11,7 @@ import typer
 from monai_nce.cli.options import Device, DryRun, Jobs, OutputDir, Settings, as_settings
 from monai_nce.cli.run_bundle import bundle_command, run_command
 from monai_nce.cli.typed_paths import typed_path
+from monai_nce.cli.weights_store import find_weights
 from monai_nce.errors import InputError
 
 __all__ = ["train"]
@@ -65,6 +66,14 @@ def train(
         Preset | None,
         typer.Option(
             help="Size of networks and training: small, or the paper's. Default: what fits the data set's images.",
+            show_default=False,
+        ),
+    ] = None,
+    init_weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH",
+            help="Weights to start from (fine-tune): a name (nce weights list), a file or a training's folder.",
             show_default=False,
         ),
     ] = None,
@@ -125,6 +134,7 @@ def train(
         "phantom_dir": None if data else typed_path(str(Path(output_dir, "phantom"))),
         "output_dir": typed_path(output_dir),
         **choice.names,
+        "init_weights": init_weights and typed_path(str(find_weights(init_weights))),
         "resume": resume or None,
         "overwrite": overwrite or None,
         **{f"{stage}#max_epochs": epochs for stage in STAGES},

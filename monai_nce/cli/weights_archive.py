@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import monai_nce
-from monai_nce.cli.weights_facts import AUXILIARY, CARD, LICENCE, METRICS, facts_in_words, weights_facts
+from monai_nce.cli.weights_facts import CARD, LICENCE, METRICS, facts_in_words, weights_facts
 from monai_nce.cli.weights_store import DEFAULT, NETWORK, find_weights, store_folder
 from monai_nce.errors import InputError
 
@@ -26,6 +26,7 @@ __all__ = ["check_name", "export_weights", "import_weights", "manifest_hashes", 
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+AUXILIARY = "auxiliary.pt"
 NETWORKS, TEXTS = (NETWORK, AUXILIARY), (LICENCE, CARD, METRICS)
 NEEDED = {MANIFEST, NETWORK, LICENCE, CARD}
 NAMES = {*NETWORKS, *TEXTS, MANIFEST}

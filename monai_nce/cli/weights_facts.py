@@ -7,11 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from monai_nce.errors import InputError
+__all__ = ["CARD", "LICENCE", "METRICS", "facts_in_words", "figures_of", "weights_facts"]
 
-__all__ = ["AUXILIARY", "CARD", "LICENCE", "METRICS", "facts_in_words", "figures_of", "weights_facts"]
-
-AUXILIARY = "auxiliary.pt"
 LICENCE, CARD, METRICS = "data_license.txt", "README.md", "metrics.json"
 IDENTITY = "identity"
 SHOWN = ("mse", "mae_hu", "ms_ssim")
@@ -36,6 +33,7 @@ def weights_facts(network: Path) -> dict[str, Any]:
         InputError: if the file is damaged, or no state dict.
     """
     from monai_nce.data.files.sha256 import file_sha256
+    from monai_nce.handlers.weights.starting_weights import auxiliary_beside
     from monai_nce.handlers.weights.state_file import read_state_dict
     from monai_nce.handlers.weights.trained_for import TrainedFor
 
@@ -43,6 +41,7 @@ def weights_facts(network: Path) -> dict[str, Any]:
     weights = read_state_dict(network)
     said = TrainedFor.read(network)
     digest = file_sha256(network)
+    auxiliary = auxiliary_beside(network)
     return {
         "path": str(network),
         "sha256": digest,
@@ -52,7 +51,7 @@ def weights_facts(network: Path) -> dict[str, Any]:
         "licence": _text(network, LICENCE) or _licences(said.data or ()),
         "card": _text(network, CARD),
         "figures": figures_of(network, digest),
-        "auxiliary": _auxiliary(network, said),
+        "auxiliary": auxiliary and str(auxiliary),
     }
 
 
@@ -99,6 +98,7 @@ def facts_in_words(facts: Mapping[str, Any]) -> dict[str, str]:
         f"slices, {size}",
         "network back": "comes with it" if facts["auxiliary"] else "none",
         "learnt from": Provenance(facts["data"]).trained_on,
+        **({"started from": f"weights with SHA-256 {facts['started_from']}"} if facts["started_from"] else {}),
         "figures": _figures_in_words(facts["figures"]),
         "licence": (facts["licence"] or "unknown").strip(),
     }
@@ -143,16 +143,3 @@ def _text(network: Path, name: str) -> str | None:
 def _licences(data: Any) -> str | None:
     named = [f"{one['name']}: {one['licence']}" for one in data if one.get("licence")]
     return "\n".join(named) if data and len(named) == len(data) else None
-
-
-def _auxiliary(network: Path, said: Any) -> str | None:
-    """Return the path of the network beside ``network`` that goes back, if it was trained for the same."""
-    from monai_nce.handlers.weights.trained_for import TrainedFor
-
-    file = network.with_name(AUXILIARY)
-    try:
-        back = TrainedFor.read(file)
-    except InputError:
-        return None
-    differs = set(said.reversed().differences(back.plain())) - {"network"}  # it may be another one
-    return str(file) if back.source and not differs else None

@@ -19,6 +19,7 @@ from monai_nce.handlers.stage_log import StageLog
 from monai_nce.handlers.stage_progress import StageProgress
 from monai_nce.handlers.weights.loader import WeightsLoader, load_weights
 from monai_nce.handlers.weights.saver import WeightsSaver
+from monai_nce.handlers.weights.starting_weights import StartingWeights
 from monai_nce.handlers.weights.trained_for import TrainedFor
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "StageCheckpoint",
     "StageLog",
     "StageProgress",
+    "StartingWeights",
     "TrainedFor",
     "TrainingFolder",
     "WeightsLoader",

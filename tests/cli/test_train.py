@@ -23,6 +23,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Path(name).mkdir()
         Path(name, "datalist.json").write_text(json.dumps({"training": [], "validation": [], "test": [], **said}))
     Path("joint.json").write_text("{}")
+    Path("ours").mkdir()
+    Path("ours", "model.pt").touch()
 
 
 @pytest.mark.parametrize(
@@ -30,6 +32,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("--data ct -o out", "train", "--dataset_dir ct --output_dir out"),
         ("-o out", "train", "--phantom_dir out/phantom --output_dir out"),
+        (
+            "--data ct -o out --init-weights ours",
+            "train",
+            "--dataset_dir ct --output_dir out --init_weights ours/model.pt",
+        ),
         ("--data ct -o out --scheme joint", "train joint", "--dataset_dir ct --output_dir out"),
         ("--data ct -o out --scheme oracle", "train regression oracle", "--dataset_dir ct --output_dir out"),
         ("--data mri -o out --preset paper-ixi", "train paper paper_ixi", "--dataset_dir mri --output_dir out"),

@@ -26,6 +26,7 @@ from monai_nce.handlers.checkpoint.training_folder import TrainingFolder
 from monai_nce.handlers.fetch_scalars import FetchScalars
 from monai_nce.handlers.stage_log import StageLog
 from monai_nce.handlers.weights.saver import check_finite
+from monai_nce.handlers.weights.trained_for import TrainedFor
 
 __all__ = ["StageCheckpoint"]
 
@@ -197,6 +198,7 @@ class StageCheckpoint:
                 "number of processes"
             )
         trained_for, said = self.training.trained_for, content.get("trained_for") or {}
+        _check_start(trained_for, said, path)
         if trained_for is not None and (wrong := trained_for.differences(said)):
             raise InputError(f"{trained_for.words(path, said, wrong)}: train in a new folder")
         for key, value in self.objects.items():
@@ -240,6 +242,16 @@ class StageCheckpoint:
                 where = f"iteration {done} of {state.epoch_length} in epoch {state.epoch + 1} of {state.max_epochs}"
             finished = state.epoch >= (state.max_epochs or 0)
             print(f"{self.name} {'is finished' if finished else f'goes on after {where}'} ({path})", flush=True)
+
+
+def _check_start(trained_for: TrainedFor | None, said: Mapping[str, Any], path: Path) -> None:
+    """Refuse to resume a training that started from other weights: later stages would start from these."""
+    here, there = None if trained_for is None else trained_for.started_from, said.get("started_from")
+    if here != there:
+        names = ["no earlier weights" if one is None else f"weights with SHA-256 {one}" for one in (there, here)]
+        raise InputError(
+            f"{path}: the training started from {names[0]}, not from {names[1]}: give the same init_weights"
+        )
 
 
 def _circumstances(engine: Engine) -> dict[str, Any]:

@@ -24,7 +24,7 @@ __all__ = ["TrainedFor", "network_arguments"]
 KEY = "trained_for"
 TARGET = "_target_"
 DOMAINS = ("source", "target")
-NOT_COMPARED = ("auxiliary", "data", "method")
+NOT_COMPARED = ("auxiliary", "data", "method", "started_from")
 WORDS = {
     DOMAINS: "{source} to {target}",
     ("window_level", "window_width"): "a window of level {window_level} and width {window_width}",
@@ -52,6 +52,7 @@ class TrainedFor:
         auxiliary: True for the network that goes back from the training's target to its source.
         data: the data sets that it learns from, as :func:`monai_nce.data.training_data` lists them; never compared.
         method: name of the training's scheme; never compared.
+        started_from: SHA-256 of the target network's file that the training started from, if any; never compared.
     """
 
     source: str | None = None
@@ -64,6 +65,7 @@ class TrainedFor:
     auxiliary: bool | None = None
     data: Sequence[Mapping[str, Any]] | None = None
     method: str | None = None
+    started_from: str | None = None
 
     @classmethod
     def read(cls, path: str | PathLike[str]) -> TrainedFor:
@@ -91,7 +93,7 @@ class TrainedFor:
     def _said(cls, weights: Mapping[str, torch.Tensor], path: str | PathLike[str]) -> TrainedFor:
         said = getattr(weights, "_metadata", {}).get("", {}).get(KEY, {})
         kinds: dict[str, Any] = {**dict.fromkeys(DOMAINS, str), "network": Mapping, "auxiliary": bool}
-        kinds |= {"data": (list, tuple), "method": str}
+        kinds |= {"data": (list, tuple), "method": str, "started_from": str}
         if isinstance(said, Mapping) and _is_plain(said) and _names_data(said.get("data")):
             known = {field.name: said.get(field.name) for field in dataclasses.fields(cls)}
             if all(value is None or isinstance(value, kinds.get(name, (int, float))) for name, value in known.items()):

@@ -363,6 +363,14 @@ def test_checkpoints_that_cannot_be_gone_on_from(tmp_path):
         other = TrainedFor("NECT", "CECT", 50, 400)
         Stage(tmp_path, 2, resume=True, training=TrainingFolder(trained_for=other)).run()
 
+    tuned = TrainedFor("NECT", "CECT", 50, 300, started_from="0a1b")
+    with pytest.raises(InputError, match="started from no earlier weights, not from weights with SHA-256 0a1b"):
+        Stage(tmp_path, 2, resume=True, training=TrainingFolder(trained_for=tuned)).run()
+    rewrite(tmp_path, trained_for=tuned.plain())
+    Stage(tmp_path, 1, resume=True, training=TrainingFolder(trained_for=tuned)).run()
+    with pytest.raises(InputError, match="SHA-256 0a1b, not from no earlier weights: give the same init_weights"):
+        Stage(tmp_path, 2, resume=True, training=TrainingFolder(trained_for=ct)).run()
+
     for file in CheckpointFolder(tmp_path).files():
         file.write_bytes(b"")
     with pytest.raises(InputError, match="expected a checkpoint that is whole but got 1 damaged; train anew with"):
