@@ -62,7 +62,8 @@ def test_weights_say_what_they_were_trained_for(bundle, tiny):
     network = {"slices": 3, "channels": [8, 8], "hidden_channels": 8, "num_groups": 32, "negative_slope": 0.2}
     network |= {"residual": True, "condition_channels": 0, "_target_": "monai_nce.networks.Generator"}
     data = [{"name": "monai-nce phantom", "kind": "phantom", "patients": 2, "scans": 4, "licence": "Apache-2.0"}]
-    window = {"window_level": 50, "window_width": 400, "spacing": 5.3333, "slices": 3, "network": network, "data": data}
+    window = {"window_level": 50, "window_width": 400, "spacing": 5.3333, "slices": 3, "network": network}
+    window |= {"data": data, "method": "joint"}
     there = {"source": "NECT", "target": "CECT", **window}
     back = {"source": "CECT", "target": "NECT", **window, "auxiliary": True}
     assert said == {
