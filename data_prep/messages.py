@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from monai_nce import terminal
 from monai_nce.data.scans.found import FoundVolume
 
 __all__ = ["MAX_LINES", "MessageLog", "one_line", "progress_bar", "redact", "say", "warn_of_empty_splits"]
@@ -54,12 +55,12 @@ class MessageLog:
 
 
 def progress_bar(items: Iterable[Item], name: str, unit: str, show: bool | None = True, **more: int) -> tqdm[Item]:
-    """Iterate with a progress bar that is at most as wide as the terminal.
+    """Iterate with a progress bar.
 
-    ``show`` None means on a terminal only, and gone at the end. ``total`` and ``initial`` are those of tqdm.
+    ``show`` None means on a terminal only, and gone at the end. ``total`` and ``initial`` are those of
+    :func:`monai_nce.terminal.progress_bar`.
     """
-    hide = None if show is None else not show
-    return tqdm(items, desc=name, unit=unit, leave=show is not None, disable=hide, dynamic_ncols=True, **more)
+    return terminal.progress_bar(items, name=name, unit=unit, show=show is not False, passing=show is None, **more)
 
 
 def warn_of_empty_splits(splits: Mapping[str, Sequence[str]], names: Iterable[str], people: str = "patients") -> None:

@@ -47,11 +47,12 @@ INNER_EDGES: dict[str, set[str]] = {
     "networks": set(),
     "phantom": {"data"},
     "settings": set(),
+    "terminal": set(),
     "transforms": set(),
     "virtual": {"data", "phantom"},
     "visualize": {"data"},
 }
-OPEN_TO_ALL = {"__init__", "bundle_folder", "contrast", "distributed", "errors", "precision"}
+OPEN_TO_ALL = {"__init__", "bundle_folder", "contrast", "distributed", "errors", "precision", "terminal"}
 BY_NAME = {"import_module", "__import__", "optional_import"}
 
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from monai_nce.cli.options import Device, DryRun, Jobs, OutputDir, Set, as_settings
-from monai_nce.cli.run_bundle import bundle_command, run_side_by_side
+from monai_nce.cli.options import Device, DryRun, Jobs, JSONLines, OutputDir, Quiet, Set, as_settings
+from monai_nce.cli.run_bundle import bundle_command, choose_output, run_side_by_side
 from monai_nce.cli.typed_paths import typed_inputs, typed_path
 from monai_nce.cli.weights_store import DEFAULT, find_weights
 
@@ -93,6 +93,8 @@ def enhance(
     ] = False,
     jobs: Jobs = 1,
     settings: Set = None,
+    quiet: Quiet = False,
+    as_json: JSONLines = False,
     dry_run: DryRun = False,
 ) -> None:
     """Make synthetic contrast-enhanced images of non-contrast scans.
@@ -121,4 +123,5 @@ def enhance(
             **as_settings(settings or []),
         },
     )
+    choose_output(quiet, as_json, "--skip-existing")
     run_side_by_side(command, jobs, dry_run)

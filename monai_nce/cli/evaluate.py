@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from monai_nce.cli.options import Device, DryRun, Settings, as_settings
-from monai_nce.cli.run_bundle import bundle_command, run_command
+from monai_nce.cli.options import Device, DryRun, JSONLines, Quiet, Settings, as_settings
+from monai_nce.cli.run_bundle import bundle_command, choose_output, run_command
 from monai_nce.cli.typed_paths import typed_path
 from monai_nce.cli.weights_store import find_weights
 from monai_nce.errors import InputError
@@ -56,6 +56,8 @@ def evaluate(
         ),
     ] = False,
     device: Device = None,
+    quiet: Quiet = False,
+    as_json: JSONLines = False,
     dry_run: DryRun = False,
 ) -> None:
     """Measure weights on a data set's test patients, with the unchanged scan as the floor.
@@ -86,4 +88,5 @@ def evaluate(
         **as_settings(settings or []),
     }
     files = ["train.json", *["conditional.json"] * conditional, "evaluate.json"]
+    choose_output(quiet, as_json)
     run_command(bundle_command("evaluating", files, own), dry_run)

@@ -9,7 +9,7 @@ import typer
 
 from monai_nce.errors import InputError
 
-__all__ = ["AsJson", "Device", "DryRun", "Jobs", "OutputDir", "Set", "Settings", "as_settings"]
+__all__ = ["AsJson", "Device", "DryRun", "JSONLines", "Jobs", "OutputDir", "Quiet", "Set", "Settings", "as_settings"]
 
 
 def _check_device(name: str | None) -> str | None:
@@ -36,6 +36,10 @@ Device = Annotated[
     typer.Option(metavar="NAME", callback=_check_device, help="cpu, cuda or cuda:N. Default: a GPU if there is one."),
 ]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Processes that share the work.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show results, warnings and errors alone.")]
+JSONLines = Annotated[
+    bool, typer.Option("--json", help="Write progress and results as a JSON object a line on stdout, for programs.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the command that would be run, and end.")]
 Set = Annotated[
     list[str] | None,

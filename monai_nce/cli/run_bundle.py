@@ -6,16 +6,27 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from typer import Exit
 
 from monai_nce.bundle_folder import bundle_folder
+from monai_nce.errors import InputError
 
-__all__ = ["bundle_command", "bundle_folder", "run_command", "run_side_by_side"]
+__all__ = [
+    "bundle_command",
+    "bundle_folder",
+    "choose_output",
+    "run_command",
+    "run_side_by_side",
+    "run_steps",
+    "share_cores",
+]
 
 LEFT_OUT = 3  # exit status of an inference that left a volume out
+INTERRUPTED = 130
+MONAI, PROGRAM = "monai.bundle", "monai_nce.cli.program"
 
 
 def bundle_command(workflow: str, configs: Sequence[str], settings: Mapping[str, Any], processes: int = 1) -> list[str]:
@@ -30,7 +41,7 @@ def bundle_command(workflow: str, configs: Sequence[str], settings: Mapping[str,
     folder = bundle_folder() / "configs"
     files = [str(folder / name) if (folder / name).is_file() else name for name in configs]
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
-    command = [sys.executable, *launcher, "-m", "monai.bundle", "run", workflow]
+    command = [sys.executable, *launcher, "-m", MONAI, "run", workflow]
     command += ["--config_file", files[0] if len(files) == 1 else repr(files)]
     for key, value in settings.items():
         if value is not None:
@@ -49,9 +60,23 @@ def run_command(command: Sequence[str], dry_run: bool = False) -> None:
         print(shlex.join(command))
         return
     sys.stdout.flush()
+    command = _as_nce(command)
     if os.name == "posix":
-        os.execv(command[0], list(command))
+        os.execv(command[0], command)
     raise Exit(subprocess.run(command).returncode)
+
+
+def run_steps(commands: Iterable[Sequence[str]], dry_run: bool = False) -> None:
+    """Run one program after the other, up to the first that fails.
+
+    Raises:
+        Exit: with its status.
+    """
+    for command in commands:
+        if dry_run:
+            print(shlex.join(command))
+        elif (status := _wait_for([subprocess.Popen(_as_nce(command))])) != 0:
+            raise Exit(status)
 
 
 def run_side_by_side(command: Sequence[str], processes: int, dry_run: bool = False) -> None:
@@ -72,15 +97,53 @@ def run_side_by_side(command: Sequence[str], processes: int, dry_run: bool = Fal
             print(shlex.join(["env", *(f"{key}={value}" for key, value in rank.items()), *command]))
         return None
     sys.stdout.flush()
-    threads = {"OMP_NUM_THREADS": str(max(1, _cores() // processes)), **os.environ}
-    running = [subprocess.Popen(command, env={**threads, **rank}) for rank in ranks]
+    share_cores(processes)
+    raise Exit(_wait_for([subprocess.Popen(_as_nce(command), env={**os.environ, **rank}) for rank in ranks]))
+
+
+def share_cores(processes: int) -> None:
+    """Give each of several processes its part of the cores, unless their number of threads is set."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))
+
+
+def choose_output(quiet: bool, as_json: bool, go_on: str | None = None) -> None:
+    """Tell the programs that are started what to show, and by which flag of this command interrupted work goes on.
+
+    Raises:
+        InputError: if both kinds of output are asked for.
+    """
+    from monai_nce import terminal
+
+    if quiet and as_json:
+        raise InputError("--quiet, --json: expected one of them")
+    if quiet or as_json:
+        os.environ[terminal.OUTPUT] = terminal.QUIET if quiet else terminal.JSON
+    if go_on is not None and len(sys.argv) > 1:
+        command, *typed = sys.argv[1:]
+        typed = [word for word in typed if word not in (go_on, "--overwrite")]
+        os.environ[terminal.GO_ON] = shlex.join(["nce", command, go_on, *typed])
+
+
+def _as_nce(command: Sequence[str]) -> list[str]:
+    """Replace MONAI's program by the same with the manners of ``nce``."""
+    words = list(command)
+    if MONAI in words[:7]:  # behind Python's and torchrun's own
+        words[words.index(MONAI)] = PROGRAM
+    return words
+
+
+def _wait_for(running: Sequence[subprocess.Popen[bytes]]) -> int:
+    """Wait for processes, and sum their exit statuses up in one."""
     try:
         statuses = [process.wait() for process in running]
-    finally:  # Ctrl-C reaches them too, another signal does not
+    except KeyboardInterrupt:  # they were interrupted as well, and end by themselves
+        for process in running:
+            process.wait()
+        raise Exit(INTERRUPTED) from None
+    finally:
         for process in running:
             process.terminate()
-    raise Exit(next((status for status in statuses if status not in (0, LEFT_OUT)), max(statuses)))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    faults = [status for status in statuses if status not in (0, LEFT_OUT)]
+    status = faults[0] if faults else max(statuses)
+    return status if status >= 0 else 128 - status

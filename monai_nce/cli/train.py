@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from monai_nce.cli.options import Device, DryRun, Jobs, OutputDir, Settings, as_settings
-from monai_nce.cli.run_bundle import bundle_command, run_command
+from monai_nce.cli.options import Device, DryRun, Jobs, JSONLines, OutputDir, Quiet, Settings, as_settings
+from monai_nce.cli.run_bundle import bundle_command, choose_output, run_command, share_cores
 from monai_nce.cli.typed_paths import typed_path
 from monai_nce.cli.weights_store import find_weights
 from monai_nce.errors import InputError
@@ -104,6 +104,8 @@ def train(
     mlflow: Annotated[
         bool, typer.Option("--mlflow", help="Track the training with MLflow, in the output folder.")
     ] = False,
+    quiet: Quiet = False,
+    as_json: JSONLines = False,
     dry_run: DryRun = False,
 ) -> None:
     """Train on a data set; Ctrl-C stops at any time, and --resume goes on.
@@ -144,4 +146,7 @@ def train(
         "mlflow": mlflow or None,
         **as_settings(settings or []),
     }
+    choose_output(quiet, as_json, "--resume")
+    if jobs > 1:
+        share_cores(jobs)
     run_command(bundle_command("training", files, own, jobs), dry_run)

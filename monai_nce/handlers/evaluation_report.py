@@ -20,6 +20,7 @@ from monai_nce.data import Provenance, atomic_path, dataset_kind, read_datalist_
 from monai_nce.distributed import world_size
 from monai_nce.errors import InputError
 from monai_nce.metrics import ImageMetrics, Metric, ms_ssim_setting, summarize
+from monai_nce.terminal import tell_result
 from monai_nce.visualize import Display, FigureRow, axial_slices, draw_preview
 
 __all__ = ["EvaluationReport"]
@@ -185,13 +186,16 @@ class EvaluationReport:
         # last: where it is new, the others are
         write_json(self.output_dir / "metrics.json", report)
         learnt = f"{self.checkpoint}, trained on {provenance.trained_on}"
-        print(f"{about['data']}, {about['patients']} patients, {learnt}. {NOTE}")
+        lines = [f"{about['data']}, {about['patients']} patients, {learnt}. {NOTE}"]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        for line in table:
-            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)))
-        if provenance.warning:
-            print(f"WARNING: {provenance.warning}")
-        print(f"metrics.json, metrics.csv and preview.png are in {self.output_dir}", flush=True)
+        lines += ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in table]
+        lines += [f"WARNING: {provenance.warning}"] if provenance.warning else []
+        lines += [f"metrics.json, metrics.csv and preview.png are in {self.output_dir}"]
+        means = {method: {name: one["mean"] for name, one in values.items()} for method, values in summary.items()}
+        warning = provenance.warning or None
+        tell_result(
+            "\n".join(lines), output_dir=self.output_dir, patients=about["patients"], means=means, warning=warning
+        )
 
     def _table(self, summary: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
         """Lay out the shown metrics of each method, with their intervals, under a head."""

@@ -21,10 +21,12 @@ from monai_nce.data.files.sha256 import file_sha256
 from monai_nce.data.scans.reader import one_volume
 from monai_nce.distributed import rank, world_size
 from monai_nce.errors import FAULT, is_bundle_program
+from monai_nce.terminal import tell_result
 
 __all__ = ["INCOMPLETE", "InferenceManifest"]
 
 INCOMPLETE = 3  # exit status
+LONG = 100  # characters of an input that is not repeated
 ELASTIC = "TORCHELASTIC_RUN_ID"  # torchrun tells its processes
 
 
@@ -126,6 +128,21 @@ class InferenceManifest:
         """What was left out before the first was computed, and what failed then."""
         failed = [LeftOut(Path(one["input"]), one["why"]) for one in self._items if one["status"] == "failed"]
         return [*self.left_out, *failed]
+
+    def tell_done(self, volumes: int, given: Any, target: str) -> None:
+        """Tell how many of all volumes of the input became images of the target domain."""
+        who = f"process {rank() + 1} of {world_size()}: " if world_size() > 1 else ""
+        where = given if len(str(given)) < LONG else "the input"
+        tell_result(
+            f"{who}{self.done} of {volumes} volumes of {where} became synthetic {target} with {self._weights['file']}; "
+            f"results in {self.path.parent}. SYNTHETIC, research use only.",
+            done=self.done,
+            volumes=volumes,
+            outputs=[one["output"] for one in self._items if one["status"] == "done"],
+            left_out=[{"input": one.path, "why": one.why, "fault": one.fault} for one in self._not_done],
+            output_dir=self.path.parent,
+            weights=self._weights["file"],
+        )
 
     def tell(self) -> None:
         """Write the list once more, and print what was left out on stderr."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from ignite.engine import Engine, Events
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from monai_nce.distributed import is_main_process
 from monai_nce.handlers.fetch_scalars import FetchScalars, ScalarEvents
+from monai_nce.terminal import progress_bar
 
 __all__ = ["StageProgress"]
 
@@ -46,14 +46,12 @@ class StageProgress:
             return
         state = engine.state
         self._means = {}
-        self._bar = tqdm(
+        self._bar = progress_bar(
+            name=self.name,
+            unit=self.unit,
             total=(state.max_epochs or 0) * (state.epoch_length or 0) or None,
             initial=state.iteration,
-            desc=self.name,
-            unit=self.unit,
-            dynamic_ncols=True,
-            mininterval=0.5 if sys.stderr.isatty() else 15.0,
-            disable=not is_main_process(),
+            show=is_main_process(),
         )
 
     def _update_means(self, engine: Engine) -> None:

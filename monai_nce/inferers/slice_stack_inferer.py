@@ -12,10 +12,10 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 from torch.nn import functional
-from tqdm.auto import tqdm
 
 from monai_nce.contrast import append_condition
 from monai_nce.errors import InputError
+from monai_nce.terminal import progress_bar
 from monai_nce.transforms import StackBlend, StackMean, slice_stacks, stack_centres, stack_positions
 
 from .runtime import Runtime
@@ -162,8 +162,7 @@ class SliceStackInferer(Inferer):
         predictions = run_batches(predict, batches, workers, threads)
         apart = self.blend and self.stride > 1
         mean = StackBlend(volume, self.slices, centres) if apart else StackMean(depth)
-        hide = None if self.progress else True  # None: in a file the next message would stand on the bar's line
-        bar = tqdm(batches, desc="slices", unit="batch", leave=False, disable=hide)
+        bar = progress_bar(batches, name="slices", unit="batch", show=self.progress, passing=True)
         for batch, prediction in zip(bar, predictions, strict=True):
             mean.add(prediction, batch)
         return mean.volume()

@@ -7,14 +7,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from monai_nce.data.dataset.datalist import read_datalist_file
 from monai_nce.data.dataset.splits import split_patients
 from monai_nce.data.dataset.writer import DATALIST, DatasetWriter
 from monai_nce.distributed import is_main_process
 from monai_nce.errors import InputError
 from monai_nce.phantom.patient import LABELS, make_phantom_patient
+from monai_nce.terminal import progress_bar
 
 __all__ = ["GENERATOR_VERSION", "ensure_phantom_dataset", "write_phantom_dataset"]
 
@@ -59,7 +58,7 @@ def write_phantom_dataset(
         overwrite=overwrite,
     )
     with dataset:
-        for index in tqdm(range(patients), desc="phantom", unit="patient", disable=not progress):
+        for index in progress_bar(range(patients), name="phantom", unit="patient", show=progress):
             made = make_phantom_patient(index, size=size, slices=slices, seed=seed)
             images = {"source": made.nect, "target": made.cect, "aligned_source": made.nect_aligned}
             dataset.add(split_of[index], made.patient, made.affine, **images, labels=made.labels)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 from ignite.engine import Engine
-from tqdm.auto import tqdm
 
-from monai_nce.handlers import StageProgress, stage_progress
+from monai_nce import terminal
+from monai_nce.handlers import StageProgress
 
 OUTPUTS = [1.0, 3.0, 2.0]
 
@@ -19,7 +19,7 @@ def bars(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The bars that are made, each with the sequence of its texts."""
     made: list[Any] = []
 
-    class Recorded(tqdm):
+    class Recorded(terminal.LineBar):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.texts: list[str] = []
@@ -34,7 +34,8 @@ def bars(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             self.closed = getattr(self, "closed", 0) + 1
             super().close()
 
-    monkeypatch.setattr(stage_progress, "tqdm", Recorded)
+    monkeypatch.setattr(terminal, "LineBar", Recorded)
+    monkeypatch.setattr(terminal, "auto_tqdm", Recorded)
     return made
 
 
@@ -115,5 +116,5 @@ def test_a_file_gets_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
     StageProgress("stage").attach(engine)
     engine.run(list(range(500)))
     drawn = capsys.readouterr().err
-    assert drawn.count("stage:") <= 3  # the first, the last, and one in between on a slow machine
+    assert drawn.count("stage:") <= 2  # the last, and one before on a slow machine
     assert "500/500" in drawn and "loss=1.000" in drawn

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from monai.data import MetaTensor
-from tqdm import tqdm
 
 from monai_nce.data.dataset.provenance import Provenance
 from monai_nce.data.dicom.save_series import check_output_format
@@ -38,6 +37,7 @@ from monai_nce.data.scans.reader import CT, IN_MEMORY, find_volumes, one_volume,
 from monai_nce.data.scans.suitability import doubts
 from monai_nce.distributed import world_size
 from monai_nce.errors import InputError, fault_text, find_input_error
+from monai_nce.terminal import progress_bar
 
 __all__ = ["ALL", "LeftOut", "check_inference_items", "inference_items"]
 
@@ -202,9 +202,8 @@ def check_inference_items(
     """
     check_output_format((), output_format)
     alone = len(items) == 1
-    hide = True if alone else None  # None: in a file the next message would stand on the bar's line
     left_out: list[LeftOut] = []
-    for item in tqdm(list(items), desc="checking the input", unit="volume", leave=False, disable=hide):
+    for item in progress_bar(list(items), name="checking the input", unit="volume", show=not alone, passing=True):
         found = one_volume(item.get("source", item["image"]))
         try:
             check_output_format([item] if "output" in item else (), output_format)

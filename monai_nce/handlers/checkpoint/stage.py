@@ -27,6 +27,7 @@ from monai_nce.handlers.fetch_scalars import FetchScalars
 from monai_nce.handlers.stage_log import StageLog
 from monai_nce.handlers.weights.saver import check_finite
 from monai_nce.handlers.weights.trained_for import TrainedFor
+from monai_nce.terminal import go_on, tell_result
 
 __all__ = ["StageCheckpoint"]
 
@@ -146,11 +147,12 @@ class StageCheckpoint:
         if distributed.is_main_process():
             length = _epoch_length(engine)
             iteration = (engine.state.iteration - 1) % length + 1
-            tqdm.write(
+            tell_result(
                 f"{self.name}: stopped by {signal.Signals(number).name} after iteration {iteration} of {length} in "
-                f"epoch {engine.state.epoch}; saved in {self.folder.path}; go on with --resume True"
+                f"epoch {engine.state.epoch}; saved in {self.folder.path}; {go_on('--resume True')}",
+                stopped=self.name,
+                saved=self.folder.path,
             )
-            sys.stdout.flush()
         raise SystemExit(128 + number)
 
     def _save(self, engine: Engine) -> None:
