@@ -4,8 +4,9 @@
                                 [--preset small|paper] [--resume]
 
 Every cell (method, distortion, seed) is trained and evaluated by the bundle's own workflows, in a process of its own.
-After each cell ``table1.json`` and ``table1.md`` are written anew in the output folder, and at the end the figures. A
-stopped run goes on with ``--resume``: finished cells are skipped, and a cell that was at work goes on where it was.
+After each cell ``table1.json`` and ``table1.md`` are written anew in the output folder, and at the end the figures, and
+``report.html``, a page of both. A stopped run goes on with ``--resume``: finished cells are skipped, and a cell that
+was at work goes on where it was.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from benchmarks.hardware import describe_hardware
 from benchmarks.plan import DEFAULT_METHODS, DISTORTIONS, MRI, is_mri, plan
 from benchmarks.run_cells import add_options, read_overrides, run_cells, run_or_say, share_cores
 from benchmarks.table import write_table
+from benchmarks.table_page import write_table_page
 
 __all__ = ["main"]
 
@@ -54,7 +56,8 @@ def _run(options: argparse.Namespace) -> int:
     if (out_dir / "table1.md").exists():
         figures = draw_figures(out_dir)
         print((out_dir / "table1.md").read_text(encoding="utf-8"))
-        print(f"table1.json, table1.md and {len(figures)} figures are in {out_dir}")
+        write_table_page(out_dir, figures)
+        print(f"table1.json, table1.md, report.html and {len(figures)} figures are in {out_dir}")
     return failures
 
 

@@ -55,6 +55,10 @@ def evaluate(
             "--conditional", help="Tell the network each patient's contrast phase and level, if it takes them."
         ),
     ] = False,
+    report: Annotated[
+        bool,
+        typer.Option(help="Write a page to look at, report.html, with three patients.", show_default="--report"),
+    ] = True,
     device: Device = None,
     quiet: Quiet = False,
     as_json: JSONLines = False,
@@ -84,6 +88,7 @@ def evaluate(
         "output_dir": typed_path(output_dir),
         "checkpoint": typed_path(str(checkpoint)),
         "method": TrainedFor.read(checkpoint).method,
+        "report": report or None,
         "device": device,
         **as_settings(settings or []),
     }

@@ -1,4 +1,4 @@
-"""Write an evaluation's metrics.json, metrics.csv and preview.png, and print its table."""
+"""Write an evaluation's metrics.json, metrics.csv, preview.png and page, and print its table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from monai_nce.distributed import world_size
 from monai_nce.errors import InputError
 from monai_nce.metrics import ImageMetrics, Metric, ms_ssim_setting, summarize
 from monai_nce.terminal import tell_result
-from monai_nce.visualize import Display, FigureRow, axial_slices, draw_preview
+from monai_nce.visualize import Case, Display, FigureRow, Report, ReportTable, axial_slices, draw_preview, write_report
+from monai_nce.visualize.page import provenance_table, provenance_warnings, version_table
 
 __all__ = ["EvaluationReport"]
 
@@ -29,6 +30,7 @@ PREVIEW_ROWS = 3
 IDENTITY = "identity"
 NOTE = "Research use only."
 ALONE = "evaluation: one process does it, but several were started; run it without torchrun"
+FLOOR = "Identity is the scan unchanged, the floor. In brackets"
 NOTHING = "nothing was evaluated: the test set has no patient with both domains"
 
 
@@ -54,6 +56,7 @@ class EvaluationReport:
         training_data: data sets that the weights learnt from, as :func:`monai_nce.data.training_data` lists them; None
             where they do not say.
         told: what the network was told of each patient beside the image, in words.
+        report: write ``report.html`` too, a page of the first three patients, which are numbered there.
 
     Raises:
         InputError: when one of several processes makes it, or nothing is evaluated.
@@ -73,6 +76,7 @@ class EvaluationReport:
         additional_metrics: Sequence[Metric] = (),
         training_data: Sequence[Mapping[str, Any]] | None = None,
         told: str = "",
+        report: bool = False,
     ) -> None:
         if world_size() > 1:  # each would evaluate, and write, everything
             raise InputError(ALONE)
@@ -84,6 +88,7 @@ class EvaluationReport:
         self.compare = ImageMetrics(window_width, unit, additional_metrics)
         self.training_data = training_data
         self.told = told
+        self.report = report
 
     def attach(self, engine: Engine) -> None:
         if engine.state.epoch_length == 0:
@@ -101,6 +106,7 @@ class EvaluationReport:
         }
         self._organs: dict[str, list[np.ndarray]] = {}
         self._rows: list[FigureRow] = []
+        self._cases: list[Case] = []
         self._shape: tuple[int, int] = (0, 0)
         self._aligned = True
 
@@ -117,6 +123,8 @@ class EvaluationReport:
                 self._collect_organs(item["organs"], image, pred, label)
             if len(self._rows) < PREVIEW_ROWS:
                 self._rows.append(self._preview_row(patient, image, pred, label))
+                if self.report:
+                    self._cases.append(self._case(image, pred, label))
 
     def _hu(self, intensity: Any) -> np.ndarray:
         plain = torch.as_tensor(intensity).as_subclass(torch.Tensor).detach().float().clamp(-1, 1).cpu().numpy()
@@ -146,6 +154,33 @@ class EvaluationReport:
             {f"synthetic {self.display.target_name}": synthetic[..., position]},
             pixel_size=pixel,
         )
+
+    def _case(self, image: Any, pred: Any, label: Any) -> Case:
+        affine = label.affine.cpu().numpy() if isinstance(label, MetaTensor) else np.eye(4)
+        source, synthetic, target = map(self._hu, (image, pred, label))
+        return Case(f"patient {len(self._cases) + 1}", affine, synthetic, source, target)
+
+    def _write_page(self, report: Mapping[str, Any], table: Sequence[Sequence[str]], provenance: Provenance) -> None:
+        """Write a page of the first patients, with the tables of all."""
+        about, display = report["about"], self.display
+        head, *rows = table
+        tables = [ReportTable(f"{about['patients']} test patients", head, rows, f"{FLOOR} {about['interval']}.")]
+        for name in ("organs_hu", "organs"):
+            if organs := report.get(name):
+                keys = list(next(iter(organs.values())))
+                lines = [[organ, *(f"{means[key]:.1f}" for key in keys)] for organ, means in organs.items()]
+                tables.append(ReportTable(f"Organs, mean {display.unit}".rstrip(), ["organ", *keys], lines))
+        what = {
+            "method": self.method,
+            "data": about["data"],
+            "pairs": "aligned" if about["aligned"] else "not aligned: motion counts as error",
+            "told": self.told,
+            "values": f"{display.note} What lies beyond is cut off, as for the metrics.",
+        }
+        tables += [provenance_table(provenance, self.checkpoint, what), version_table()]
+        title = f"{self.method} on {about['data']}"
+        page = Report(title, display, provenance_warnings(provenance), self._cases, tables=tables)
+        write_report(self.output_dir / "report.html", page)
 
     def _write(self, engine: Engine) -> None:
         if not self._rows:
@@ -183,6 +218,8 @@ class EvaluationReport:
             partial.write_text(_as_csv(summary), encoding="utf-8")
         display = replace(self.display, data_name=str(about["data"]))
         draw_preview(self._rows, display, table=table, provenance=provenance).save(self.output_dir / "preview.png")
+        if self.report:
+            self._write_page(report, table, provenance)
         # last: where it is new, the others are
         write_json(self.output_dir / "metrics.json", report)
         learnt = f"{self.checkpoint}, trained on {provenance.trained_on}"
@@ -190,7 +227,8 @@ class EvaluationReport:
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines += ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in table]
         lines += [f"WARNING: {provenance.warning}"] if provenance.warning else []
-        lines += [f"metrics.json, metrics.csv and preview.png are in {self.output_dir}"]
+        files = ["metrics.csv", *["report.html"] * self.report]
+        lines += [f"metrics.json, {', '.join(files)} and preview.png are in {self.output_dir}"]
         means = {method: {name: one["mean"] for name, one in values.items()} for method, values in summary.items()}
         warning = provenance.warning or None
         tell_result(

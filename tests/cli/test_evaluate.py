@@ -34,17 +34,17 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (
             "--run run --data ct",
             "train evaluate",
-            "--dataset_dir ct --output_dir run --checkpoint run/models/model.pt --method joint",
+            "--dataset_dir ct --output_dir run --checkpoint run/models/model.pt --method joint --report True",
         ),
         (
-            "--run run -o out --conditional --device cpu method=mine",
+            "--run run -o out --conditional --no-report --device cpu method=mine",
             "train conditional evaluate",
             "--dataset_dir run/phantom --output_dir out --checkpoint run/models/model.pt --method mine --device cpu",
         ),
         (
             "--weights plain.pt --data ct -o out",
             "train evaluate",
-            "--dataset_dir ct --output_dir out --checkpoint plain.pt",
+            "--dataset_dir ct --output_dir out --checkpoint plain.pt --report True",
         ),
     ],
 )

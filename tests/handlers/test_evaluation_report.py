@@ -23,7 +23,9 @@ from monai_nce.errors import InputError
 from monai_nce.handlers import EvaluationReport, evaluation_report
 from monai_nce.metrics import METRICS, Metric
 from monai_nce.transforms import WindowHUd
+from monai_nce.visualize.page.embed import unpack
 from monai_nce.visualize.panels import Page
+from tests.visualize.page.pages import data_of, volume_text
 
 AFFINE = np.diag([1.5, 1.5, 5.0, 1.0])
 SHAPE = (24, 20, 4)
@@ -138,6 +140,28 @@ def test_organs_are_means_over_patients_of_their_mean_hu(tmp_path: Path) -> None
     assert organs["aorta"] == pytest.approx({"nect": aorta, "synthetic": aorta + 75, "cect": aorta + 100}, abs=0.02)
     liver = of["p0", "liver"]
     assert organs["liver"] == pytest.approx({"nect": liver, "synthetic": liver + 75, "cect": liver + 30}, abs=0.02)
+
+
+def test_the_page_has_the_first_patients_and_the_tables_of_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation_report, "PREVIEW_ROWS", 1)
+    patients = make_dataset(tmp_path / "data")
+    out = evaluate(tmp_path, Brighter(), report=True)
+    html = (out / "report.html").read_text(encoding="utf-8")
+    assert [case["name"] for case in data_of(html)["cases"]] == ["patient 1"]
+    held = [np.asarray(unpack(volume_text(html, f"volume-0-{role}")).dataobj) for role in ("scan", "change", "real")]
+    source, target = patients["p0"]["source"], patients["p0"]["target"]
+    for volume, expected in zip(held, (source, np.full_like(source, 75), target), strict=True):
+        np.testing.assert_allclose(volume, np.clip(expected, -100, 200), atol=1)
+    identity = re.search(r'<th scope="row">identity</th><td>(\S+)', html)
+    assert identity and float(identity[1]) == pytest.approx(
+        read_strict_json(out / "metrics.json")["identity"]["mse"]["mean"], abs=1e-4
+    )
+    for text in ("2 test patients", "Identity is the scan unchanged", "Organs, mean HU", "separate on fake"):
+        assert text in html
+    assert "metrics.csv, report.html and preview.png are in" in capsys.readouterr().out
+    assert not re.search(r"\bp[01]\b", html.partition("<script")[0])
 
 
 def test_table_agrees_with_the_json(tmp_path: Path) -> None:
