@@ -39,11 +39,11 @@ def test_numbers_are_checked(bad: list[str], tmp_path: Path, capsys: pytest.Capt
     [
         ([], "the following arguments are required: command"),
         (["phantoms"], "command: invalid choice: 'phantoms'"),
-        (["phantom"], "the following arguments are required: --output_dir"),
-        (["phantom", "--output_dir", "/proc/x"], "--output_dir: /proc/x: cannot be written: "),
+        (["phantom"], "the following arguments are required: -o/--output_dir"),
+        (["phantom", "--output_dir", "/proc/x"], "-o/--output_dir: /proc/x: cannot be written: "),
         (
             ["phantom", "--output_dir", "x" * 300],
-            "--output_dir: " + "x" * 300 + ": cannot be written: expected a name of",
+            "-o/--output_dir: " + "x" * 300 + ": cannot be written: expected a name of",
         ),
         (["phantom", "--output_dir", "x", "--patient_s", "3"], "unrecognized arguments: --patient_s 3"),
     ],
