@@ -131,6 +131,8 @@ def test_no_path_of_a_machine() -> None:
     path = re.compile(r"(?:^|[^\w.}>)-])/(?:work|farm|home|root|Users|tmp|opt|mnt/[a-z]/Users)/")
     bad = []
     for name in tracked():
+        if name.startswith(("containers/", "docs/containers.md")):
+            continue  # places in an image
         data = (ROOT / name).read_bytes()
         if b"\0" in data[:8192]:
             continue

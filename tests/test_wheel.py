@@ -13,18 +13,19 @@ from pathlib import Path
 import pytest
 
 import monai_nce
-from tests.test_packaging import tracked
+from tests.test_containers import sources
+from tests.test_packaging import ROOT, tracked
 
-ROOT = Path(__file__).resolve().parents[1]
 MOST_BYTES = 10_000_000
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel of the files under version control."""
+    """A wheel of the files that the containers take, as they are under version control."""
     copy = tmp_path_factory.mktemp("checkout")
+    wanted = sources(ROOT / "containers" / "cpu.Containerfile")
     for name in tracked():
-        if not name.startswith(("docs/", "benchmarks/")):
+        if name in wanted or name.startswith(tuple(f"{folder}/" for folder in wanted)):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, copy / name)
     build = ["-m", "build", "--wheel", "--no-isolation", "--outdir", str(copy / "dist"), str(copy)]
