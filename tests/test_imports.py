@@ -31,7 +31,17 @@ TOP_EDGES: dict[str, set[str]] = {
 INNER_EDGES: dict[str, set[str]] = {
     "__init__": set(),
     "bundle_folder": set(),
-    "cli": {"command_line", "data", "handlers", "metrics", "settings", "transforms", "virtual", "visualize"},
+    "cli": {
+        "command_line",
+        "data",
+        "handlers",
+        "inferers",
+        "metrics",
+        "settings",
+        "transforms",
+        "virtual",
+        "visualize",
+    },
     "command_line": {"settings"},
     "contrast": {"errors"},
     "distributed": {"errors"},

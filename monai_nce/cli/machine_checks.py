@@ -107,9 +107,9 @@ def _openvino() -> Iterator[Finding]:
     if missing := [name for name, version in versions.items() if not version]:
         yield Finding("OpenVINO", WARNING, f"PyTorch computes alone; faster on x86: pip install {' '.join(missing)}")
         return
-    import openvino
+    from monai_nce.inferers.openvino_backend import import_openvino
 
-    devices = ", ".join(openvino.Core().available_devices)
+    devices = ", ".join(import_openvino().Core().available_devices)
     yield Finding("OpenVINO", OK, f"{versions['openvino']}, devices {devices}; inference takes its CPU")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,6 +42,7 @@ class MLflowRun:
             raise InputError(
                 f"tracking_uri: expected a server or a database, as sqlite:///FILE, but got {tracking_uri}"
             )
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow's makers are not told what is tracked
         self.tracking_uri = tracking_uri
         self.training = training
         self.params = params

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict, deque
 from pathlib import Path
@@ -9,9 +10,17 @@ from typing import Any
 
 import torch
 
-__all__ = ["OpenVinoBackend"]
+__all__ = ["OpenVinoBackend", "import_openvino"]
 
 MOST_SIZES = 4  # each keeps the weights as OpenVINO lays them out
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO without its telemetry, which would tell Google Analytics that it was imported."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # not found: OpenVINO has a stub for that
+    import openvino
+
+    return openvino
 
 
 class OpenVinoBackend:
@@ -29,10 +38,8 @@ class OpenVinoBackend:
     threads = sharing = 1  # it has threads of its own
 
     def __init__(self, path: Path, stacks: torch.Tensor, batch_size: int = 1, precision: str = "fp32") -> None:
-        import openvino
-
         self.batch_size = batch_size
-        self._core = openvino.Core()
+        self._core = import_openvino().Core()
         self._network = self._core.read_model(path)
         self._settings = {
             "PERFORMANCE_HINT": "THROUGHPUT",

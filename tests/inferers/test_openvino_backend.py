@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,7 +10,8 @@ import torch
 from torch import nn
 
 from monai_nce.inferers.onnx_export import export_network
-from monai_nce.inferers.openvino_backend import MOST_SIZES, OpenVinoBackend
+from monai_nce.inferers.openvino_backend import MOST_SIZES, OpenVinoBackend, import_openvino
+from tests.test_imports import ROOT, sources
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +53,11 @@ def test_several_threads_at_once(network, path):
     with ThreadPoolExecutor(4) as pool, torch.no_grad():
         for x, got in zip(work, pool.map(backend, work), strict=True):
             torch.testing.assert_close(got, network(x), atol=1e-5, rtol=0)
+
+
+def test_openvino_is_imported_without_its_telemetry() -> None:
+    import_openvino()
+    assert sys.modules["openvino_telemetry"] is None
+    imports = re.compile(r"^ *(import|from) openvino\b", re.MULTILINE)
+    files = [file for file in sources(ROOT, "monai_nce", "data_prep", "benchmarks") if imports.search(file.read_text())]
+    assert [file.name for file in files] == ["openvino_backend.py"]
