@@ -13,8 +13,6 @@ TABLE_ARGS ?= --data phantom
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-BUNDLE := $(BIN)/python -m monai.bundle run
-CONFIGS := bundles/nce/configs
 DEMO := runs/demo
 # One thread a worker: the workers share the cores. NCE_REAL_DATA and NCE_BUNDLE_CHECKS reach the tests as they are set.
 PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
@@ -37,16 +35,9 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
-# The phantom is made by the first command that needs it; a training that was stopped goes on, and a finished one is
-# kept. The volume to enhance is a test patient's scan as acquired.
-demo: $(STAMP)  ## train both stages on phantoms, evaluate, enhance a volume and draw it: minutes on a CPU; see runs/demo
-	$(BUNDLE) training --config_file $(CONFIGS)/train.json --output_dir $(DEMO) --resume True
-	$(BUNDLE) --config_file $(CONFIGS)/inference.json --output_dir $(DEMO)/inference --checkpoint $(DEMO)/models/model.pt \
-		--input "$$($(BIN)/python -c "import monai_nce.data as d; print(d.read_datalist('runs/phantom', 'test')[0]['source'])")"
-	cp $(DEMO)/inference/*_synthetic_cect.nii.gz $(DEMO)/enhanced.nii.gz
-	cp $(DEMO)/inference/*_synthetic_cect.png $(DEMO)/enhanced.png
-	$(BUNDLE) evaluating --config_file "['$(CONFIGS)/train.json','$(CONFIGS)/evaluate.json']" --output_dir $(DEMO)
-	@echo "Look at $(DEMO)/preview.png; $(DEMO)/enhanced.nii.gz is the synthetic CECT of one scan."
+# A training that was stopped goes on, and a finished one is kept.
+demo: $(STAMP)  ## train both stages on phantoms, enhance a volume and evaluate: minutes on a CPU; see runs/demo
+	$(BIN)/nce demo --output-dir $(DEMO)
 
 # What is there already is taken up, not trained again. Another table: make table1 TABLE_ARGS="--data ixi-like"
 table1: $(STAMP)  ## Table 1 of the paper and its figures, on the phantom: half an hour on 2 cores; see runs/table1

@@ -21,6 +21,7 @@ import monai_nce
 from monai_nce.cli.bundle import bundle
 from monai_nce.cli.compare import compare
 from monai_nce.cli.config import config
+from monai_nce.cli.demo import demo
 from monai_nce.cli.doctor import doctor
 from monai_nce.cli.enhance import enhance
 from monai_nce.cli.evaluate import evaluate
@@ -50,6 +51,7 @@ for passed_on in (prepare, inspect, convert, table1):
     app.command(cls=PassedOn)(passed_on)
 app.command()(train)
 app.command()(evaluate)
+app.command()(demo)
 app.command()(config)
 app.command()(compare)
 app.command()(report)

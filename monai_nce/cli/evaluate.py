@@ -93,5 +93,5 @@ def evaluate(
         **as_settings(settings or []),
     }
     files = ["train.json", *["conditional.json"] * conditional, "evaluate.json"]
-    choose_output(quiet, as_json)
+    choose_output(quiet, as_json, "")
     run_command(bundle_command("evaluating", files, own), dry_run)

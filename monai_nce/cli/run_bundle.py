@@ -108,7 +108,12 @@ def share_cores(processes: int) -> None:
 
 
 def choose_output(quiet: bool, as_json: bool, go_on: str | None = None) -> None:
-    """Tell the programs that are started what to show, and by which flag of this command interrupted work goes on.
+    """Tell the programs that are started what to show, and how interrupted work goes on.
+
+    Args:
+        quiet: results, warnings and errors alone.
+        as_json: an object a line.
+        go_on: flag by which the same command goes on; empty where it does without.
 
     Raises:
         InputError: if both kinds of output are asked for.
@@ -122,7 +127,7 @@ def choose_output(quiet: bool, as_json: bool, go_on: str | None = None) -> None:
     if go_on is not None and len(sys.argv) > 1:
         command, *typed = sys.argv[1:]
         typed = [word for word in typed if word not in (go_on, "--overwrite")]
-        os.environ[terminal.GO_ON] = shlex.join(["nce", command, go_on, *typed])
+        os.environ[terminal.GO_ON] = shlex.join(["nce", command, *filter(None, [go_on]), *typed])
 
 
 def _as_nce(command: Sequence[str]) -> list[str]:
