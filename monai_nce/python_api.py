@@ -23,6 +23,7 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Transform
+from nibabel.affines import voxel_sizes
 from numpy.typing import ArrayLike
 
 from monai_nce.bundle_folder import bundle_folder
@@ -43,10 +44,11 @@ FOUND = "$[{'image': volume} for volume in monai_nce.data.find_volumes(@input, @
 KEPT = 2  # networks in memory, the last that were used
 
 _lock = RLock()  # warnings' filters and random numbers belong to the process
-_kept: OrderedDict[tuple[str, ...], tuple[torch.nn.Module, Any]] = OrderedDict()
+# the network, its runtime, and the grid that this was chosen for
+_kept: OrderedDict[tuple[str, ...], tuple[torch.nn.Module, Any, Any]] = OrderedDict()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Enhanced:
     """Hold a synthetic contrast-enhanced scan, for research only.
 
@@ -240,9 +242,9 @@ def _run(
         parser["all_items"] = [{"image": image}]
     key = tuple(str(settings[name]) for name in ("device", "backend", "precision"))
     key += (file_sha256(settings["checkpoint"]),)
-    if key in _kept:
-        network, runtime = _kept[key]
-        parser.update({"network_def": network, "network": network, "runtime": runtime, "handlers": []})
+    network, runtime, grid = _kept.get(key, (None, None, None))
+    if network is not None:
+        parser.update({"network_def": network, "network": network, "handlers": []})
     parser.parse()
     parser.get_parsed_content("initialize")
     if len(found := parser.get_parsed_content("all_items")) != 1:
@@ -252,9 +254,15 @@ def _run(
     for step in ("condition", "left_out"):  # refuse what cannot be, before any work
         parser.get_parsed_content(step)
     (item,) = parser.get_parsed_content("items")
-    organs = None if labels is None else labels(item["image"].shape, item["image"].affine.numpy())
+    shape, affine = tuple(item["image"].shape), item["image"].affine.numpy()
+    organs = None if labels is None else labels(shape, affine)
+    here = (shape, *voxel_sizes(affine).round(3))
+    if runtime is not None and (
+        settings["backend"] != "auto" or here == grid
+    ):  # for another size it may choose another
+        parser.ref_resolver.resolved_content["runtime"] = runtime
     parser.get_parsed_content("evaluator").run()
-    _kept[key] = (parser.get_parsed_content("network"), parser.get_parsed_content("runtime"))
+    _kept[key] = (parser.get_parsed_content("network"), parser.get_parsed_content("runtime"), here)
     _kept.move_to_end(key)
     while len(_kept) > KEPT:
         _kept.popitem(last=False)

@@ -5,6 +5,7 @@ import random
 import sys
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from ignite.engine import Engine
 from monai.bundle import ConfigWorkflow
 from monai.data import MetaTensor
+from monai.transforms import LoadImage
 
 import monai_nce
 from monai_nce import Enhanced, enhance, python_api
@@ -25,6 +27,7 @@ from monai_nce.data.scans.earlier_result import result_text
 from monai_nce.errors import InputError
 from monai_nce.handlers import TrainedFor, WeightsSaver
 from monai_nce.handlers.weights import loader
+from monai_nce.inferers import Runtime
 from monai_nce.networks import Generator
 from monai_nce.phantom import make_phantom_patient
 from tests.bundles.test_inference_dicom import scan, write
@@ -155,6 +158,59 @@ def test_weights_are_loaded_once_and_two_networks_are_kept(
         for path in (others[0], weights, others[1], weights, others[0]):
             enhance(hu, path, affine=affine, **EXACT)
     assert loaded == [weights, others[0], others[1], others[0]] and len(python_api._kept) == 2
+
+
+def test_what_computes_is_chosen_again_for_a_scan_of_another_size(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    make = Runtime._make
+
+    def spy(self: Runtime, network: Any, stacks: Any, batch_size: int, total: int) -> Any:
+        made.append(total)
+        return make(self, network, stacks, batch_size, total)
+
+    monkeypatch.setattr(Runtime, "_make", spy)
+    python_api._kept.clear()
+    for slices in (3, 3, 4, 4, 3):
+        enhance(scan(slices), weights, affine=oblique())
+    assert made == [3, 4, 3]  # OpenVINO pays for large ones alone
+    for slices in (3, 4):
+        enhance(scan(slices), weights, affine=oblique(), **EXACT)
+    assert made == [3, 4, 3, 3]
+
+
+def test_calls_from_threads_give_what_they_give_one_after_the_other(weights: Path) -> None:
+    scans = [scan(slices) for slices in (3, 4, 5)] * 2
+    expected = [enhance(one, weights, affine=oblique(), **EXACT).numpy() for one in scans[:3]]
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(3) as pool:
+        done = list(pool.map(lambda one: enhance(one, weights, affine=oblique(), **EXACT).numpy(), scans))
+    for one, other in zip(done, expected * 2, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert warnings.filters == before
+
+
+def test_a_metatensor_that_monai_read_from_a_result_is_refused(weights: Path, tmp_path: Path, made: Enhanced) -> None:
+    made.save(tmp_path / "a.nii.gz")
+    with pytest.raises(InputError, match="synthetic already"):  # its NibabelReader leaves out what a header says
+        enhance(LoadImage(reader="ITKReader")(tmp_path / "a.nii.gz"), weights)
+
+
+def test_mr_in_any_unit_with_weights_for_mr(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = Generator(channels=(8, 8), hidden_channels=8, residual=True)
+    torch.nn.init.constant_(network.head.bias, 0.3)
+    trained_for = TrainedFor("T2", "PD", 500, 1000, 2.5, slices=3)
+    path = tmp_path / "model.pt"
+    WeightsSaver(network, path, trained_for=trained_for)(Engine(lambda engine, batch: None))
+    t2 = np.abs(scan(3) + 1000).astype(np.float32) * 7
+    nib.save(nib.Nifti1Image(t2, oblique()), tmp_path / "t2.nii.gz")
+    one, other = (enhance(tmp_path / "t2.nii.gz", path, **EXACT), enhance(t2, path, affine=oblique(), **EXACT))
+    np.testing.assert_array_equal(one.numpy(), other.numpy())
+    assert one.numpy().min() >= 0 and 900 < one.numpy().max() <= 1001
+    with pytest.raises(InputError, match="image: expected MR intensities, from 0 up"):
+        enhance(scan(3), path, affine=oblique())
 
 
 def test_the_process_is_left_as_it_was(

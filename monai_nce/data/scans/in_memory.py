@@ -142,7 +142,7 @@ def _meta_tensor(image: MetaTensor) -> ScanInMemory:
         made.meta = {**made.meta, DESCRIP: description}
         return made
 
-    return _scan(values, affine, back, [image.meta.get(DESCRIP, "")])
+    return _scan(values, affine, back, [image.meta.get(key, "") for key in (DESCRIP, NOTES)])
 
 
 def _nibabel(image: SpatialImage) -> ScanInMemory:
