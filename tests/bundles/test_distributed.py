@@ -98,7 +98,7 @@ def test_by_the_command_line_rank_0_alone_prints_and_writes(run_bundle, tiny):
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("training separate on") == 1
     for stage in ("classifier", "stage1", "stage2"):
-        assert len(re.findall(rf"{stage}: \w+ \w+ \w+: +0%", done.stderr)) == 1, "not one progress bar"
+        assert len(re.findall(rf"{stage}: \w+ \w+ \w+: +100%", done.stderr)) == 1, "not one progress bar"
     output = Path(tiny["output_dir"])
     for name in ("classifier", "auxiliary", "discriminator", "model"):
         weights = torch.load(output / "models" / f"{name}.pt", weights_only=True)

@@ -29,7 +29,7 @@ def read_datalist_file(dataset_dir: str | PathLike[str]) -> dict[str, Any]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such data set folder")
     if not path.is_file():
-        raise InputError(f"{folder}: holds no {DATALIST}; make a data set with python -m data_prep")
+        raise InputError(f"{folder}: holds no {DATALIST}; make a data set with nce prepare")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
