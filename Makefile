@@ -64,7 +64,7 @@ lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/mypy
 
 docs: $(STAMP)  ## the documentation's site, every link checked; see site/index.html
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:  ## remove caches, build outputs and runs/demo; keep .venv and other runs
 	rm -rf build dist site *.egg-info runs/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
