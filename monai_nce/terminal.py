@@ -103,7 +103,9 @@ def tell_result(text: str, **facts: Any) -> None:
 def tell_event(event: str, **facts: Any) -> None:
     """Print a JSON object in one line, if a program listens."""
     if os.environ.get(OUTPUT) == JSON:
-        print(json.dumps({"event": event, **facts}, ensure_ascii=False, default=str), file=sys.__stdout__, flush=True)
+        who = {"process": int(os.environ.get("RANK", "0"))} if os.environ.get("WORLD_SIZE", "1") != "1" else {}
+        line = json.dumps({"event": event, **who, **facts}, ensure_ascii=False, default=str)
+        print(f"{line}\n", end="", file=sys.__stdout__, flush=True)  # in one piece, as others may write too
 
 
 def use_output() -> None:

@@ -4,7 +4,7 @@ Each command is a function in the module of this package that has its name. Thos
 standard library and Typer at their top, so that help and completion answer at once; what takes longer is imported, or
 started as a process, when a command runs.
 
-Exit statuses: 0 done; 1 a fault of the machine, such as a full disk; 2 wrong input, said in one line; 3 some volumes
+Exit statuses: 0 done; 1 a fault that was not expected; 2 wrong input or a full disk, said in one line; 3 some volumes
 were left out; 130 interrupted.
 """
 
@@ -87,7 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(error, "format_message"):  # an option or argument that cannot be; empty where help was shown instead
             text = error.format_message()
         elif (cause := find_input_error(error)) is not None:
-            text = str(cause)
+            from monai_nce.cli.program import spelt
+
+            text = spelt(str(cause))
         else:
             raise
         if text:

@@ -147,6 +147,17 @@ def train(
         **as_settings(settings or []),
     }
     choose_output(quiet, as_json, "--resume")
+    command = bundle_command("training", files, own, jobs)
     if jobs > 1:
+        _check(command, Path(output_dir), resume, overwrite)
         share_cores(jobs)
-    run_command(bundle_command("training", files, own, jobs), dry_run)
+    run_command(command, dry_run)
+
+
+def _check(command: list[str], folder: Path, resume: bool, overwrite: bool) -> None:
+    """Refuse what each of several processes would refuse, with pages of ``torchrun`` behind it."""
+    from monai_nce.command_line import read_flags
+    from monai_nce.handlers import refuse_trained
+
+    read_flags(command[command.index("run") :])
+    refuse_trained(folder / "checkpoints", folder / "models", resume, overwrite)

@@ -23,6 +23,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Path(name).mkdir()
         Path(name, "datalist.json").write_text(json.dumps({"training": [], "validation": [], "test": [], **said}))
     Path("joint.json").write_text("{}")
+    Path("trained/models").mkdir(parents=True)
+    Path("trained/models/model.pt").touch()
     Path("ours").mkdir()
     Path("ours", "model.pt").touch()
 
@@ -95,6 +97,8 @@ def test_the_names_are_those_of_the_tables() -> None:
         ("--data ct -o out True", "True: expected KEY=VALUE"),
         ("--data ct -o out --overlay no.json", "no.json: no such configuration file"),
         ("--data ct -o out --epochs 0", "--epochs"),
+        ("--data ct -o out --jobs 2 seeds=1", "--seeds: the configuration has no key seeds; did you mean --seed?"),
+        ("--data ct -o trained --jobs 2", "choose another -o, or train anew with --overwrite"),
     ],
 )
 def test_wrong_input_is_one_line(line: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
