@@ -21,6 +21,8 @@ from monai_nce.inferers.torch_backend import TorchBackend
 from monai_nce.networks import Generator
 from monai_nce.phantom import make_phantom_patient
 from monai_nce.precision import best_precision
+from monai_nce.visualize.page.embed import unpack
+from tests.visualize.page.pages import volume_text
 
 REAL = os.environ.get("NCE_REAL_DATA")
 needs_real = pytest.mark.skipif(not REAL, reason="NCE_REAL_DATA is not set")
@@ -69,6 +71,21 @@ def test_strict_refuses_what_the_weights_were_not_made_for(infer, checkpoint, tm
     with pytest.warns(UserWarning, match="cect.nii.gz: seems to show contrast medium already: "):
         infer(cect, tmp_path / "warned", **checkpoint[1])
     assert (tmp_path / "warned" / "cect_synthetic_cect.nii.gz").exists()
+
+
+def test_a_report_holds_the_scan_and_the_result(infer, checkpoint, tmp_path):
+    nect = write(tmp_path / "nect.nii.gz", scan(), np.diag([-2.5, -2.5, 4.0, 1.0]))
+    infer(nect, tmp_path / "out", **checkpoint[1], report=True)
+    result = nib.load(tmp_path / "out" / "nect_synthetic_cect.nii.gz")
+    html = (tmp_path / "out" / "nect_synthetic_cect.html").read_text(encoding="utf-8")
+    held = {role: unpack(volume_text(html, f"volume-0-{role}")) for role in ("scan", "change")}
+    source, change = (np.asarray(image.dataobj) for image in held.values())
+    np.testing.assert_array_equal(source, scan())
+    np.testing.assert_array_equal(source + change, np.asarray(result.dataobj))
+    np.testing.assert_allclose(held["scan"].affine, result.affine)
+    for text in ("torch in fp32", "stacks of 3, one every 1", "data that they do not name", "values of the scan"):
+        assert text in html
+    assert str(tmp_path) not in html
 
 
 AFFINES = {

@@ -28,7 +28,7 @@ def pack_cases(cases: list[tuple[Mapping[str, np.ndarray], np.ndarray]], limit: 
     """Pack the volumes of cases, all of them reduced by one factor if they are too large together.
 
     Each volume becomes NIfTI, gzip, base64: int16 as it is, other numbers by a slope. Reduced means that 2 × 2 pixels,
-    or 4 × 4 and so on, are averaged in the plane of the slices.
+    or 3 × 3 and so on, are averaged in the plane of the slices.
 
     Args:
         cases: of each, volumes (H, W, D) on one grid by role, and the affine from voxel indices to RAS millimetres.
@@ -40,7 +40,7 @@ def pack_cases(cases: list[tuple[Mapping[str, np.ndarray], np.ndarray]], limit: 
         size = sum(len(text) for one in packed for text in one.volumes.values())
         if size <= limit or all(sorted(one.shape)[-1] <= SMALLEST for one in packed):
             return packed
-        factor *= 2
+        factor += 1
 
 
 def _pack(volumes: Mapping[str, np.ndarray], affine: np.ndarray, factor: int) -> Packed:
@@ -66,20 +66,17 @@ def average_in_plane(volume: np.ndarray, affine: np.ndarray, factor: int) -> tup
         return volume, np.asarray(affine)
     sizes = voxel_sizes(affine).round(3)
     across = max(range(3), key=lambda axis: (sizes[axis], axis))
-    move = np.eye(4)
-    mean: np.ndarray = volume
-    for axis in {0, 1, 2} - {across}:
-        missing = -mean.shape[axis] % factor
-        filled = np.pad(mean, [(0, missing if one == axis else 0) for one in range(3)], mode="edge")
-        parts = [
-            filled[tuple(slice(start, None, factor) if one == axis else slice(None) for one in range(3))]
-            for start in range(factor)
-        ]
-        mean = np.asarray(np.mean(parts, axis=0, dtype=np.float32))
-        move[axis, axis], move[axis, 3] = factor, (factor - 1) / 2
-    if np.issubdtype(volume.dtype, np.integer):
-        mean = np.rint(mean).astype(volume.dtype)
-    return mean, np.asarray(affine) @ move
+    steps = [1 if axis == across else factor for axis in range(3)]
+    missing = [(0, -size % step) for size, step in zip(volume.shape, steps, strict=True)]
+    filled = np.pad(volume, missing, mode="edge") if np.any(missing) else volume
+    whole = np.issubdtype(volume.dtype, np.integer)
+    total: np.ndarray = np.zeros((), np.int32 if whole else np.float32)
+    for first in np.ndindex(*steps):
+        total = total + filled[tuple(slice(start, None, step) for start, step in zip(first, steps, strict=True))]
+    mean = total / np.float32(factor**2)
+    move = np.diag([*steps, 1.0])
+    move[:3, 3] = [(step - 1) / 2 for step in steps]
+    return (np.rint(mean).astype(volume.dtype) if whole else mean), np.asarray(affine) @ move
 
 
 def unpack(text: str) -> nib.Nifti1Image:

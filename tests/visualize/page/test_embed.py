@@ -39,7 +39,7 @@ def test_two_by_two_pixels_become_their_mean() -> None:
 
 
 @settings(max_examples=25)
-@given(whole_numbers(-1000, 3000), st.permutations([0, 1, 2]), st.sampled_from([2, 4]))
+@given(whole_numbers(-1000, 3000), st.permutations([0, 1, 2]), st.integers(2, 4))
 def test_the_axis_of_thick_slices_stays_whole(volume: np.ndarray, order: list[int], factor: int) -> None:
     affine = LPS[:, [*order, 3]]
     across = order.index(2)
@@ -53,6 +53,6 @@ def test_the_axis_of_thick_slices_stays_whole(volume: np.ndarray, order: list[in
 def test_volumes_are_reduced_until_they_fit() -> None:
     cases = [({"scan": volume}, LPS) for volume in scan_and_synthetic((160, 150, 6))]
     whole = sum(len(one.volumes["scan"]) for one in pack_cases(cases, 10**9))
-    for limit, factor, shape in ((whole, 1, (160, 150, 6)), (whole - 1, 2, (80, 75, 6)), (0, 4, (40, 38, 6))):
+    for limit, factor, shape in ((whole, 1, (160, 150, 6)), (whole - 1, 2, (80, 75, 6)), (0, 3, (54, 50, 6))):
         packed = pack_cases(cases, limit)
         assert [(one.factor, one.shape) for one in packed] == [(factor, shape)] * 2
