@@ -139,7 +139,7 @@ def _tables(
         organs = take_organs(labels, made.shape, affine, naming)
         head, *rows = organ_text(organ_table(scan, made, organs, affine, real))
         note = "Before: the scan; after: the synthetic image. Means over all voxels of a label, its rim too."
-        tables.append(ReportTable("Organs", head, rows, note))
+        tables.append(ReportTable("Organs", head, [[name.replace("_", " "), *cells] for name, *cells in rows], note))
     return tables
 
 

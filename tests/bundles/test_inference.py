@@ -83,7 +83,7 @@ def test_a_report_holds_the_scan_and_the_result(infer, checkpoint, tmp_path):
     np.testing.assert_array_equal(source, scan())
     np.testing.assert_array_equal(source + change, np.asarray(result.dataobj))
     np.testing.assert_allclose(held["scan"].affine, result.affine)
-    for text in ("torch in fp32", "stacks of 3, one every 1", "data that they do not name", "values of the scan"):
+    for text in ("torch in fp32", "stacks of 3, stride 1", "data that they do not name", "values of the scan"):
         assert text in html
     assert str(tmp_path) not in html
 

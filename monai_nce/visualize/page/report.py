@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from monai.data import MetaTensor
 from numpy.typing import ArrayLike
 
@@ -192,8 +190,8 @@ class Report:
                 "confidence": "confidence",
             },
             figures={caption: base64.b64encode(png).decode("ascii") for caption, png in self.figures.items()},
-            style=Markup(style),
-            script=Markup(script),
+            style=style,
+            script=script,
             policy=f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; "
             "base-uri 'none'; form-action 'none'",
         )
@@ -233,6 +231,8 @@ def _asset(name: str) -> str:
 
 @cache
 def _template() -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # here, since it takes 0.05 s
+
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,

@@ -8,7 +8,7 @@ export const PLANES = {
   multi: { type: SLICE_TYPE.MULTIPLANAR, axes: [0, 1, 2] },
 }
 const CROSSHAIR = [1, 0.79, 0.3, 0.6]
-const CROSSHAIR_WIDTH = 0.22 // % of the picture
+const CROSSHAIR_PIXELS = 1.1 // thinner ones vanish between pixels
 const LABELS = [0.78, 0.78, 0.78, 1]
 
 export class Panel {
@@ -33,7 +33,7 @@ export class Panel {
       fontColor: LABELS,
       crosshairColor: CROSSHAIR,
       crosshairGap: 12,
-      crosshairWidthUnit: 'percent',
+      crosshairWidthUnit: 'mm',
     })
     await panel.viewer.attachToCanvas(panel.canvas, false)
     return panel
@@ -52,7 +52,6 @@ export class Panel {
     viewer.scene.crosshairPos = view.position
     viewer.scene.pan2Dxyzmm = view.pan
     viewer.opts.sliceType = PLANES[view.plane].type
-    viewer.opts.crosshairWidth = view.crosshair ? CROSSHAIR_WIDTH * (view.plane === 'multi' ? 2 : 1) : 0
     if (volume.cal_min !== low || volume.cal_max !== high) {
       volume.cal_min = low
       volume.cal_max = high
@@ -60,6 +59,18 @@ export class Panel {
     } else {
       viewer.drawScene()
     }
+    this.drawCrosshair(view.crosshair)
+  }
+
+  /** Draw once more where the crosshair is no longer as wide as it should be, in pixels. */
+  drawCrosshair(wanted) {
+    const { viewer } = this
+    const { fovMM, leftTopWidthHeight } = viewer.screenSlices[0]
+    const width = wanted ? (CROSSHAIR_PIXELS * Math.abs(fovMM[0])) / leftTopWidthHeight[2] : 0
+    if (Math.abs(viewer.opts.crosshairWidth - width) <= 0.02 * width) return
+    viewer.opts.crosshairWidth = width
+    if (viewer.crosshairs3D) viewer.crosshairs3D.mm[0] = NaN // has it made again
+    viewer.drawScene()
   }
 
   /** Return where a pointer is, in pixels of the canvas. */
