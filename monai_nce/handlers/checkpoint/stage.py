@@ -252,7 +252,7 @@ def _check_start(trained_for: TrainedFor | None, said: Mapping[str, Any], path: 
     if here != there:
         names = ["no earlier weights" if one is None else f"weights with SHA-256 {one}" for one in (there, here)]
         raise InputError(
-            f"{path}: the training started from {names[0]}, not from {names[1]}: give the same init_weights"
+            f"{path}: the training started from {names[0]}, this one from {names[1]}: give the same init_weights"
         )
 
 

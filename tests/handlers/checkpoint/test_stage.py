@@ -364,11 +364,11 @@ def test_checkpoints_that_cannot_be_gone_on_from(tmp_path):
         Stage(tmp_path, 2, resume=True, training=TrainingFolder(trained_for=other)).run()
 
     tuned = TrainedFor("NECT", "CECT", 50, 300, started_from="0a1b")
-    with pytest.raises(InputError, match="started from no earlier weights, not from weights with SHA-256 0a1b"):
+    with pytest.raises(InputError, match="started from no earlier weights, this one from weights with SHA-256 0a1b"):
         Stage(tmp_path, 2, resume=True, training=TrainingFolder(trained_for=tuned)).run()
     rewrite(tmp_path, trained_for=tuned.plain())
     Stage(tmp_path, 1, resume=True, training=TrainingFolder(trained_for=tuned)).run()
-    with pytest.raises(InputError, match="SHA-256 0a1b, not from no earlier weights: give the same init_weights"):
+    with pytest.raises(InputError, match="SHA-256 0a1b, this one from no earlier weights: give the same init_weights"):
         Stage(tmp_path, 2, resume=True, training=TrainingFolder(trained_for=ct)).run()
 
     for file in CheckpointFolder(tmp_path).files():
