@@ -17,7 +17,6 @@ import torch
 from ignite.engine import Engine
 from monai.bundle import ConfigWorkflow
 from monai.data import MetaTensor
-from monai.transforms import LoadImage
 
 import monai_nce
 from monai_nce import Enhanced, enhance, python_api
@@ -189,12 +188,6 @@ def test_calls_from_threads_give_what_they_give_one_after_the_other(weights: Pat
     for one, other in zip(done, expected * 2, strict=True):
         np.testing.assert_array_equal(one, other)
     assert warnings.filters == before
-
-
-def test_a_metatensor_that_monai_read_from_a_result_is_refused(weights: Path, tmp_path: Path, made: Enhanced) -> None:
-    made.save(tmp_path / "a.nii.gz")
-    with pytest.raises(InputError, match="synthetic already"):  # its NibabelReader leaves out what a header says
-        enhance(LoadImage(reader="ITKReader")(tmp_path / "a.nii.gz"), weights)
 
 
 def test_mr_in_any_unit_with_weights_for_mr(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ SPACINGS = st.tuples(*[st.floats(0.3, 9)] * 3)
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
-@settings(max_examples=12)
+@settings(max_examples=8)
 def test_every_kind_gives_the_same_voxels_at_the_same_places_and_gets_its_own_kind_back(kind: str, data: Any) -> None:
     shape = data.draw(SIZES)
     affine = oblique(data.draw(SPACINGS), data.draw(st.tuples(*[st.floats(-1.5, 1.5)] * 2)))
