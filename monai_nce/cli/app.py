@@ -93,6 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             raise
         if text:
+            from monai_nce.terminal import tell_event
+
             print(f"error: {InputError(text)}", file=sys.stderr)
+            tell_event("error", message=str(InputError(text)))
         return WRONG_INPUT
     return done if isinstance(done, int) else 0

@@ -103,6 +103,7 @@ def enhance(
 
     Example: nce enhance scan.nii.gz dicom_folder -o results
     """
+    choose_output(quiet, as_json, "--skip-existing")
     command = bundle_command(
         "inferring",
         ["inference.json"],
@@ -123,5 +124,4 @@ def enhance(
             **as_settings(settings or []),
         },
     )
-    choose_output(quiet, as_json, "--skip-existing")
     run_side_by_side(command, jobs, dry_run)

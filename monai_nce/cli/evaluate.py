@@ -70,6 +70,7 @@ def evaluate(
 
     Example: nce evaluate --run runs/ct --data runs/ct_data
     """
+    choose_output(quiet, as_json, "")
     if (run is None) == (weights is None):
         raise InputError("expected --run, the output folder of a training, or --weights")
     if run is not None and data is None and Path(run, "phantom").is_dir():
@@ -93,5 +94,4 @@ def evaluate(
         **as_settings(settings or []),
     }
     files = ["train.json", *["conditional.json"] * conditional, "evaluate.json"]
-    choose_output(quiet, as_json, "")
     run_command(bundle_command("evaluating", files, own), dry_run)

@@ -112,6 +112,7 @@ def train(
 
     Example: nce train --data runs/ct_data -o runs/ct --scheme joint
     """
+    choose_output(quiet, as_json, "--resume")
     from monai_nce.data.dataset.datalist import read_datalist_file
     from monai_nce.data.dataset.training_choice import SCHEMES, choose_training
 
@@ -146,7 +147,6 @@ def train(
         "mlflow": mlflow or None,
         **as_settings(settings or []),
     }
-    choose_output(quiet, as_json, "--resume")
     command = bundle_command("training", files, own, jobs)
     if jobs > 1:
         _check(command, Path(output_dir), resume, overwrite)

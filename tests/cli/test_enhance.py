@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,11 @@ def test_wrong_input_is_one_line(typed: str, said: str, capsys: pytest.CaptureFi
     assert main(["enhance", *shlex.split(typed)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and said in error
+
+
+def test_a_program_is_told_what_is_wrong(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "__stdout__", sys.stdout)
+    assert main(["enhance", "c.nii", "-o", "out", "--json"]) == 2
+    said = capfd.readouterr()
+    assert json.loads(said.out) == {"event": "error", "message": "c.nii: no such file or folder"}
+    assert said.err == "error: c.nii: no such file or folder\n"
