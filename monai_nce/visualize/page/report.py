@@ -26,6 +26,7 @@ __all__ = ["Case", "Report", "ReportTable", "write_report"]
 
 FOLDER = Path(__file__).parent
 LIMIT = 30_000_000  # characters of the volumes together
+WIDE = 45  # characters of a table's row
 SAME_PLACE = 0.1  # mm that two grids may be apart
 ROLES = ("scan", "synthetic", "real", "difference", "confidence")  # of the panels, in their order
 CT_WINDOWS = (  # name, level and width in HU
@@ -124,6 +125,11 @@ class ReportTable:
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     note: str = ""
+
+    @property
+    def wide(self) -> bool:
+        """Whether it takes the page's whole width."""
+        return bool(self.columns) and any(sum(map(len, row)) > WIDE for row in (self.columns, *self.rows))
 
 
 @dataclass(frozen=True)

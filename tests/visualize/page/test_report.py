@@ -145,6 +145,7 @@ def test_large_volumes_are_reduced_and_the_page_says_so(tmp_path: Path) -> None:
     write_report(tmp_path / "reduced.html", report, limit)
     whole, reduced = (data_of(page)["cases"][0] for page in (held, (tmp_path / "reduced.html").read_text()))
     assert (whole["reduced"], whole["note"], reduced["reduced"]) == (1, "", 2)
+    assert module.LIMIT + (FOLDER / "viewer.js").stat().st_size + 10**6 < 40e6  # of a page, however large the scan
     assert "2 × 2 pixels are averaged in each slice, from 130 × 120 × 6 to 65 × 60 × 6 voxels" in reduced["note"]
     assert (tmp_path / "reduced.html").stat().st_size < (tmp_path / "whole.html").stat().st_size - limit
 
