@@ -261,10 +261,12 @@ def _check_volume(
 
 def _read(source: Any, modality: str, path: Path) -> tuple[MetaTensor, list[str]]:
     """Read a volume; return with it what its reader warned of, without the path."""
-    with warnings.catch_warnings(record=True) as caught:
-        volume = read_tensor(source, modality)
-    for one in caught:
-        warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            volume = read_tensor(source, modality)
+    finally:  # also where it is refused then
+        for one in caught:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
     notes = [str(one.message) for one in caught if issubclass(one.category, ReaderWarning)]
     return volume, [note.replace(f"{path}: ", "").replace(str(path), "the scan") for note in notes]
 

@@ -459,6 +459,17 @@ def test_what_the_reader_warns_of_is_a_doubt_too_without_the_path(
     assert "Doe" not in items[0]["doubts"]
 
 
+def test_what_the_reader_warns_of_is_said_where_it_refuses_too(
+    tmp_path: Path, write_series: Callable[..., Path]
+) -> None:
+    def no_hu(index: int, dataset: Any) -> None:
+        dataset.RescaleType, dataset.RescaleIntercept = "US", 0  # nothing is air
+
+    items = inference_items(write_series(tmp_path / "a", no_hu), tmp_path / "out")
+    with pytest.warns(ReaderWarning, match="RescaleType is US"), pytest.raises(InputError, match="Hounsfield"):
+        check_inference_items(items)
+
+
 def test_a_name_with_no_room_is_one_fault_among_several(tmp_path: Path) -> None:
     long = "x" * 230 + ".nii.gz"
     for name in ("a.nii.gz", long):
