@@ -133,8 +133,8 @@ def train(
     if jobs > 1:
         files.append("multi_gpu_train.json")
     own: dict[str, Any] = {
-        "dataset_dir": data and typed_path(data),
-        "phantom_dir": None if data else typed_path(str(Path(output_dir, "phantom"))),
+        "dataset_dir": None if data is None else typed_path(data),
+        "phantom_dir": typed_path(str(Path(output_dir, "phantom"))) if data is None else None,
         "output_dir": typed_path(output_dir),
         **choice.names,
         "init_weights": init_weights and typed_path(str(find_weights(init_weights))),

@@ -19,8 +19,10 @@ def typed_path(path: str) -> str:
     """Write a path as the value of a flag.
 
     Raises:
-        InputError: for one that MONAI's parser would change.
+        InputError: for none, which stands for a default, and for one that MONAI's parser would change.
     """
+    if not path:
+        raise InputError("expected a path but got nothing")
     if RELATIVE_ID.search(path):
         raise InputError(f"{path}: expected a name without @#, %#, @:: and %::, which MONAI's parser replaces")
     return _plain(path)

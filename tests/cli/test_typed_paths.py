@@ -64,6 +64,11 @@ def test_another_path_arrives_as_it_is(name: str) -> None:
     assert os.path.normpath(arrived) == os.path.normpath(name)
 
 
+def test_no_path_is_refused() -> None:
+    with pytest.raises(InputError, match="^expected a path but got nothing$"):
+        typed_path("")
+
+
 @pytest.mark.parametrize("name", ["a@#b", "%::a"])
 def test_a_name_that_monai_would_change_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="expected a name without @#, %#, @:: and %::, which MONAI's parser replaces"):
