@@ -10,8 +10,8 @@ from typing import Any
 
 from benchmarks.cell import CONFIGS, Cell, DataSet
 from data_prep.registration import METHODS as REGISTRATIONS
+from monai_nce.cli.training_choice import mri_settings
 from monai_nce.data import read_datalist, read_datalist_file
-from monai_nce.data.dataset.training_choice import mri_settings
 from monai_nce.errors import InputError
 
 __all__ = ["METHODS", "default_methods", "folder_name", "is_mri", "parse_folder_name", "plan"]

@@ -54,6 +54,7 @@ INNER_EDGES: dict[str, set[str]] = {
     "inferers": {"data", "transforms"},
     "losses": set(),
     "metrics": {"data", "transforms", "virtual"},
+    "modality": set(),
     "networks": set(),
     "phantom": {"data"},
     "settings": set(),
@@ -62,7 +63,7 @@ INNER_EDGES: dict[str, set[str]] = {
     "virtual": {"data", "phantom"},
     "visualize": {"data"},
 }
-OPEN_TO_ALL = {"__init__", "bundle_folder", "contrast", "distributed", "errors", "precision", "terminal"}
+OPEN_TO_ALL = {"__init__", "bundle_folder", "contrast", "distributed", "errors", "modality", "precision", "terminal"}
 BY_NAME = {"import_module", "__import__", "optional_import"}
 
 

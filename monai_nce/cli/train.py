@@ -10,6 +10,7 @@ import typer
 
 from monai_nce.cli.options import Device, DryRun, Jobs, JSONLines, OutputDir, Quiet, Settings, as_settings
 from monai_nce.cli.run_bundle import bundle_command, choose_output, run_command, share_cores
+from monai_nce.cli.training_choice import SCHEMES, choose_training, said_of
 from monai_nce.cli.typed_paths import typed_path
 from monai_nce.cli.weights_store import find_weights
 from monai_nce.errors import InputError
@@ -113,10 +114,7 @@ def train(
     Example: nce train --data runs/ct_data -o runs/ct --scheme joint
     """
     choose_output(quiet, as_json, "--resume")
-    from monai_nce.data.dataset.datalist import read_datalist_file
-    from monai_nce.data.dataset.training_choice import SCHEMES, choose_training
-
-    about: dict[str, Any] = {} if data is None else read_datalist_file(data)
+    about: dict[str, Any] = {} if data is None else said_of(data)
     choice = choose_training(about, scheme and scheme.value, preset and preset.value)
     names = [
         "train",

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-import torch
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.validators import extend
 
@@ -40,6 +39,8 @@ def _is_device(value: Any) -> bool:
     """Return whether PyTorch has a device; what is no text is taken, as an expression gives it."""
     if not isinstance(value, str):
         return True
+    import torch  # here, since it takes seconds
+
     try:
         device = torch.device(value)
     except RuntimeError:

@@ -31,8 +31,17 @@ def test_wrong_input_is_one_line(arguments: list[str], capsys: pytest.CaptureFix
     assert said.startswith("error: ") and said.count("\n") == 1 and arguments[0] in said
 
 
-def test_help_imports_no_heavy_library() -> None:
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["--help"], "enhance"),
+        (["enhance", ".", "-o", "out", "--dry-run"], "--output_dir out"),
+        (["train", "-o", "out", "--dry-run"], "--output_dir out"),
+        (["config", "seed"], "seed = 0"),
+    ],
+)
+def test_what_answers_at_once_imports_no_heavy_library(typed: list[str], said: str) -> None:
     heavy = {"torch", "monai", "numpy", "fire", "nibabel"}
-    ask = "import sys; from monai_nce.cli.app import main; main(['--help']); print(*sys.modules)"
-    said = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout
-    assert "enhance" in said and not heavy & set(said.splitlines()[-1].split())
+    ask = f"import sys; from monai_nce.cli.app import main; main({typed}); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout
+    assert said in done and not heavy & set(done.splitlines()[-1].split())

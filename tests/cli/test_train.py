@@ -10,8 +10,8 @@ import pytest
 from monai_nce.cli.app import main
 from monai_nce.cli.run_bundle import bundle_folder
 from monai_nce.cli.train import Preset, Scheme
+from monai_nce.cli.training_choice import PRESETS, SCHEMES
 from monai_nce.command_line import read_flags
-from monai_nce.data.dataset.training_choice import PRESETS, SCHEMES
 from tests.cli.typed import Line, typed
 
 
@@ -90,7 +90,7 @@ def test_the_names_are_those_of_the_tables() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("--data no -o out", "no: no such data set folder"),
+        ("--data no -o out", "no: expected a data set, with datalist.json, but found none; see nce prepare"),
         ("--data ct", "Missing option '--output-dir'"),
         ("--data ct -o out --scheme separately", "--scheme"),
         ("--data ct -o out --preset paper-ixi", "--preset paper-ixi: made for MRI, but the data set is of CT"),

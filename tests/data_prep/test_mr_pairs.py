@@ -14,9 +14,9 @@ from data_prep import mr_pairs
 from data_prep.__main__ import main
 from data_prep.commands import training_command
 from data_prep.mr_pairs import prepare_mr_pairs
+from monai_nce.cli.training_choice import choose_training
 from monai_nce.data.dataset.datalist import read_datalist, read_datalist_file
 from monai_nce.data.dataset.pairs import evaluation_pairs
-from monai_nce.data.dataset.training_choice import choose_training
 from monai_nce.errors import InputError
 
 Scan = Callable[..., Path]

@@ -26,6 +26,7 @@ from monai_nce.data.scans.formats import check_file, is_volume_name, kind_of, re
 from monai_nce.data.scans.found import FoundVolume, find_images
 from monai_nce.data.scans.hounsfield import why_not_hounsfield
 from monai_nce.errors import InputError
+from monai_nce.modality import CT, MR, modality_of
 from monai_nce.transforms.mri_intensity import FULL_SCALE, full_scale
 
 __all__ = [
@@ -45,18 +46,12 @@ __all__ = [
     "read_tensor",
 ]
 
-CT, MR = "CT", "MR"
 AIR_HU = -1024.0
 IN_MEMORY = "memory"  # kind of a volume that a program gave
 IMAGE = Path("image")  # its name in messages
 NOTHING = "neither NIfTI, MetaImage, NRRD nor DICOM"
 BELOW_ZERO = 0.1  # of full scale: what interpolation undershoots in an MR image, but for
 RARELY = 0.005  # of its voxels, at sharp edges
-
-
-def modality_of(domain: str) -> str:
-    """Return "CT" for domains such as NECT and CECT, "MR" for others such as T2 and PD."""
-    return CT if "CT" in domain.upper() else MR
 
 
 def read_ct(source: DicomSource) -> tuple[np.ndarray, np.ndarray]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from monai_nce.data.scans.reader import MR, modality_of
 from monai_nce.errors import InputError
+from monai_nce.modality import MR, modality_of
 
-__all__ = ["PRESETS", "SCHEMES", "TrainingChoice", "choose_training", "mri_settings"]
+__all__ = ["PRESETS", "SCHEMES", "TrainingChoice", "choose_training", "mri_settings", "said_of"]
 
 # scheme: the configuration files that are laid over train.json
 SCHEMES: dict[str, list[str]] = {
@@ -32,6 +34,22 @@ class TrainingChoice(NamedTuple):
     scheme: str
     preset: list[str]
     names: dict[str, str]
+
+
+def said_of(dataset_dir: str) -> dict[str, Any]:
+    """Read what a data set's ``datalist.json`` says of it; what is wrong inside, the training itself will say.
+
+    Raises:
+        InputError: if there is none.
+    """
+    path = Path(dataset_dir, "datalist.json")
+    if not path.is_file():
+        raise InputError(f"{dataset_dir}: expected a data set, with datalist.json, but found none; see nce prepare")
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        said = None
+    return said if isinstance(said, dict) else {}
 
 
 def choose_training(about: Mapping[str, Any], scheme: str | None = None, preset: str | None = None) -> TrainingChoice:

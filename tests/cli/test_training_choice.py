@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from monai_nce.bundle_folder import bundle_folder
-from monai_nce.data.dataset.training_choice import PRESETS, SCHEMES, choose_training
+from monai_nce.cli.training_choice import PRESETS, SCHEMES, choose_training, said_of
 from monai_nce.errors import InputError
 
 
@@ -58,3 +60,9 @@ def test_every_file_is_in_the_bundle() -> None:
     names |= {name for about, preset in abouts for name in choose_training(about, None, preset).preset}
     assert all((bundle_folder() / "configs" / f"{name}.json").is_file() for name in names)
     assert all(preset in PRESETS for _, preset in abouts if preset)
+
+
+@pytest.mark.parametrize(("text", "said"), [('{"name": "a"}', {"name": "a"}), ("[]", {}), ("{", {}), ("\xff", {})])
+def test_what_is_wrong_inside_is_left_to_the_training(tmp_path: Path, text: str, said: dict[str, str]) -> None:
+    (tmp_path / "datalist.json").write_text(text, encoding="latin-1")
+    assert said_of(str(tmp_path)) == said
