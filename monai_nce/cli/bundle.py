@@ -8,5 +8,5 @@ __all__ = ["bundle"]
 
 
 def bundle() -> None:
-    """Print the folder of the MONAI bundle, as for python -m monai.bundle run ... --bundle_root "$(nce bundle)"."""
+    """Print the folder of the MONAI bundle, as in --config_file "$(nce bundle)/configs/inference.json"."""
     print(bundle_folder())
