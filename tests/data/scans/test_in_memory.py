@@ -44,7 +44,7 @@ def test_every_kind_gives_the_same_voxels_at_the_same_places_and_gets_its_own_ki
     np.testing.assert_allclose(there, place, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", set(KINDS) - {"numpy"})
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "numpy"])
 def test_a_result_says_that_it_is_synthetic_and_is_not_taken_again(kind: str) -> None:
     image, _ = as_kind(kind, np.arange(-60, 60, dtype=np.int16).reshape(4, 5, 6), oblique())
     made = take_scan(image).like(np.zeros((4, 5, 6)), "SYNTHETIC CECT")
