@@ -17,6 +17,8 @@ from monai_nce.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
+    from monai_nce.metrics import Metric
+
 __all__ = ["canonical", "compare", "metrics_text", "on_grid", "read_canonical"]
 
 NOTE = (
@@ -60,6 +62,15 @@ def compare(
         str,
         typer.Option(metavar="NAME|FILE", help="What its numbers mean: totalsegmentator, spl or a JSON file."),
     ] = "totalsegmentator",
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,…|all",
+            help="Metrics beside the standard ones, for scans between which the patient moved: tolerant_mae_hu, "
+            "cw_ssim, source_nmi (with --scan), gradient_ratio, noise_power_db, z_flicker.",
+            show_default=False,
+        ),
+    ] = None,
     window_level: Annotated[float, typer.Option(metavar="HU", help="Centre of the window, in HU.")] = 50,
     window_width: Annotated[float, typer.Option(metavar="HU", help="Width of the window, in HU.")] = 300,
     output: Annotated[
@@ -73,13 +84,17 @@ def compare(
 
     Example: nce compare synthetic.nii.gz real.nii.gz --scan nect.nii.gz --organs organs.nii.gz
     """
+    from nibabel.affines import voxel_sizes
+
     from monai_nce.data.files.atomic import write_json, writing
     from monai_nce.data.files.writable import check_writable
     from monai_nce.data.scans.synthetic import allow_synthetic
+    from monai_nce.metrics.additional import find_metrics
     from monai_nce.metrics.compare_volumes import compare_volumes
     from monai_nce.metrics.organ_table import organ_table, organ_text, take_organs
     from monai_nce.transforms.body_mask import body_mask
 
+    additional = find_metrics(_metric_names(metrics, scan is not None))
     if output is not None:
         check_writable(Path(output).parent)
     with warnings.catch_warnings(record=True) as caught:
@@ -97,6 +112,8 @@ def compare(
             before,
             window_level,
             window_width,
+            additional,
+            voxel_sizes(affine).tolist(),
         )
     result: dict[str, Any] = {
         **{"window_level": window_level, "window_width": window_width, "slices": made.shape[2]},
@@ -115,7 +132,7 @@ def compare(
         return
     size = " × ".join(map(str, made.shape[:2]))
     print(f"{made.shape[2]} slices of {size} pixels, in a window of {window_width:g} HU about {window_level:g}")
-    _print_columns(metrics_text(result))
+    _print_columns(metrics_text(result, additional))
     if result["organs"]:
         print()
         _print_columns(organ_text(result["organs"]))
@@ -165,12 +182,25 @@ def on_grid(
     return volume
 
 
-def metrics_text(result: dict[str, Any]) -> list[list[str]]:
+def _metric_names(typed: str | None, scan: bool) -> list[str]:
+    """Return the names that were typed; ``all`` are those that can be had with or without a scan."""
+    from monai_nce.metrics.additional import ADDITIONAL_METRICS
+
+    if typed == "all":
+        return [name for name, metric in ADDITIONAL_METRICS.items() if scan or "source" not in metric.takes]
+    names = [name.strip() for name in (typed or "").split(",") if name.strip()]
+    for name in names:
+        if not scan and name in ADDITIONAL_METRICS and "source" in ADDITIONAL_METRICS[name].takes:
+            raise InputError(f"--metrics {name}: expected --scan, the scan that the synthetic image was made from")
+    return names
+
+
+def metrics_text(result: dict[str, Any], additional: Sequence[Metric] = ()) -> list[list[str]]:
     """Lay out the metrics under a head, a row for each method."""
     from monai_nce.metrics import METRICS
     from monai_nce.metrics.compare_volumes import WITHIN
 
-    shown = [("slices", metric) for metric in METRICS.values() if metric.shown]
+    shown = [("slices", metric) for metric in (*METRICS.values(), *additional) if metric.shown]
     shown += [("within", METRICS[name]) for name in WITHIN]
     head = ["", *(f"{'' if part == 'slices' else result['within'] + ': '}{metric}" for part, metric in shown)]
     return [

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.data import MetaTensor
+from nibabel.affines import voxel_sizes
 
 from monai_nce.data import Provenance, atomic_path, dataset_kind, read_datalist_file, write_json
 from monai_nce.distributed import world_size
@@ -52,7 +53,8 @@ class EvaluationReport:
         method: name of the row.
         source_name, target_name: of the domains.
         window_level, window_width: what [-1, 1] stands for, in ``unit``, which is empty for MR images.
-        additional_metrics: beside the standard ones; they appear in the files, on the screen and in the picture.
+        additional_metrics: beside the standard ones, or their names in :data:`~monai_nce.metrics.ADDITIONAL_METRICS`;
+            they appear in the files, on the screen and in the picture.
         training_data: data sets that the weights learnt from, as :func:`monai_nce.data.training_data` lists them; None
             where they do not say.
         told: what the network was told of each patient beside the image, in words.
@@ -73,7 +75,7 @@ class EvaluationReport:
         window_level: float = 50.0,
         window_width: float = 300.0,
         unit: str = "HU",
-        additional_metrics: Sequence[Metric] = (),
+        additional_metrics: Sequence[Metric | str] = (),
         training_data: Sequence[Mapping[str, Any]] | None = None,
         told: str = "",
         report: bool = False,
@@ -115,8 +117,9 @@ class EvaluationReport:
             patient = str(item["patient"])
             self._aligned = self._aligned and bool(item["aligned"])
             image, pred, label = (output[key] for key in ("image", "pred", "label"))
+            spacing = voxel_sizes(label.affine.cpu().numpy()).tolist() if isinstance(label, MetaTensor) else None
             for method, synthetic in ((IDENTITY, image), (self.method, pred)):
-                for name, values in self.compare(synthetic, label).items():
+                for name, values in self.compare(synthetic, label, image, spacing).items():
                     self._values[method][name][patient] = values.tolist()
             self._shape = (label.shape[1], label.shape[2])
             if "organs" in item:

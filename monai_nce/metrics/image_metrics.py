@@ -2,48 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from types import MappingProxyType
 
 import torch
 from monai.metrics import MAEMetric, MSEMetric, MultiScaleSSIMMetric
 
 from monai_nce.errors import InputError
+from monai_nce.metrics.additional import find_metrics
+from monai_nce.metrics.metric import Metric
 
-__all__ = ["METRICS", "ImageMetrics", "Metric", "ms_ssim_setting"]
+__all__ = ["METRICS", "ImageMetrics", "ms_ssim_setting"]
 
 DATA_RANGE = 2.0  # of [-1, 1]
 MAX_PSNR_DB = 100.0  # of two equal slices, whose PSNR is infinite
+NAMES = {"source": "image before", "spacing": "voxels' sides in mm"}
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al., "Multiscale structural similarity", 2003
-
-
-@dataclass(frozen=True)
-class Metric:
-    """Describe a metric of slices: how it is computed, named and printed.
-
-    Attributes:
-        name: in metrics.json and metrics.csv.
-        function: called with predictions and real images ``(D, 1, H, W)`` in [-1, 1]; gives ``(D,)`` or ``(D, 1)``, as
-            MONAI's metrics do with ``reduction="none"``.
-        title: of the column; the name if empty.
-        format: of a value in the tables.
-        lower_is_better: as for an error.
-        shown: in the tables on the screen and in the preview; the files hold all.
-        hu_power: values are multiplied by this power of the window's half width, which takes them from [-1, 1] to HU;
-            images in other units do not have such a metric.
-    """
-
-    name: str
-    function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    title: str = ""
-    format: str = ".4f"
-    lower_is_better: bool = True
-    shown: bool = True
-    hu_power: int = 0
-
-    def __str__(self) -> str:
-        return self.title or self.name
 
 
 class ImageMetrics:
@@ -59,14 +33,16 @@ class ImageMetrics:
     Args:
         window_width: of the window that [-1, 1] stands for, in ``unit``.
         unit: of the images; in another one than HU there are no metrics in HU.
-        additional: metrics beside the standard ones, :data:`METRICS`.
+        additional: metrics beside the standard ones, :data:`METRICS`; those of
+            :data:`~monai_nce.metrics.ADDITIONAL_METRICS` by name.
 
     Raises:
-        InputError: when two metrics have one name.
+        InputError: when two metrics have one name, or there is none of a name.
     """
 
-    def __init__(self, window_width: float = 300.0, unit: str = "HU", additional: Sequence[Metric] = ()) -> None:
-        metrics = [metric for metric in METRICS.values() if unit == "HU" or not metric.hu_power] + list(additional)
+    def __init__(self, window_width: float = 300.0, unit: str = "HU", additional: Sequence[Metric | str] = ()) -> None:
+        metrics = [metric for metric in METRICS.values() if unit == "HU" or not metric.hu_power]
+        metrics += find_metrics(additional)
         self.metrics = {metric.name: metric for metric in metrics}
         if len(self.metrics) < len(metrics):
             raise InputError(
@@ -74,33 +50,48 @@ class ImageMetrics:
             )
         self.half_width = window_width / 2
 
-    def __call__(self, pred: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+    def __call__(
+        self,
+        pred: torch.Tensor,
+        target: torch.Tensor,
+        source: torch.Tensor | None = None,
+        spacing: Sequence[float] | None = None,
+    ) -> dict[str, torch.Tensor]:
         """
         Args:
             pred: intensities; clamped to the window, [-1, 1].
             target: intensities in [-1, 1].
+            source: what the prediction was made from, likewise, for metrics that take it.
+            spacing: sides of a voxel along H, W and D in mm, likewise.
 
         Shape:
-            - pred, target: ``(1, H, W, D)``
+            - pred, target, source: ``(1, H, W, D)``
             - each output: ``(D,)``
 
         Raises:
-            InputError: when a metric does not give a value for each slice.
+            InputError: when a metric does not give a value for each slice, or what it takes is not given.
         """
         if pred.shape != target.shape or pred.ndim != 4 or pred.shape[0] != 1:
             raise ValueError(
                 f"expected two volumes of shape (1, H, W, D) but got {tuple(pred.shape)} and {tuple(target.shape)}"
             )
-        # slices as a batch of images; plain tensors, since metadata only slows the metrics
-        pred, target = (
-            torch.as_tensor(volume).as_subclass(torch.Tensor).detach().float().clamp(-1, 1).permute(3, 0, 1, 2)
-            for volume in (pred, target)
-        )
-        values = {name: metric.function(pred, target).flatten() for name, metric in self.metrics.items()}
+        pred, target = _as_slices(pred), _as_slices(target)
+        given = {"source": None if source is None else _as_slices(source), "spacing": spacing}
+        values = {}
+        for name, metric in self.metrics.items():
+            for key in metric.takes:
+                if given[key] is None:
+                    raise InputError(f"metric {name}: expected the {NAMES[key]}, which is not known here")
+            values[name] = metric.function(pred, target, **{key: given[key] for key in metric.takes}).flatten()
         for name, value in values.items():
             if len(value) != len(pred):
                 raise InputError(f"metric {name}: expected a value for each of {len(pred)} slices but got {len(value)}")
         return {name: value * self.half_width ** self.metrics[name].hu_power for name, value in values.items()}
+
+
+def _as_slices(volume: torch.Tensor) -> torch.Tensor:
+    """Turn a volume to a batch of images; plain tensors, since metadata only slows the metrics."""
+    return torch.as_tensor(volume).as_subclass(torch.Tensor).detach().float().clamp(-1, 1).permute(3, 0, 1, 2)
 
 
 def ms_ssim_setting(height: int, width: int) -> dict[str, int]:

@@ -12,6 +12,7 @@ from monai_nce.cli.app import main
 from monai_nce.data import read_ct
 from monai_nce.data.nifti.writer import write_nifti_hu, write_nifti_labels
 from monai_nce.errors import InputError
+from monai_nce.metrics import ADDITIONAL_METRICS, METRICS
 from monai_nce.metrics.compare_volumes import compare_volumes
 from tests.bundles.test_inference_dicom import scan
 from tests.data.scans.in_memory_kinds import oblique
@@ -63,6 +64,22 @@ def test_two_files_with_the_floor_and_organs(capsys: pytest.CaptureFixture[str],
     for key, volume in (("before", NECT), ("after", MADE), ("real", CECT)):
         assert liver[key] == pytest.approx(volume[where].mean())
     assert (found["within"], found["slices"], "motion" in found["note"]) == ("mask", 4, True)
+
+
+def test_metrics_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside the standard ones, and the floor beside the synthetic image."""
+    typed = "made.nii.gz real.nii.gz --scan nect.nii.gz --json --metrics"
+    some = json.loads(run(capsys, f"{typed} cw_ssim,tolerant_mae_hu"))["methods"]
+    assert set(some["identity"]["slices"]) == {*METRICS, "cw_ssim", "tolerant_mae_hu"}
+    methods = json.loads(run(capsys, f"{typed} all"))["methods"]
+    assert set(methods["synthetic"]["slices"]) == {*METRICS, *ADDITIONAL_METRICS}
+    assert methods["identity"]["slices"]["source_nmi"] == pytest.approx(2)
+    spacing = np.linalg.norm(AFFINE[:3, :3], axis=0)  # here the scan's own axes are those of the file
+    expected = compare_volumes(MADE, CECT, NECT > -500, NECT, additional=["tolerant_mae_hu"], spacing=spacing)
+    of = "synthetic", "slices", "tolerant_mae_hu"
+    assert methods[of[0]][of[1]][of[2]] == pytest.approx(expected[of[0]][of[1]][of[2]], abs=1e-6)
+    head = run(capsys, "made.nii.gz real.nii.gz --metrics all").splitlines()[1]
+    assert "CW-SSIM" in head and "NMI" not in head  # the scan is not given
 
 
 def test_what_lies_alike_may_be_stored_in_another_order(capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,6 +136,8 @@ def test_organs_on_another_grid_are_resampled_and_it_is_said(capsys: pytest.Capt
             "made.nii.gz: expected a folder for the results",
         ),
         ("made.nii.gz", "Missing argument 'REAL'"),
+        ("made.nii.gz real.nii.gz --metrics ssim", "metrics: expected one of tolerant_mae_hu, cw_ssim"),
+        ("made.nii.gz real.nii.gz --metrics source_nmi", "--metrics source_nmi: expected --scan"),
     ],
 )
 def test_wrong_input_is_one_line(typed: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ from torch import nn
 from monai_nce.data import CTReader, DatasetWriter, evaluation_pairs, read_datalist
 from monai_nce.errors import InputError
 from monai_nce.handlers import EvaluationReport, evaluation_report
-from monai_nce.metrics import METRICS, Metric
+from monai_nce.metrics import ADDITIONAL_METRICS, METRICS, Metric
 from monai_nce.transforms import WindowHUd
 from monai_nce.visualize.page.embed import unpack
 from monai_nce.visualize.panels import Page
@@ -179,6 +179,17 @@ def test_table_agrees_with_the_json(tmp_path: Path) -> None:
         for metric in METRICS:
             values = report[row["method"]][metric]
             assert float(row[metric]) == {**values, **values["per_patient"]}[row["patient"]]
+
+
+def test_metrics_that_survive_motion_by_name(tmp_path: Path) -> None:
+    make_dataset(tmp_path / "data", depths=(4, 3))
+    report = read_strict_json(
+        evaluate(tmp_path, Brighter(), additional_metrics=list(ADDITIONAL_METRICS)) / "metrics.json"
+    )
+    assert set(report["separate"]) == {*METRICS, *ADDITIONAL_METRICS}
+    assert report["identity"]["source_nmi"]["mean"] == pytest.approx(2)
+    assert report["separate"]["z_flicker"]["mean"] == pytest.approx(1, abs=0.1)
+    assert report["separate"]["tolerant_mae_hu"]["mean"] < report["separate"]["mae_hu"]["mean"]
 
 
 def test_preview_is_a_picture(tmp_path: Path) -> None:
