@@ -20,6 +20,7 @@ from monai_nce.data.scans.examine import Examined, examine
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.foreign import first_advice
 from monai_nce.data.scans.found import FoundVolume, find_images
+from monai_nce.data.scans.phase import CECT
 from monai_nce.distributed import is_main_process
 from monai_nce.errors import InputError
 
@@ -109,14 +110,16 @@ def _run(path: Path, as_list: bool) -> int:
         notes += [] if volumes else [f"error: {path}: no image found{first_advice(path)}"]
     except InputError as error:
         notes = [f"error: {error}"]
-    accepted = [volume.found.path for volume in volumes if volume.accepted]
+    accepted = [volume for volume in volumes if volume.accepted]
     if as_list:
         print(json.dumps([as_json(volume) for volume in volumes], indent=2, allow_nan=False))
     elif volumes:
         _print_table(volumes)
     say(*notes, *(f"refused: {volume.reason}" for volume in volumes if not volume.accepted))
-    if accepted and not as_list:
-        print(f"next: {prepare_command(path) if len(accepted) > 1 else inference_command(accepted[0])}")
+    if len(accepted) > 1 and not as_list:
+        print(f"next: {prepare_command(path)}")
+    elif accepted and not as_list and accepted[0].phase_hint != CECT:
+        print(f"next: {inference_command(accepted[0].found.path)}")
     return NOTHING_FOUND if not volumes else 0 if accepted else REFUSED
 
 

@@ -18,6 +18,7 @@ from ignite.engine import Engine, Events
 from monai_nce.data import LeftOut, write_json
 from monai_nce.data.files.atomic import writing
 from monai_nce.data.files.sha256 import file_sha256
+from monai_nce.data.scans.earlier_result import page_file
 from monai_nce.data.scans.reader import one_volume
 from monai_nce.distributed import rank, world_size
 from monai_nce.errors import FAULT, is_bundle_program
@@ -132,13 +133,16 @@ class InferenceManifest:
     def tell_done(self, volumes: int, given: Any, target: str) -> None:
         """Tell how many of all volumes of the input became images of the target domain."""
         who = f"process {rank() + 1} of {world_size()}: " if world_size() > 1 else ""
-        where = given if len(str(given)) < LONG else "the input"
+        where = given if len(str(given)) < LONG and not str(given).startswith("[") else "the input"
+        outputs = [one["output"] for one in self._items if one["status"] == "done"]
+        pages = [page for output in outputs if (page := page_file(output)).exists()]
+        look = f"; look at {pages[0]}" + (" and the others" if len(pages) > 1 else "") if pages else ""
         tell_result(
             f"{who}{self.done} of {volumes} volumes of {where} became synthetic {target} with {self._weights['file']}; "
-            f"results in {self.path.parent}. SYNTHETIC, research use only.",
+            f"results in {self.path.parent}{look}. SYNTHETIC, research use only.",
             done=self.done,
             volumes=volumes,
-            outputs=[one["output"] for one in self._items if one["status"] == "done"],
+            outputs=outputs,
             left_out=[{"input": one.path, "why": one.why, "fault": one.fault} for one in self._not_done],
             output_dir=self.path.parent,
             weights=self._weights["file"],

@@ -42,6 +42,7 @@ from monai_nce.terminal import progress_bar
 __all__ = ["ALL", "LeftOut", "check_inference_items", "inference_items"]
 
 ALL = "all"  # phases
+TOLD = 3  # reasons in a line
 Decision = Callable[[], tuple[str, str]]  # of a volume's phase, with the evidence
 
 
@@ -72,14 +73,15 @@ def inference_items(
     Args:
         path: a NIfTI, MetaImage or NRRD file, a DICOM series, or a folder of either; several of them, or a text such
             as ``['a', 'b']``, or patterns such as ``scans/*/CT``. Of several, results lie as they do themselves below
-            the folder that they share, and one without a volume is warned of.
+            the folder that they share.
         output_dir: folder of the results.
         suffix: end of the results' names; it must contain "synthetic".
         empty_ok: return an empty list where there is nothing, for workflows that are only set up.
         modality: ``"CT"`` or ``"MR"``.
 
     Returns:
-        One dictionary per volume: ``image``, a :class:`~monai_nce.data.FoundVolume`; and ``output``, a path.
+        One dictionary per volume: ``image``, a :class:`~monai_nce.data.FoundVolume`; and ``output``, a path. Of several
+        paths, one that holds no volume has one too, with ``left_out``, a :class:`LeftOut`, in place of the volume.
 
     Raises:
         InputError: if no path is given, nothing is there, two volumes would become one file, the name of one would be
@@ -97,9 +99,9 @@ def inference_items(
     shared = os.path.commonpath([os.path.dirname(os.path.abspath(root)) for root in roots])
     if output_dir.exists() and not output_dir.is_dir():
         raise InputError(f"{output_dir}: expected a folder for the results but it is a file")
-    if empty_ok and len(roots) == 1 and roots[0].is_dir() and not any(roots[0].iterdir()):
+    if empty_ok and len(roots) == 1 and (only := next(iter(roots))).is_dir() and not any(only.iterdir()):
         return []
-    volumes = _find_all(roots, modality)
+    volumes, without = _find_all(roots, modality)
     ending = f"_{suffix}.nii.gz"
     fresh = [volume for volume in volumes if not _given_name(volume.path).endswith((ending, f"_{suffix}"))]
     if not fresh:
@@ -118,11 +120,12 @@ def inference_items(
         if len(fresh) == 1:  # of several, the check leaves it out
             check_name(output)
         items[output] = volume
-    return [{"image": volume, "output": str(output)} for output, volume in items.items()]
+    listed = [{"image": volume, "output": str(output)} for output, volume in items.items()]
+    return listed + [{"image": str(one.path), "left_out": one} for one in without]
 
 
-def _inputs(given: str | PathLike[str] | Sequence[str]) -> list[Path]:
-    """List what is given: one path, several, a text that lists several, or patterns.
+def _inputs(given: str | PathLike[str] | Sequence[str]) -> dict[Path, bool]:
+    """List what is given: one path, several, a text that lists several, or patterns; with whether its name was given.
 
     Raises:
         InputError: naming a pattern that nothing fits.
@@ -131,35 +134,39 @@ def _inputs(given: str | PathLike[str] | Sequence[str]) -> list[Path]:
     if isinstance(given, str) and given.startswith("[") and not os.path.lexists(given):
         with suppress(SyntaxError, ValueError):
             several = ast.literal_eval(given)
-    roots: list[Path] = []
+    roots: dict[Path, bool] = {}
     for one in map(str, several):
-        fit = [one] if os.path.lexists(one) or not glob.has_magic(one) else sorted(glob.glob(one, recursive=True))
+        named = os.path.lexists(one) or not glob.has_magic(one)
+        fit = [one] if named else sorted(glob.glob(one, recursive=True))
         if not fit:
             raise InputError(f"{one}: no file or folder fits")
-        roots += map(Path, fit)
-    return list(dict.fromkeys(roots))
+        roots |= {path: named or roots.get(path, False) for path in map(Path, fit)}
+    return roots
 
 
-def _find_all(roots: Sequence[Path], modality: str) -> list[FoundVolume]:
-    """List the volumes below several paths, each once."""
+def _find_all(roots: Mapping[Path, bool], modality: str) -> tuple[list[FoundVolume], list[LeftOut]]:
+    """List the volumes below several paths, each once, and the paths that hold none: faults where they were named.
+
+    Raises:
+        InputError: if none holds any, or one is not there.
+    """
     if len(roots) == 1:
-        return find_volumes(roots[0], modality)
+        return find_volumes(next(iter(roots)), modality), []
     found: dict[tuple[str, ...], FoundVolume] = {}
-    refused: list[InputError] = []
-    for root in roots:
+    without: list[LeftOut] = []
+    for root, named in roots.items():
         try:
             volumes = find_volumes(root, modality)
         except InputError as error:
             if not os.path.exists(root):
                 raise
-            refused.append(error)
-            warnings.warn(f"{error}; left out", ReaderWarning, stacklevel=3)
+            without.append(LeftOut(root, str(error).removeprefix(f"{root}: "), fault=named))
         else:
             for volume in volumes:
                 found.setdefault(tuple(map(os.path.abspath, volume.files)), volume)
     if not found:
-        raise refused[0]
-    return list(found.values())
+        raise InputError(_all_of(without))
+    return list(found.values()), without
 
 
 def check_inference_items(
@@ -204,6 +211,12 @@ def check_inference_items(
     alone = len(items) == 1
     left_out: list[LeftOut] = []
     for item in progress_bar(list(items), name="checking the input", unit="volume", show=not alone, passing=True):
+        if "left_out" in item:
+            items.remove(item)
+            left_out.append(item["left_out"])
+            if strict and left_out[-1].fault:
+                raise InputError(f"{left_out[-1].path}: {left_out[-1].why}")
+            continue
         found = one_volume(item.get("source", item["image"]))
         try:
             check_output_format([item] if "output" in item else (), output_format)
@@ -233,9 +246,14 @@ def check_inference_items(
         if alone:
             item.update(image=volume, source=found)
     if left_out and not items and world_size() == 1 and not any(one.output for one in left_out):
-        first = next((one for one in left_out if one.fault), left_out[0])
-        raise InputError(f"{first.path}: {first.why} (none of {len(left_out)} volumes can be enhanced)")
+        raise InputError(f"{_all_of(left_out)} (none of {len(left_out)} volumes can be enhanced)")
     return left_out
+
+
+def _all_of(left_out: Sequence[LeftOut]) -> str:
+    """Say of each why it was left out, faults first, as far as a line has room."""
+    each = [f"{one.path}: {one.why}" for one in sorted(left_out, key=lambda one: not one.fault)]
+    return "; ".join(each[:TOLD]) + (f"; and {len(each) - TOLD} more" if len(each) > TOLD else "")
 
 
 def _check_volume(

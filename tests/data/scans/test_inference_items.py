@@ -351,7 +351,7 @@ def test_what_cannot_be_enhanced_is_removed_and_told(tmp_path: Path, write_serie
     assert [item["image"].path.name for item in items] == ["a"]
     assert [(one.path.name, one.fault) for one in left] == [("b", True), ("c", False)]
     assert left[1].why == "is CECT by its SeriesDescription, and --only is nect"
-    with pytest.raises(InputError, match=r"b: .* \(none of 2 volumes can be enhanced\)"):
+    with pytest.raises(InputError, match=r"b: .*; .*c: is CECT by .* \(none of 2 volumes can be enhanced\)"):
         check_inference_items(inference_items(tmp_path, tmp_path / "out")[1:], only="nect")
     with pytest.raises(InputError, match=r"b: (?!.*none of)"):  # by itself
         check_inference_items(inference_items(tmp_path / "b", tmp_path / "out"))
@@ -388,7 +388,9 @@ def test_several_inputs_and_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def names(given: Any) -> list[str]:
         items = inference_items(given, tmp_path / "out")
         return [
-            item["output"].removeprefix(f"{tmp_path}/out/").removesuffix("_synthetic_cect.nii.gz") for item in items
+            item["output"].removeprefix(f"{tmp_path}/out/").removesuffix("_synthetic_cect.nii.gz")
+            for item in items
+            if "left_out" not in item
         ]
 
     both = ["p1/ct", "p2/ct"]
@@ -396,8 +398,7 @@ def test_several_inputs_and_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert names(f"['{root}/p?/ct.nii.gz', '{one}']") == both  # each once
     assert names([str(root / "p1"), str(two)]) == both
     assert names(f"{root}/**/a.nii") == ["a"]  # one file, as if it were named
-    with pytest.warns(ReaderWarning, match="p3: expected CT but holds neither NIfTI, .*; left out"):
-        assert names(f"{root}/p*") == ["p1/ct", "p2/ct", "p2/x/a"]
+    assert names(f"{root}/p*") == ["p1/ct", "p2/ct", "p2/x/a"]
     monkeypatch.chdir(root)
     assert names("p*/ct.nii.gz") == both
     for given in (f"{root}/q*", [str(one), str(root / "q*")]):
@@ -405,8 +406,24 @@ def test_several_inputs_and_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyP
             names(given)
     with pytest.raises(InputError, match="absent: no such file or folder"):
         names([str(one), str(root / "absent")])
-    with pytest.raises(InputError, match="p3: expected CT but holds neither"), pytest.warns(ReaderWarning):
+    with pytest.raises(InputError, match="p3: expected CT but holds neither .*; .*notes.txt: expected CT"):
         names([str(root / "p3"), str(root / "p3" / "notes.txt")])
+
+
+def test_an_input_without_a_volume_is_left_out_and_a_fault_if_it_was_named(
+    tmp_path: Path, write_series: Callable[..., Path]
+) -> None:
+    write_series(tmp_path / "in" / "scan")
+    touch(tmp_path / "in", "notes/a.txt")
+    paths = [str(tmp_path / "in" / name) for name in ("scan", "notes")]
+    for given, fault in ((paths, True), (f"{tmp_path}/in/*", False)):
+        items = inference_items(given, tmp_path / "out")
+        left = check_inference_items(items)
+        assert [Path(item["output"]).name for item in items] == ["scan_synthetic_cect.nii.gz"]
+        assert [(one.path, one.fault) for one in left] == [(Path(paths[1]), fault)]
+        assert left[0].why.startswith("expected CT but holds neither")
+    with pytest.raises(InputError, match="notes: expected CT but holds neither"):
+        check_inference_items(inference_items(paths, tmp_path / "out"), strict=True)
 
 
 @pytest.mark.parametrize("name", ["[1].nii", "a[b].nii", "['a'].nii", "*.nii", "what?.nii"])
