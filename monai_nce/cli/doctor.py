@@ -42,6 +42,6 @@ def doctor(
     else:
         table = Table.grid(padding=(0, 2))
         for name, status, text in found:
-            table.add_row(Text(status, COLOURS[status]), Text(name), Text(text))
+            table.add_row(Text(status, COLOURS[status]), Text(name), Text(text, overflow="fold"))
         console.print(table)
     raise typer.Exit(int(any(one.status == MISSING for one in found)))

@@ -114,12 +114,13 @@ def import_(
 def _print_facts(facts: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from monai_nce.cli.weights_facts import facts_in_words
 
     table = Table.grid(padding=(0, 2))
     for about, text in facts_in_words(facts).items():
-        table.add_row(about, _plain(text))
+        table.add_row(about, Text(_plain(text), overflow="fold"))
     Console(markup=False, highlight=False, soft_wrap=False).print(table)
 
 
