@@ -25,6 +25,7 @@ DISTRIBUTIONS = {
     "openjpeg": "pylibjpeg-openjpeg",
     "PIL": "pillow",
     "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
 }
 
 BUILT_FROM = "monai_nce/visualize/page/viewer/"  # sources of viewer.js, which is packed
@@ -90,12 +91,12 @@ def test_version_is_read_without_loading_anything() -> None:
 
 
 def test_imports_are_declared() -> None:
-    bad = undeclared(declared("dicom"), "monai_nce", "data_prep", "bundles", "benchmarks")
+    bad = undeclared(declared("dicom", "study"), "monai_nce", "data_prep", "bundles", "benchmarks")
     assert not bad, "\n".join(["imported, but not in setup.cfg:", *bad])
 
 
 def test_imports_of_tests_are_declared() -> None:
-    bad = undeclared(declared("dicom", "mlflow", "test"), "tests")
+    bad = undeclared(declared("dicom", "mlflow", "study", "test"), "tests")
     assert not bad, "\n".join(["imported, but not in setup.cfg:", *bad])
 
 
@@ -107,7 +108,7 @@ def test_undeclared_import_is_named() -> None:
 def test_constraints_name_every_requirement() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {normalised(line.split("==")[0]) for line in lines if line and not line.startswith("#")}
-    extras = ("dicom", "ixi-like", "registration", "test", "dev")
+    extras = ("dicom", "ixi-like", "registration", "study", "test", "dev")
     assert declared(*extras) - pinned == {"monai-nce"}
 
 

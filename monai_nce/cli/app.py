@@ -28,6 +28,7 @@ from monai_nce.cli.evaluate import evaluate
 from monai_nce.cli.passed_on import PassedOn
 from monai_nce.cli.prepare import convert, inspect, prepare
 from monai_nce.cli.report import report
+from monai_nce.cli.study import study
 from monai_nce.cli.table1 import table1
 from monai_nce.cli.train import train
 from monai_nce.cli.weights import weights
@@ -57,6 +58,7 @@ app.command()(compare)
 app.command()(report)
 app.command()(bundle)
 app.add_typer(weights, name="weights")
+app.add_typer(study, name="study")
 app.command()(doctor)
 
 

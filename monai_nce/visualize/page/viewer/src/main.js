@@ -1,13 +1,14 @@
 // Show the page's volumes side by side and linked, and obey keys, mouse, touch and buttons.
 import { PLANES, Panel } from './panel.js'
-import { combine, fileIndices, image, unpack, valueAt, voxel } from './volumes.js'
+import { combine, fileIndices, image, inflate, unpack, valueAt, voxel } from './volumes.js'
 
 const MANY = 10 // slices of PageUp and PageDown
 const NOTCH = 40 // pixels of a touchpad that turn one slice
 const STEP = 0.02 // of the picture's width, by which a key moves the wipe
 const ZOOM = { start: 0.94, least: 0.5, most: 12, step: 1.15 } // the start leaves a rim for R and A
 
-const data = JSON.parse(document.getElementById('page-data').textContent)
+const held = document.getElementById('page-data')
+const data = held ? JSON.parse(held.textContent) : { cases: [], window: [] }
 const $ = (selector) => document.querySelector(selector)
 const $$ = (selector) => [...document.querySelectorAll(selector)]
 const reset = () => ({ window: [...data.window], limit: data.limit })
@@ -394,6 +395,8 @@ if (data.cases.length) {
     $('#trouble').textContent = `The images cannot be shown: ${error.message}. A browser with WebGL 2 is needed.`
     console.error(error)
   })
+} else if (!held) {
+  globalThis.nceViewer = { PLANES, Panel, fileIndices, image, inflate, valueAt, voxel } // for a reader study's page
 } else {
   for (const name of ['theme', 'print']) {
     for (const button of $$(`[data-do=${name}]`)) button.addEventListener('click', actions[name])

@@ -7,6 +7,11 @@ export async function unpack(id) {
   const text = atob(document.getElementById(id).textContent.trim())
   const packed = new Uint8Array(text.length)
   for (let i = 0; i < text.length; i++) packed[i] = text.charCodeAt(i)
+  return inflate(packed)
+}
+
+/** Unpack gzip. */
+export async function inflate(packed) {
   return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream('gzip'))).arrayBuffer()
 }
 
