@@ -32,7 +32,7 @@ def complex_wavelet_ssim(pred: torch.Tensor, target: torch.Tensor) -> torch.Tens
     Returns:
         ``(D,)``, from 0 to 1, the best.
     """
-    spectra = [torch.fft.fft2(volume[:, 0].double()) for volume in (pred, target)]
+    spectra = [torch.fft.fft2(volume[:, 0]) for volume in (pred, target)]
     window = min(WINDOW, *pred.shape[2:])
 
     def local(values: torch.Tensor) -> torch.Tensor:
@@ -40,7 +40,7 @@ def complex_wavelet_ssim(pred: torch.Tensor, target: torch.Tensor) -> torch.Tens
 
     found = []
     for band in steerable_bands(pred.shape[2], pred.shape[3]):
-        one, other = (torch.fft.ifft2(spectrum * band.to(spectrum)) for spectrum in spectra)
+        one, other = (torch.fft.ifft2(spectrum * band.to(spectrum.device, spectrum.real.dtype)) for spectrum in spectra)
         product = one * other.conj()
         shared = torch.hypot(local(product.real), local(product.imag))
         power = local(one.abs().square() + other.abs().square())
