@@ -30,13 +30,13 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from benchmarks.follow import ALL, Followed
 from benchmarks.hardware import host
 from benchmarks.markdown import markdown_table
 from benchmarks.weights import Weights, common_window
 from monai_nce.contrast import check_contrast
 from monai_nce.data import SPLITS, read_datalist, read_datalist_file, write_json
 from monai_nce.errors import InputError
+from monai_nce.metrics.follow import ALL, Followed
 from monai_nce.transforms import WindowHU
 
 __all__ = ["LEVELS", "ORGANS", "Patient", "main", "measure"]
@@ -104,7 +104,8 @@ def measure(
     """Measure weights, and the input as it is, on the patients of a split whose phase and level are known.
 
     Returns:
-        ``patients``, their number; ``asked`` and ``between``, what :class:`~benchmarks.follow.Followed` finds, by row.
+        ``patients``, their number; ``asked`` and ``between``, what :class:`~monai_nce.metrics.follow.Followed` finds,
+        by row.
 
     Raises:
         InputError: if there are no such patients, a level is none, or weights have different windows.

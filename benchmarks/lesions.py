@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.stats import mannwhitneyu
 from tqdm import tqdm
 
@@ -38,18 +36,10 @@ from benchmarks.markdown import markdown_table
 from benchmarks.weights import Weights, common_window
 from monai_nce.data import SPLITS, read_datalist, read_datalist_file, write_json
 from monai_nce.errors import InputError
-from monai_nce.virtual.lesions import KINDS
+from monai_nce.metrics.lesions import find_lesions
 
-__all__ = ["Lesion", "area_under_curve", "find_lesions", "main", "measure", "summarize"]
+__all__ = ["Lesion", "area_under_curve", "main", "measure", "summarize"]
 
-ORGANS = {  # tissues of the organs that a lesion is compared with
-    "liver": ("liver",),
-    "spleen": ("spleen",),
-    "kidney": ("kidney_cortex", "kidney_medulla"),
-    "pancreas": ("pancreas",),
-}
-LEAST_VOXELS = 12  # of a lesion, and of the organ around it
-SHELL = (2, 6)  # voxels from the lesion, in plane
 RISES, STAYS = 20.0, 10.0  # HU: takes contrast medium up, or none
 DIFFERS = 10.0  # HU: brighter or darker than the organ
 SHOWN = 10.0  # HU: the NECT shows the lesion
@@ -90,33 +80,6 @@ class Lesion:
     @property
     def shown(self) -> bool:
         return abs(self.nect[0] - self.nect[1]) >= SHOWN
-
-
-def find_lesions(
-    numbers: NDArray[np.integer[Any]], labels: Mapping[str, int]
-) -> Iterator[tuple[str, str, NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Yield kind, organ, and the voxels of each lesion and of its organ around it.
-
-    Args:
-        numbers: label map, (H, W, D).
-        labels: its values, by tissue.
-    """
-    in_plane = ndimage.generate_binary_structure(2, 1)[:, :, None]
-    lesions = np.isin(numbers, [labels[kind] for kind in KINDS if kind in labels])
-    for kind in KINDS:
-        pieces, count = ndimage.label(numbers == labels.get(kind, -1))
-        for number in range(1, count + 1):
-            whole = pieces == number
-            inner = ndimage.binary_erosion(whole, in_plane)
-            lesion = inner if inner.sum() >= LEAST_VOXELS else whole
-            near, far = (ndimage.binary_dilation(whole, in_plane, iterations=reach) for reach in SHELL)
-            around = {
-                organ: far & ~near & ~lesions & np.isin(numbers, [labels[name] for name in tissues if name in labels])
-                for organ, tissues in ORGANS.items()
-            }
-            organ = max(around, key=lambda name: int(around[name].sum()))
-            if lesion.sum() >= LEAST_VOXELS and around[organ].sum() >= LEAST_VOXELS:
-                yield kind, organ, lesion, around[organ]
 
 
 def measure(dataset_dir: Path, weights: Mapping[str, Weights], split: str = "test") -> list[Lesion]:

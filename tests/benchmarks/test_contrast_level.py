@@ -11,12 +11,12 @@ from ignite.engine import Engine
 from torch import nn
 
 from benchmarks.contrast_level import ORGANS, Patient, main, measure
-from benchmarks.follow import ALL
 from benchmarks.weights import Weights
 from monai_nce.contrast import PHASES
 from monai_nce.data import DatasetWriter, read_datalist
 from monai_nce.errors import InputError
 from monai_nce.handlers import TrainedFor, WeightsSaver
+from monai_nce.metrics.follow import ALL
 from monai_nce.networks import Generator
 
 LABELS = {"background": 0, **{name: number for number, name in enumerate(ORGANS, start=1)}}

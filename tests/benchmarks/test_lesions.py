@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from ignite.engine import Engine
 
-from benchmarks.lesions import Lesion, area_under_curve, find_lesions, main, measure, summarize
+from benchmarks.lesions import Lesion, area_under_curve, main, measure, summarize
 from monai_nce.data import DatasetWriter
 from monai_nce.errors import InputError
 from monai_nce.handlers import TrainedFor, WeightsSaver
 from monai_nce.networks import Generator
 from monai_nce.transforms import WindowHU
+from tests.metrics.test_lesions import LABELS, label_map
 
-LABELS = {"air": 0, "liver": 1, "cyst": 2, "liver_metastasis": 3, "haemangioma": 4}
 HU = {
     "air": (-1000, -1000),
     "liver": (58, 110),
@@ -24,15 +24,6 @@ HU = {
     "liver_metastasis": (40, 65),
     "haemangioma": (57, 300),
 }
-
-
-def label_map() -> np.ndarray:
-    numbers = np.zeros((48, 40, 4), np.uint8)
-    numbers[2:46, 2:38] = 1
-    for number, x in ((2, 8), (3, 22), (4, 36)):
-        numbers[x : x + 5, 16:21] = number
-    numbers[22, 4, 0] = 2  # too small
-    return numbers
 
 
 @pytest.fixture(scope="module")
@@ -58,17 +49,6 @@ class Adding:
 
     def enhance(self, hu: np.ndarray) -> np.ndarray:
         return np.clip(hu + 20.0 * (hu > 30), -100, 200)
-
-
-def test_lesions_are_found_in_their_organ() -> None:
-    numbers = label_map()
-    found = {kind: (organ, lesion, around) for kind, organ, lesion, around in find_lesions(numbers, LABELS)}
-    assert list(found) == ["liver_metastasis", "haemangioma", "cyst"]  # the single voxel is none
-    organ, lesion, around = found["cyst"]
-    assert organ == "liver"
-    assert lesion.sum() == 9 * 4 and lesion[9:12, 17:20].all()  # without its border
-    assert (numbers[around] == 1).all()
-    assert not around[8 - 2 : 13 + 2, 18].any() and around[8 - 3, 18].all()  # two voxels away begins the shell
 
 
 def test_means_of_lesion_and_organ(dataset: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.follow import ALL, Followed, follow
+from monai_nce.metrics.follow import ALL, Followed, follow
 
 RANDOM = np.random.default_rng(0)
 TRUTH = RANDOM.normal(100, 30, (40, 2))
