@@ -1,4 +1,4 @@
-"""Turn finished cells into rows, and rows into ``table1.json`` and ``table1.md``."""
+"""Turn finished cells into rows, and rows into ``table1.json``, ``table1.md`` and ``organs.md``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.markdown import markdown_table
+from benchmarks.organ_table import organ_markdown
 from benchmarks.plan import METHODS
 from monai_nce.data import atomic_path, write_json
 from monai_nce.metrics import METRICS, summarize
@@ -72,12 +73,18 @@ def _over_seeds(values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def write_table(out_dir: Path, about: Mapping[str, Any], results: Sequence[Mapping[str, Any]], mri: bool) -> None:
-    """Write both files, each in one step; ``about`` has ``data``, ``preset``, ``hardware``, ``command``, ``note``."""
+    """Write the files, each in one step; ``organs.md`` where there are label maps.
+
+    ``about`` has ``data``, ``preset``, ``hardware``, ``command``, ``note``.
+    """
     rows = table_rows(results, mri)
     facts = {**results[0]["metrics"]["about"], **about}
     with atomic_path(out_dir / "table1.md") as partial:
         partial.write_text(_markdown(facts, rows, mri), encoding="utf-8")
     write_json(out_dir / "table1.json", {**facts, "rows": rows})
+    if organs := organ_markdown(results):
+        with atomic_path(out_dir / "organs.md") as partial:
+            partial.write_text(organs, encoding="utf-8")
 
 
 def _markdown(about: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], mri: bool) -> str:

@@ -22,6 +22,8 @@ MARKS = {
 def write_table_page(out_dir: Path, figures: Sequence[Path]) -> Path:
     """Write ``report.html`` beside the table, with figures by their names; return it."""
     tables = page_tables((out_dir / "table1.md").read_text(encoding="utf-8"))
+    if (out_dir / "organs.md").exists():
+        tables += page_tables((out_dir / "organs.md").read_text(encoding="utf-8"))
     pictures = {figure.stem.replace("_", ": ", 1).replace("_", " "): figure.read_bytes() for figure in figures}
     report = Report("Table 1", tables=[*tables, version_table()], figures=pictures)
     write_report(out_dir / "report.html", report)

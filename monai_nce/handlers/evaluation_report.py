@@ -1,4 +1,4 @@
-"""Write an evaluation's metrics.json, metrics.csv, preview.png and page, and print its table."""
+"""Write an evaluation's metrics.json, metrics.csv, organs.csv, pictures and page, and print its table."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 from nibabel.affines import voxel_sizes
 
-from monai_nce.data import Provenance, atomic_path, dataset_kind, read_datalist_file, write_json
+from monai_nce.data import SPLITS, Provenance, atomic_path, dataset_kind, read_datalist_file, write_json
 from monai_nce.distributed import world_size
 from monai_nce.errors import InputError
 from monai_nce.metrics import ImageMetrics, Metric, ms_ssim_setting, summarize
+from monai_nce.metrics.organ_report import OrganReport, report_tables
 from monai_nce.terminal import tell_result
 from monai_nce.visualize import Case, Display, FigureRow, Report, ReportTable, axial_slices, draw_preview, write_report
+from monai_nce.visualize.bland_altman import draw_bland_altman
 from monai_nce.visualize.page import provenance_table, provenance_warnings, version_table
 
 __all__ = ["EvaluationReport"]
 
 PREVIEW_ROWS = 3
+PLOTTED_ORGANS = 12  # those that rise most
 IDENTITY = "identity"
 NOTE = "Research use only."
 ALONE = "evaluation: one process does it, but several were started; run it without torchrun"
@@ -43,7 +46,9 @@ class EvaluationReport:
 
     ``metrics.json`` holds per method (``identity``, the floor, and ``method``) and metric what
     :func:`monai_nce.metrics.summarize` gives, and under ``about`` the facts that a figure needs beside it; where there
-    are label maps, ``organs_hu`` (without a unit ``organs``) holds mean values within the window.
+    are label maps, ``organs_hu`` (without a unit ``organs``) holds mean values within the window; and in HU
+    ``organ_report`` what :class:`~monai_nce.metrics.organ_report.OrganReport` says of them over patients, with
+    ``organs.csv`` and a Bland–Altman plot, ``bland_altman.png``, beside it.
 
     Args:
         output_dir: folder for the files.
@@ -107,6 +112,9 @@ class EvaluationReport:
             method: {name: {} for name in self.compare.metrics} for method in (IDENTITY, self.method)
         }
         self._organs: dict[str, list[np.ndarray]] = {}
+        self._organ_report = OrganReport(self._provenance.get("labels", {}))
+        items = [item for split in SPLITS for item in self._dataset.get(split, [])]
+        self._phases = {str(item["patient"]): str(item.get("phase", "")) for item in items}
         self._rows: list[FigureRow] = []
         self._cases: list[Case] = []
         self._shape: tuple[int, int] = (0, 0)
@@ -123,7 +131,7 @@ class EvaluationReport:
                     self._values[method][name][patient] = values.tolist()
             self._shape = (label.shape[1], label.shape[2])
             if "organs" in item:
-                self._collect_organs(item["organs"], image, pred, label)
+                self._collect_organs(patient, item["organs"], image, pred, label)
             if len(self._rows) < PREVIEW_ROWS:
                 self._rows.append(self._preview_row(patient, image, pred, label))
                 if self.report:
@@ -133,7 +141,7 @@ class EvaluationReport:
         plain = torch.as_tensor(intensity).as_subclass(torch.Tensor).detach().float().clamp(-1, 1).cpu().numpy()
         return plain[0] * (self.display.window_width / 2) + self.display.window_level
 
-    def _collect_organs(self, organs: Any, image: Any, pred: Any, label: Any) -> None:
+    def _collect_organs(self, patient: str, organs: Any, image: Any, pred: Any, label: Any) -> None:
         where = np.asarray(organs.cpu() if isinstance(organs, torch.Tensor) else organs)[0]
         volumes = [self._hu(volume) for volume in (image, pred, label)]
         for name, value in self._provenance.get("labels", {}).items():
@@ -141,6 +149,11 @@ class EvaluationReport:
             if inside.any():
                 means = [volume[inside].mean(dtype=float) for volume in volumes]
                 self._organs.setdefault(name, []).append(np.array(means))
+        if self.display.unit == "HU":
+            affine = label.affine.cpu().numpy() if isinstance(label, MetaTensor) else np.eye(4)
+            ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+            before, synthetic, real = volumes
+            self._organ_report.add(patient, where, before, synthetic, real, ml, self._phases.get(patient, ""))
 
     def _preview_row(self, patient: str, image: Any, pred: Any, label: Any) -> FigureRow:
         affine = label.affine if isinstance(label, MetaTensor) else torch.eye(4)
@@ -163,16 +176,26 @@ class EvaluationReport:
         source, synthetic, target = map(self._hu, (image, pred, label))
         return Case(f"patient {len(self._cases) + 1}", affine, synthetic, source, target)
 
-    def _write_page(self, report: Mapping[str, Any], table: Sequence[Sequence[str]], provenance: Provenance) -> None:
+    def _write_page(
+        self,
+        report: Mapping[str, Any],
+        table: Sequence[Sequence[str]],
+        provenance: Provenance,
+        agreement: bytes | None,
+    ) -> None:
         """Write a page of the first patients, with the tables of all."""
         about, display = report["about"], self.display
         head, *rows = table
         tables = [ReportTable(f"{about['patients']} test patients", head, rows, f"{FLOOR} {about['interval']}.")]
-        for name in ("organs_hu", "organs"):
-            if organs := report.get(name):
-                keys = list(next(iter(organs.values())))
-                lines = [[organ, *(f"{means[key]:.1f}" for key in keys)] for organ, means in organs.items()]
-                tables.append(ReportTable(f"Organs, mean {display.unit}".rstrip(), ["organ", *keys], lines))
+        if organs := report.get("organs"):  # in no unit
+            keys = list(next(iter(organs.values())))
+            lines = [[organ, *(f"{means[key]:.1f}" for key in keys)] for organ, means in organs.items()]
+            tables.append(ReportTable("Organs, mean", ["organ", *keys], lines))
+        figures = {}
+        if "organ_report" in report:
+            tables += [ReportTable(*parts) for parts in report_tables(report["organ_report"])]
+            if agreement:
+                figures["Organs: synthetic less real mean, over their mean, a point for each patient"] = agreement
         what = {
             "method": self.method,
             "data": about["data"],
@@ -182,8 +205,17 @@ class EvaluationReport:
         }
         tables += [provenance_table(provenance, self.checkpoint, what), version_table()]
         title = f"{self.method} on {about['data']}"
-        page = Report(title, display, provenance_warnings(provenance), self._cases, tables=tables)
+        page = Report(title, display, provenance_warnings(provenance), self._cases, figures, tables)
         write_report(self.output_dir / "report.html", page)
+
+    def _agreement(self, summary: Mapping[str, Any]) -> bytes | None:
+        """Draw the Bland–Altman plot of the organs that rise most; None if no organ is large enough."""
+        organs = summary["organs"]
+        most = sorted(organs, key=lambda name: organs[name]["before"] - organs[name]["real"])[:PLOTTED_ORGANS]
+        pairs = self._organ_report.pairs()
+        limits = {name: [organs[name][key] for key in ("bias", "low", "high")] for name in most}
+        title = f"{self.method} on {self._dataset.get('name')}. {NOTE}"
+        return draw_bland_altman({name: pairs[name] for name in most}, limits, "HU", title) if most else None
 
     def _write(self, engine: Engine) -> None:
         if not self._rows:
@@ -215,14 +247,23 @@ class EvaluationReport:
                 name: dict(zip(keys, np.mean(rows, axis=0).round(2).tolist(), strict=True))
                 for name, rows in self._organs.items()
             }
+            if self.display.unit == "HU":
+                report["organ_report"] = self._organ_report.summary()
         table = self._table(summary)
         provenance = Provenance(self.training_data, dataset_kind(self._dataset))
         with atomic_path(self.output_dir / "metrics.csv") as partial:
             partial.write_text(_as_csv(summary), encoding="utf-8")
+        agreement = None
+        if "organ_report" in report:
+            with atomic_path(self.output_dir / "organs.csv") as partial:
+                partial.write_text(_lines(self._organ_report.rows()), encoding="utf-8")
+            if agreement := self._agreement(report["organ_report"]):
+                with atomic_path(self.output_dir / "bland_altman.png") as partial:
+                    partial.write_bytes(agreement)
         display = replace(self.display, data_name=str(about["data"]))
         draw_preview(self._rows, display, table=table, provenance=provenance).save(self.output_dir / "preview.png")
         if self.report:
-            self._write_page(report, table, provenance)
+            self._write_page(report, table, provenance, agreement)
         # last: where it is new, the others are
         write_json(self.output_dir / "metrics.json", report)
         learnt = f"{self.checkpoint}, trained on {provenance.trained_on}"
@@ -230,7 +271,7 @@ class EvaluationReport:
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines += ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in table]
         lines += [f"WARNING: {provenance.warning}"] if provenance.warning else []
-        files = ["metrics.csv", *["report.html"] * self.report]
+        files = ["metrics.csv", *["organs.csv"] * ("organ_report" in report), *["report.html"] * self.report]
         lines += [f"metrics.json, {', '.join(files)} and preview.png are in {self.output_dir}"]
         means = {method: {name: one["mean"] for name, one in values.items()} for method, values in summary.items()}
         warning = provenance.warning or None
@@ -252,13 +293,17 @@ class EvaluationReport:
         return lines
 
 
-def _as_csv(summary: Mapping[str, Mapping[str, Any]]) -> str:
+def _lines(rows: Sequence[Sequence[object]]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "patient", *next(iter(summary.values()))])
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _as_csv(summary: Mapping[str, Mapping[str, Any]]) -> str:
+    rows: list[list[object]] = [["method", "patient", *next(iter(summary.values()))]]
     for method, metrics in summary.items():
         for patient in metrics["mse"]["per_patient"]:
-            writer.writerow([method, patient, *(metric["per_patient"][patient] for metric in metrics.values())])
+            rows.append([method, patient, *(metric["per_patient"][patient] for metric in metrics.values())])
         for statistic in ("mean", "patient_mean", "low", "high"):
-            writer.writerow([method, statistic, *(metric[statistic] for metric in metrics.values())])
-    return text.getvalue()
+            rows.append([method, statistic, *(metric[statistic] for metric in metrics.values())])
+    return _lines(rows)

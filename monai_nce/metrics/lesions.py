@@ -33,9 +33,11 @@ def find_lesions(
         labels: its values, by tissue.
     """
     in_plane = ndimage.generate_binary_structure(2, 1)[:, :, None]
+    if not any(kind in labels for kind in KINDS):
+        return
     lesions = np.isin(numbers, [labels[kind] for kind in KINDS if kind in labels])
-    for kind in KINDS:
-        pieces, count = ndimage.label(numbers == labels.get(kind, -1))
+    for kind in (kind for kind in KINDS if kind in labels):
+        pieces, count = ndimage.label(numbers == labels[kind])
         for number in range(1, count + 1):
             whole = pieces == number
             inner = ndimage.binary_erosion(whole, in_plane)

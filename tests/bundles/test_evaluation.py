@@ -27,7 +27,7 @@ def identity_weights(tiny) -> Path:
 def test_files_and_what_is_in_them(evaluate, identity_weights):
     folder = evaluate()
     report = json.loads((folder / "metrics.json").read_text(), parse_constant=pytest.fail)
-    assert set(report) == {"about", "identity", "separate", "organs_hu"}
+    assert set(report) == {"about", "identity", "separate", "organs_hu", "organ_report"}
     for name in METRICS:
         # a network that changes nothing scores what the input scores
         for value in ("mean", "patient_mean"):

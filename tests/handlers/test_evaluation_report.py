@@ -96,9 +96,11 @@ def read_strict_json(path: Path) -> Any:
 def test_report_holds_what_the_volumes_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     patients = make_dataset(tmp_path / "data")
     out = evaluate(tmp_path, Brighter())
-    assert sorted(path.name for path in out.iterdir()) == ["metrics.csv", "metrics.json", "preview.png"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("bland_altman.png", "metrics.csv", "metrics.json", "organs.csv", "preview.png")
+    ]
     report = read_strict_json(out / "metrics.json")
-    assert set(report) == {"about", "identity", "separate", "organs_hu"}
+    assert set(report) == {"about", "identity", "separate", "organs_hu", "organ_report"}
 
     for method, change in (("identity", 0), ("separate", 75)):
         row = report[method]
@@ -160,7 +162,7 @@ def test_the_page_has_the_first_patients_and_the_tables_of_all(
     )
     for text in ("2 test patients", "Identity is the scan unchanged", "Organs, mean HU", "separate on fake"):
         assert text in html
-    assert "metrics.csv, report.html and preview.png are in" in capsys.readouterr().out
+    assert "metrics.csv, organs.csv, report.html and preview.png are in" in capsys.readouterr().out
     assert not re.search(r"\bp[01]\b", html.partition("<script")[0])
 
 
@@ -190,6 +192,22 @@ def test_metrics_that_survive_motion_by_name(tmp_path: Path) -> None:
     assert report["identity"]["source_nmi"]["mean"] == pytest.approx(2)
     assert report["separate"]["z_flicker"]["mean"] == pytest.approx(1, abs=0.1)
     assert report["separate"]["tolerant_mae_hu"]["mean"] < report["separate"]["mae_hu"]["mean"]
+
+
+def test_organs_over_patients_in_files_and_page(tmp_path: Path) -> None:
+    """The network adds 75 HU everywhere; truth has 100 in the aorta, 30 in the liver of one patient."""
+    patients = make_dataset(tmp_path / "data")
+    out = evaluate(tmp_path, Brighter(), report=True)
+    organs = read_strict_json(out / "metrics.json")["organ_report"]["organs"]
+    assert organs["aorta"]["patients"] == 1 and organs["liver"]["patients"] == 1  # with two slices it is too small
+    assert organs["liver"]["bias"] == pytest.approx(45, abs=0.01) and organs["liver"]["low"] is None
+    rows = list(csv.reader((out / "organs.csv").open()))
+    assert rows[0] == ["patient", "organ", "before", "synthetic", "real"]
+    where = patients["p0"]["organs"] == LABELS["liver"]
+    assert float(rows[2][4]) == pytest.approx(patients["p0"]["target"][where].mean(), abs=0.01)
+    assert (out / "bland_altman.png").read_bytes().startswith(b"\x89PNG")
+    page = (out / "report.html").read_text()
+    assert "Organs, mean HU over patients" in page and "synthetic less real mean" in page
 
 
 def test_preview_is_a_picture(tmp_path: Path) -> None:
