@@ -15,7 +15,7 @@ from importlib import import_module
 
 __all__ = ["Enhanced", "__version__", "enhance"]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> object:
