@@ -20,6 +20,10 @@ study = typer.Typer(
     help="Reader study: physicians grade images, blinded to the method. Research use only.", no_args_is_help=True
 )
 Folder = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder of the study.")]
+KeepPatientData = Annotated[
+    bool,
+    typer.Option("--keep-patient-data", help="Call cases as their files are called; that may hold a patient's name."),
+]
 
 
 def _as_methods(given: list[str]) -> dict[str, str]:
@@ -156,6 +160,49 @@ def status(folder: Folder) -> None:
     for reader in opened.readers:
         place = opened.place(reader)
         print(f"reader {reader}: {place.done} of {place.total} images graded")
+
+
+@study.command()
+def analyse(
+    folder: Folder,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the results.")],
+    keep_patient_data: KeepPatientData = False,
+) -> None:
+    """Compare the methods and the readers: the paper's Fig. 7, tests, agreement, a page, and the grades as CSV.
+
+    Example: nce study analyse study -o analysis
+    """
+    from monai_nce.study.database import Study
+
+    with _extra():
+        from monai_nce.study.analyse import analyse_study
+
+    found = analyse_study(Study(folder), output, keep_patient_data)
+    for one in found["readers"]:
+        if one["graded"] < one["planned"]:
+            print(f"WARNING: reader {one['reader']} has graded {one['graded']} of {one['planned']}", file=sys.stderr)
+    for one in found["grades"]:
+        mean = "no grade" if one["mean"] is None else f"mean {one['mean']:.2f} of {one['count']} grades"
+        print(f"{one['criterion']}, {one['method']}: {mean}")
+    print(f"{output / 'report.html'}, with grades.png, grades.svg, grades.csv, analysis.json. Research use only.")
+
+
+@study.command()
+def export(
+    folder: Folder,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A .csv or .json file.")],
+    keep_patient_data: KeepPatientData = False,
+) -> None:
+    """Write all grades, with numbers in place of readers and cases.
+
+    Example: nce study export study -o grades.csv
+    """
+    from monai_nce.study.database import Study
+
+    with _extra():
+        from monai_nce.study.analyse import export_grades
+
+    print(f"{output}: {export_grades(Study(folder), output, keep_patient_data)} grades. Research use only.")
 
 
 @contextmanager

@@ -89,3 +89,18 @@ def test_whoever_serves_to_a_network_is_warned(
     assert asked == [("127.0.0.1", "localhost", "::1", "0.0.0.0", "ward7")]
     assert main(["study", "serve", str(folder), "--port", "0"]) == 0
     assert not capsys.readouterr().err
+
+
+def test_grades_are_analysed_and_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, _ = make_study(tmp_path, readers=1)
+    study = Study(folder)
+    assert "nothing is graded yet" in refused(capsys, "analyse", str(folder), "-o", str(tmp_path / "out"))
+    now = study.place(1).now
+    assert now
+    grade = {"quality": 2, "artefact": 3, "looks_real": None, "comment": "", "marks": [], "seconds": 1}
+    study.keep_grade(1, now, grade)
+    assert main(["study", "analyse", str(folder), "-o", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr()
+    assert said.err == "WARNING: reader 1 has graded 1 of 8\n"
+    assert "mean 2.00 of 1 grades" in said.out and said.out.endswith("analysis.json. Research use only.\n")
+    assert "1 grades. Research use only." in run(capsys, "export", str(folder), "-o", str(tmp_path / "a.csv"))

@@ -141,7 +141,7 @@ class Report:
         display: names of the domains, window and unit.
         warnings: doubts about the scan or the weights, a sentence each.
         cases: scans with their synthetic images; several are chosen from a list.
-        figures: pictures as PNG, by their captions.
+        figures: pictures as PNG, by their captions; below the tables, or above with ``figures_first``.
         tables: organs, metrics, what was done.
         mark: sentences by which the page is known to be a scan's, as
             :attr:`~monai_nce.data.Provenance.scan_mark` gives them.
@@ -153,6 +153,7 @@ class Report:
     cases: Sequence[Case] = ()
     figures: Mapping[str, bytes] = field(default_factory=dict)
     tables: Sequence[ReportTable] = ()
+    figures_first: bool = False
     mark: str = ""
 
     def html(self, limit: int = LIMIT) -> str:
