@@ -196,20 +196,21 @@ def correlations(
         resamples, seed: of the bootstrap over patients.
 
     Returns:
-        ``spearman`` and ``kendall`` of the means over patients, each with its 95 % ``_interval`` unless there are no
-        resamples.
+        ``spearman`` and ``kendall`` of the means over patients, None where all are alike, each with its 95 %
+        ``_interval`` unless there are no resamples.
     """
     rng = np.random.default_rng(seed)
     draws = [np.arange(len(truth)), *rng.integers(len(truth), size=(resamples, len(truth)))]
     ranks: dict[str, list[float]] = {"spearman": [], "kendall": []}
     for drawn in draws:
         means = truth[drawn].mean(0), badness[drawn].mean(0)
-        ranks["spearman"].append(float(stats.spearmanr(*means).statistic))
-        ranks["kendall"].append(float(stats.kendalltau(*means).statistic))
+        flat = any(np.ptp(values) == 0 for values in means)
+        ranks["spearman"].append(np.nan if flat else float(stats.spearmanr(*means).statistic))
+        ranks["kendall"].append(np.nan if flat else float(stats.kendalltau(*means).statistic))
     found: dict[str, Any] = {}
     for name, (value, *redrawn) in ranks.items():
-        found[name] = value
-        if redrawn:
+        found[name] = None if np.isnan(value) else value
+        if redrawn and not np.isnan(value):
             found[f"{name}_interval"] = np.nanquantile(redrawn, (0.025, 0.975)).tolist()
     return found
 
@@ -228,8 +229,8 @@ def summarize(patients: Sequence[Mapping[str, Any]], first: str) -> dict[str, An
 
     Returns:
         ``metrics``: by metric the number of ``patients``; against each truth its correlations ``moved`` and, where it
-        was measured there too, ``aligned``; ``noticed``, and the values of ``identity``. ``truths``: for each
-        ``noticed``. ``means``: by method, pose and metric over patients.
+        was measured there too, ``aligned``, with Spearman's ``without_faults``, of weights and identity alone; and
+        ``noticed``. ``truths``: for each ``noticed``. ``means``: by method, pose and metric over patients.
     """
     methods = list(patients[0])
 
@@ -248,15 +249,16 @@ def summarize(patients: Sequence[Mapping[str, Any]], first: str) -> dict[str, An
             continue
         count = len(moved[IDENTITY])
         row: dict[str, Any] = {"patients": count, "noticed": noticed(moved, first)}
+        trained = [place for place, method in enumerate(methods) if method not in FAULTS]
         for pose, values in (("moved", moved), ("aligned", table("aligned", name, metric))):
-            if values is not None:
-                by_metric = np.array(list(values.values())).T
-                row[pose] = {
-                    key: correlations(
-                        np.array(list(truth.values())).T[:count], by_metric, RESAMPLES if pose == "moved" else 0
-                    )
-                    for key, truth in truths.items()
-                }
+            if values is None:
+                continue
+            by_metric, row[pose] = np.array(list(values.values())).T, {}
+            for key, truth in truths.items():
+                true = np.array(list(truth.values())).T[:count]
+                row[pose][key] = correlations(true, by_metric, RESAMPLES if pose == "moved" else 0)
+                without = correlations(true[:, trained], by_metric[:, trained], 0)
+                row[pose][key]["without_faults"] = without["spearman"]
         found[name] = row
     means = {
         name: {
@@ -274,19 +276,24 @@ def summarize(patients: Sequence[Mapping[str, Any]], first: str) -> dict[str, An
 def order_table(summary: Mapping[str, Any]) -> str:
     """Lay out the rank correlations in Markdown, the best order by the body's MAE first."""
     head = ["metric", "patients"]
-    head += [f"ρ, {title}" for title in TRUTHS.values()] + [f"τ, {title}" for title in TRUTHS.values()]
-    head += [f"ρ not moved, {title}" for title in TRUTHS.values()]
+    for title in TRUTHS.values():
+        head += [f"{what}, {title}" for what in ("ρ", "τ", "ρ without faults", "ρ not moved")]
     rows = []
-    ranked = sorted(summary["metrics"].items(), key=lambda item: -item[1]["moved"]["body_mae"]["spearman"])
+    ranked = sorted(summary["metrics"].items(), key=lambda item: -(item[1]["moved"]["body_mae"]["spearman"] or 0))
     for name, row in ranked:
         cells = [str(COMPARED[name]), str(row["patients"])]
         for key in TRUTHS:
             one = row["moved"][key]
-            cells.append("{:.2f} [{:.2f}, {:.2f}]".format(one["spearman"], *one["spearman_interval"]))
-        cells += [f"{row['moved'][key]['kendall']:.2f}" for key in TRUTHS]
-        cells += [f"{row['aligned'][key]['spearman']:.2f}" if "aligned" in row else "" for key in TRUTHS]
+            interval = " [{:.2f}, {:.2f}]".format(*one["spearman_interval"]) if "spearman_interval" in one else ""
+            cells.append(_number(one["spearman"]) + interval)
+            cells += [_number(one[part]) for part in ("kendall", "without_faults")]
+            cells.append(_number(row["aligned"][key]["spearman"] if "aligned" in row else None))
         rows.append(cells)
     return markdown_table(head, rows)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def fault_table(summary: Mapping[str, Any]) -> str:

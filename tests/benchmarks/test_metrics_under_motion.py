@@ -85,6 +85,7 @@ def test_correlations_by_hand(order: list[int]) -> None:
     assert found["kendall"] == pytest.approx((2 * sum(pairs) - 15) / 15)
     assert found["spearman_interval"] == pytest.approx([found["spearman"]] * 2)  # patients that agree
     assert set(correlations(truth, badness, resamples=0)) == {"spearman", "kendall"}
+    assert correlations(truth, np.ones_like(truth), resamples=5) == {"spearman": None, "kendall": None}
 
 
 def test_faults_change_what_they_say() -> None:
