@@ -18,7 +18,7 @@ from monai_nce.distributed import is_main_process
 from monai_nce.errors import InputError
 from monai_nce.phantom.dataset import write_phantom_dataset
 
-from . import convert, ct, inspect, ixi, ixi_like, mr_pairs, register, virtual
+from . import align, convert, ct, inspect, ixi, ixi_like, mr_pairs, register, virtual
 from .arguments import add_number, add_output, spell
 from .commands import training_command
 from .messages import say
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_number(phantom, "--size", 128, "in-plane size", metavar="PX")
     add_number(phantom, "--slices", 32, "per volume")
     phantom.set_defaults(run=write_phantom_dataset)
-    for module in (virtual, inspect, convert, ct, ixi, ixi_like, mr_pairs, register):
+    for module in (virtual, inspect, convert, ct, ixi, ixi_like, mr_pairs, register, align):
         module.add_parser(commands)
     try:
         options = vars(parser.parse_args(spell(sys.argv[1:] if arguments is None else arguments)))

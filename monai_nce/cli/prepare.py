@@ -12,7 +12,7 @@ MODULES = ("data_prep", "monai_nce.prep")
 
 
 def prepare(context: typer.Context) -> None:
-    """Make a data set: ct, virtual, ixi, mr-pairs, phantom, ixi-like or register; each has a --help."""
+    """Make a data set: ct, virtual, ixi, mr-pairs, phantom, ixi-like, register; or align a scan; each has --help."""
     run_program(MODULES, context.args or ["--help"], "nce prepare")
 
 
