@@ -20,6 +20,7 @@ __all__ = ["GO_ON", "JSON", "OUTPUT", "QUIET", "go_on", "progress_bar", "tell_ev
 OUTPUT, GO_ON = "NCE_OUTPUT", "NCE_GO_ON"  # environment variables
 QUIET, JSON = "quiet", "json"
 LOG_COLUMNS = 80
+LOG_LINE = "{desc}: {percentage:3.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 LOG_SECONDS, JSON_SECONDS, TERMINAL_SECONDS = 15.0, 1.0, 0.5  # between two lines, or two states of a bar, at least
 IN_NOTEBOOK = any(base.__module__ == "tqdm.notebook" for base in auto_tqdm.__mro__)
 Item = TypeVar("Item")
@@ -38,7 +39,10 @@ class LineBar(tqdm):
         return True
 
     def tell(self) -> None:
-        print(str(self).rstrip(), file=self.fp, flush=True)
+        line = str(self).rstrip()
+        if len(line) > LOG_COLUMNS:
+            line = line[: LOG_COLUMNS + 1].rpartition(" ")[0]
+        print(line, file=self.fp, flush=True)
 
     def clear(self, nolock: bool = False) -> None:
         """Leave lines that were printed."""
@@ -88,7 +92,9 @@ def progress_bar(
         return JSONBar(items, **more, mininterval=JSON_SECONDS)
     if terminal or hide:
         return auto_tqdm(items, **more, leave=not passing, dynamic_ncols=True, mininterval=TERMINAL_SECONDS)
-    return LineBar(items, **more, ncols=LOG_COLUMNS, mininterval=LOG_SECONDS)
+    line = LineBar(items, **more, mininterval=LOG_SECONDS)
+    line.bar_format = LOG_LINE if line.total else None
+    return line
 
 
 def tell_result(text: str, **facts: Any) -> None:
