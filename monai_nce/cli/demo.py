@@ -32,7 +32,7 @@ def demo(
     run_steps(_steps(folder, as_settings(settings or []), dry_run), dry_run)
     if not dry_run:
         tell_result(
-            f"Look at {folder / 'preview.png'}; {folder / 'enhanced.nii.gz'} is the synthetic CECT of one scan.",
+            f"Look at {folder / 'report.html'}; {folder / 'enhanced.html'} is one scan and its synthetic CECT.",
             preview=folder / "preview.png",
             enhanced=folder / "enhanced.nii.gz",
         )

@@ -25,7 +25,8 @@ from monai_nce.metrics.organ_report import OrganReport, report_tables
 from monai_nce.terminal import tell_result
 from monai_nce.visualize import Case, Display, FigureRow, Report, ReportTable, axial_slices, draw_preview, write_report
 from monai_nce.visualize.bland_altman import draw_bland_altman
-from monai_nce.visualize.page import provenance_table, provenance_warnings, version_table
+from monai_nce.visualize.page import provenance_table, version_table
+from monai_nce.visualize.preview import provenance_warnings
 
 __all__ = ["EvaluationReport"]
 

@@ -20,7 +20,14 @@ from monai_nce.data.scans.earlier_result import picture_file
 
 from .panels import DIFFERENCE_COLOURS, Display, FigureRow, Page, method_names, radiological
 
-__all__ = ["DrawImagePreviewd", "SaveImagePreviewd", "axial_slices", "draw_preview", "side_by_side"]
+__all__ = [
+    "DrawImagePreviewd",
+    "SaveImagePreviewd",
+    "axial_slices",
+    "draw_preview",
+    "provenance_warnings",
+    "side_by_side",
+]
 
 LINE = 0.32  # inches, of the table
 PREVIEW = "preview"  # key of a picture that is being drawn
@@ -58,6 +65,7 @@ def draw_preview(
     note: str = "",
     table: Sequence[Sequence[str]] = (),
     provenance: Provenance | None = None,
+    doubts: str = "",
 ) -> Page:
     """Draw slices side by side, with a table under them.
 
@@ -70,6 +78,7 @@ def draw_preview(
         table: its lines, the first one the head.
         provenance: what the weights learnt from and were asked for, for the note; where they learnt from phantoms alone
             and the slices are of none, every synthetic panel says so, and a warning stands on top.
+        doubts: about the scan, a line each, for the top as well.
 
     Raises:
         ValueError: without rows, or without a synthetic image.
@@ -81,10 +90,10 @@ def draw_preview(
     if provenance is not None:
         learnt = f"Weights trained on {provenance.trained_on}."
         note = " ".join(filter(None, (note, provenance.request, learnt)))
-    warning = "" if provenance is None else provenance.warning
-    mark = "SYNTHETIC, trained on phantoms" if warning else "SYNTHETIC"
+    known = Provenance() if provenance is None else provenance
+    mark = "SYNTHETIC, trained on phantoms" if known.warning else "SYNTHETIC"
     below = LINE * len(table) + (0.1 if table else 0)
-    page = Page(columns, rows, display, note, below=below, warning=warning)
+    page = Page(columns, rows, display, note, below=below, warning=" ".join(provenance_warnings(known, doubts)))
     last = len(columns) - 1
     for r, row in enumerate(rows):
         page.panel(r, 0, row.source)
@@ -97,6 +106,11 @@ def draw_preview(
     if table:
         _draw_table(page, table)
     return page
+
+
+def provenance_warnings(provenance: Provenance, doubts: str = "") -> list[str]:
+    """List what whoever looks at an image must know first; ``doubts`` are of its scan, a line each."""
+    return [*filter(None, [provenance.warning]), *(f"Doubt about the scan: {line}." for line in doubts.splitlines())]
 
 
 def _draw_table(page: Page, lines: Sequence[Sequence[str]]) -> None:
@@ -127,6 +141,7 @@ class DrawImagePreviewd(MapTransform):
         source_key: the scan, likewise.
         source_name, target_name, window_level, window_width, unit: as in :class:`Display`.
         provenance_key: key of a :class:`~monai_nce.data.Provenance`; need not be there.
+        doubts_key: key of what is doubted of the scan, a line each; need not be there.
     """
 
     def __init__(
@@ -139,8 +154,10 @@ class DrawImagePreviewd(MapTransform):
         window_width: float = 300.0,
         unit: str = "HU",
         provenance_key: str = "provenance",
+        doubts_key: str = "doubts",
     ) -> None:
         super().__init__(keys)
+        self.doubts_key = doubts_key
         self.source_key = source_key
         self.provenance_key = provenance_key
         self.display = Display(source_name, target_name, window_level, window_width, unit)
@@ -155,13 +172,13 @@ class DrawImagePreviewd(MapTransform):
                 for z in sorted({depth // 4, depth // 2, depth * 3 // 4}, reverse=True)  # from the head down
             ]
             thread = ThreadPoolExecutor(1, thread_name_prefix="drawing")
-            d[PREVIEW] = thread.submit(self._draw, rows, d.get(self.provenance_key))
+            d[PREVIEW] = thread.submit(self._draw, rows, d.get(self.provenance_key), str(d.get(self.doubts_key, "")))
             thread.shutdown(wait=False)
         return d
 
-    def _draw(self, rows: Sequence[FigureRow], provenance: Provenance | None) -> bytes:
+    def _draw(self, rows: Sequence[FigureRow], provenance: Provenance | None, doubts: str) -> bytes:
         mark = "" if provenance is None else provenance.scan_mark
-        return draw_preview(rows, self.display, "SYNTHETIC.", (), provenance).png(mark)
+        return draw_preview(rows, self.display, "SYNTHETIC.", (), provenance, doubts).png(mark)
 
 
 class SaveImagePreviewd(Transform):

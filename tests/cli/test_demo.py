@@ -52,7 +52,7 @@ def test_each_step_takes_what_the_one_before_left(
     for command in (enhance, evaluate):
         assert command[5:7] == ["--checkpoint", "a #1/models/model.pt"]
     assert Path("a #1/enhanced.png").read_text() == "png"
-    assert capsys.readouterr().out.startswith("Look at a #1/preview.png; a #1/enhanced.nii.gz is")
+    assert capsys.readouterr().out.startswith("Look at a #1/report.html; a #1/enhanced.html is")
 
 
 def test_a_dry_run_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -221,6 +221,15 @@ def test_the_picture_says_what_the_weights_learnt_from(
     assert [mark in panel["texts"] for panel in panels] == [False, True, True] * 3
 
 
+def test_doubts_about_the_scan_stand_on_top(tmp_path: Path, panels: list[dict[str, Any]]) -> None:
+    flat = volume(np.zeros((40, 40, 4)))
+    item = {"pred": flat, "hu": flat, "output": tmp_path / "a.nii", "doubts": "seems to be a head\nno fat"}
+    SaveImagePreviewd()(DrawImagePreviewd("pred", source_key="hu")(item))
+    said = " ".join(panels[0]["notes"]).replace("\n", " ")
+    assert "Doubt about the scan: seems to be a head. Doubt about the scan: no fat." in said
+    assert "SYNTHETIC, trained on phantoms" not in str(panels)
+
+
 def test_middle_slices_next_to_each_other_as_they_are_looked_at() -> None:
     image, pred, label = (torch.full((1, 4, 6, 5), value) for value in (-1.0, 0.0, 0.5))
     pred[0, 3, 5, 2] = 1  # right-anterior in the middle slice

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .report import Case, Report, ReportTable, write_report
-from .save_report import SaveReportd, provenance_table, provenance_warnings, version_table
+from .save_report import SaveReportd, provenance_table, version_table
 
 __all__ = [
     "Case",
@@ -11,7 +11,6 @@ __all__ = [
     "ReportTable",
     "SaveReportd",
     "provenance_table",
-    "provenance_warnings",
     "version_table",
     "write_report",
 ]

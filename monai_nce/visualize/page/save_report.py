@@ -19,8 +19,9 @@ from monai_nce.data.files.sha256 import file_sha256
 from monai_nce.data.scans.earlier_result import check_not_of_another_scan, page_file, series_folder
 from monai_nce.visualize.page.report import Case, Report, ReportTable, write_report
 from monai_nce.visualize.panels import Display
+from monai_nce.visualize.preview import provenance_warnings
 
-__all__ = ["SaveReportd", "provenance_table", "provenance_warnings", "version_table"]
+__all__ = ["SaveReportd", "provenance_table", "version_table"]
 
 
 class SaveReportd(MapTransform):
@@ -91,11 +92,6 @@ class SaveReportd(MapTransform):
                 check_not_of_another_scan(output, provenance.scan_hash)
             write_report(page_file(output), report)
         return d
-
-
-def provenance_warnings(provenance: Provenance, doubts: str = "") -> list[str]:
-    """List what whoever looks at an image must know first; ``doubts`` are of its scan, a line each."""
-    return [*filter(None, [provenance.warning]), *(f"Doubt about the scan: {line}." for line in doubts.splitlines())]
 
 
 def provenance_table(
