@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import warnings
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 import monai_nce
-from monai_nce.data import find_images, read_ct, write_nifti_hu
+from monai_nce.data import ReaderWarning, find_images, read_ct, write_nifti_hu
 from monai_nce.data.files.atomic import atomic_folder, writing
 from monai_nce.data.files.writable import check_writable
 from monai_nce.data.scans.earlier_result import made_from, scan_hash
@@ -86,7 +87,9 @@ def match_results(
 def _by_case(folder: Path) -> dict[str, FoundVolume]:
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a folder")
-    volumes = find_images(folder)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*no images", ReaderWarning)  # inference writes pictures beside its results
+        volumes = find_images(folder)
     files = [volume for volume in volumes if volume.kind != "dicom"]  # a result may lie beside its own DICOM series
     named: dict[str, FoundVolume] = {}
     for volume in files or volumes:

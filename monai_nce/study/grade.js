@@ -131,7 +131,7 @@
       const next = await (await ask(`images/${id}/grade`, { method: 'PUT', body: grade })).json()
       sessionStorage.removeItem(id)
       $('#trouble').hidden = true
-      $('#saved').textContent = 'Saved.'
+      $('#saved').textContent = `Grade ${next.done} is saved.`
       await goOn(next)
     } catch (error) {
       $('#saved').textContent = 'Not saved.'

@@ -61,6 +61,18 @@ def test_real_images_are_mixed_in_where_they_are(tmp_path: Path) -> None:
         match_results(scans, methods)
 
 
+def test_what_inference_writes_beside_its_results_is_passed_over(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    scans, methods = write_folders(tmp_path)
+    (tmp_path / "alpha" / "manifest.json").write_text("{}")
+    for case in ("p1", "p2", "p3"):
+        for suffix in ("png", "html"):
+            (tmp_path / "alpha" / f"{case}_synthetic_cect.{suffix}").write_bytes(b"a page or a picture")
+    assert list(match_results(scans, methods)) == ["p1", "p2", "p3"]
+    assert not recwarn.list
+
+
 def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     scans, methods = write_folders(tmp_path)
 
