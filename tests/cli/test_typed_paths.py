@@ -34,7 +34,7 @@ def test_inputs_arrive_as_the_files_that_they_name(
     monkeypatch.chdir(tmp_path)
     for name in names:
         Path(name).touch()
-    arrived = _inputs(arrives(input=typed_inputs(names))["input"])
+    arrived = list(_inputs(arrives(input=typed_inputs(names))["input"]))
     assert arrived == [Path(name) for name in names]
 
 
@@ -44,7 +44,7 @@ def test_patterns_arrive_as_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyP
         Path(name).touch()
     assert typed_inputs(["a*"]) == "a*"
     for pattern, fits in (("[[]b", ["[b"]), ("@c*", ["@c#d"])):
-        assert _inputs(arrives(input=typed_inputs([pattern]))["input"]) == [Path(fit) for fit in fits]
+        assert list(_inputs(arrives(input=typed_inputs([pattern]))["input"])) == [Path(fit) for fit in fits]
     assert len(_inputs(arrives(input=typed_inputs(["a?", "[b"]))["input"])) == 3
 
 
