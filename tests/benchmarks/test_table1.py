@@ -72,9 +72,9 @@ def start(dataset: Path, out_dir: Path, *arguments: str) -> subprocess.Popen:
 
 
 @pytest.mark.slow
-def test_a_killed_table_goes_on_where_it_was(dataset, tmp_path):
+def test_a_killed_table_goes_on_where_it_was(dataset, tmp_path, capsys):
     out_dir = tmp_path / "out"
-    methods = ("--methods", "separate", "oracle")
+    methods = ("--methods", "unregistered", "oracle")
     running = start(dataset, out_dir, *methods)
     last = out_dir / "cells" / "oracle_s0" / "checkpoints" / "classifier"
     deadline = time.monotonic() + 300
@@ -83,7 +83,7 @@ def test_a_killed_table_goes_on_where_it_was(dataset, tmp_path):
     running.send_signal(signal.SIGKILL)
     running.wait()
     assert any(last.glob("*.pt")), running.stderr.read()
-    first = out_dir / "cells" / "separate_s0" / "cell.json"
+    first = out_dir / "cells" / "unregistered_s0" / "cell.json"
     finished = first.stat().st_mtime_ns
     assert not (out_dir / "cells" / "oracle_s0" / "cell.json").exists()
     time.sleep(2)  # the orphaned cell notices and leaves
@@ -91,15 +91,15 @@ def test_a_killed_table_goes_on_where_it_was(dataset, tmp_path):
     time.sleep(2)
     assert {file: file.stat().st_mtime_ns for file in out_dir.rglob("*") if file.is_file()} == before
 
-    refused = start(dataset, out_dir, *methods)
-    assert refused.wait(300) == 2 and "holds cells already" in refused.stderr.read()
+    assert main(["--data", str(dataset), "--out-dir", str(out_dir), *methods, "--set", *TINY]) == 2
+    assert "holds cells already" in capsys.readouterr().err
     resumed = start(dataset, out_dir, *methods, "--resume")
     output, error = resumed.communicate(timeout=600)
     assert resumed.returncode == 0, error
     assert first.stat().st_mtime_ns == finished  # not trained again
     assert "is finished" in (out_dir / "cells" / "oracle_s0" / "log.txt").read_text()
     table = json.loads((out_dir / "table1.json").read_text())
-    assert [row["method"] for row in table["rows"]] == ["identity", "separate", "oracle"]
+    assert [row["method"] for row in table["rows"]] == ["identity", "unregistered", "oracle"]
     assert set(table) >= {"data", "preset", "hardware", "rows"}
     for row in table["rows"]:
         assert row["mse"]["low"] is None or row["mse"]["low"] <= row["mse"]["mean"] <= row["mse"]["high"]
