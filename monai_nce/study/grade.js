@@ -1,17 +1,14 @@
 // Let a reader grade a study's images, one after the other: what is saved is on the server's disk before the next comes.
 'use strict'
 {
-  const { PLANES, Panel, fileIndices, image, inflate, valueAt, voxel } = globalThis.nceViewer
-  const MANY = 10 // slices of PageUp and PageDown
-  const NOTCH = 40 // pixels of a touchpad that turn one slice
-  const ZOOM = { start: 0.94, least: 0.5, most: 12, step: 1.15 }
+  const { $, $$, Navigator, PLANES, Panel, fileIndices, image, inflate, limits, press, valueAt, voxel } = globalThis.nceViewer
   const WINDOW = [50, 300]
   const RETRIES = [300, 1000, 3000] // ms to wait before a request is sent again to a server that does not answer
 
-  const $ = (selector) => document.querySelector(selector)
-  const $$ = (selector) => [...document.querySelectorAll(selector)]
   const view = { window: [...WINDOW], position: null, pan: null, plane: 'axial', crosshair: false }
   const panels = []
+  const volume = () => panels[1]?.volume
+  const nav = new Navigator({ view, panels, volume, draw, layOut, tell })
   let place = null // as the server says: { done, total, now, before, ask_real }
   let shown = null // the id of the image at work
   let answers = {} // to the questions, in their order
@@ -25,7 +22,7 @@
   async function start() {
     for (const figure of $$('figure.panel')) panels.push(await Panel.in(figure))
     setUpControls()
-    setUpPointers()
+    for (const panel of panels) nav.listenTo(panel, { taken })
     new ResizeObserver(layOut).observe($('.panels'))
     addEventListener('resize', layOut)
     const token = decodeURIComponent(location.hash.slice(1))
@@ -99,7 +96,7 @@
     shown = id
     for (const panel of panels) panel.show(panel.role === 'scan' ? scan : made)
     if (fresh) Object.assign(view, { window: [...WINDOW], plane: 'axial' })
-    lookAtAll()
+    nav.lookAtAll()
     const draft = before ?? JSON.parse(sessionStorage.getItem(id) ?? '{}')
     answers = {}
     for (const name of questions()) if (draft[name] != null) answers[name] = draft[name]
@@ -113,11 +110,8 @@
     $('main').dataset.image = id
   }
 
-  const volume = () => panels[1].volume
-  const limits = ([level, width]) => [level - width / 2, level + width / 2]
   const questions = () => ['quality', 'artefact', ...(place.ask_real ? ['looks_real'] : [])]
-  const fracOf = (mm) => centre(Array.from(panels[1].viewer.mm2frac(mm, 0, true)))
-  const centre = (frac) => voxel(volume(), frac).map((index, axis) => (index + 0.5) / volume().dimsRAS[axis + 1])
+  const fracOf = (mm) => nav.centre(Array.from(panels[1].viewer.mm2frac(mm, 0, true)))
 
   async function save() {
     if (busy || !complete()) return
@@ -232,14 +226,14 @@
       wanted = false
       for (const panel of panels) panel.draw(view, limits(view.window))
       drawMarks()
-      tell(view.position)
+      tell()
     })
   }
 
   function drawMarks() {
     const panel = panels[1]
     for (const old of panel.figure.querySelectorAll('.ring')) old.remove()
-    const axis = PLANES[view.plane].axes[2]
+    const { axis } = nav
     const at = voxel(volume(), view.position)[axis]
     for (const mark of marks) {
       if (voxel(volume(), mark.frac)[axis] !== at) continue
@@ -254,56 +248,11 @@
     }
   }
 
-  function tell(at) {
-    const axis = PLANES[view.plane].axes[2]
-    const count = volume().dimsRAS[axis + 1]
-    const slice = voxel(volume(), view.position)[axis]
-    $('#slice').max = count
-    $('#slice').value = slice + 1
-    $('#slice-text').textContent = `Slice ${slice + 1} of ${count}`
-    const [level, width] = view.window.map(Math.round)
-    $('#window-text').textContent = `Level ${level}, width ${width} HU`
-    for (const button of $$('[data-plane]')) press(button, button.dataset.plane === view.plane)
-    for (const button of $$('[data-window]')) press(button, button.dataset.window === view.window.join())
-    press($('[data-do=crosshair]'), view.crosshair)
+  function tell() {
+    nav.tellControls('HU')
     for (const panel of panels) {
-      panel.readout.textContent = `${valueAt(panel.volume, at).toFixed(0).replace('-', '−')} HU`
+      panel.readout.textContent = `${valueAt(panel.volume, nav.looked).toFixed(0).replace('-', '−')} HU`
     }
-  }
-
-  const press = (button, is) => button.setAttribute('aria-pressed', is)
-
-  function scroll(slices) {
-    const axis = PLANES[view.plane].axes[2]
-    const size = volume().dimsRAS[axis + 1]
-    const index = voxel(volume(), view.position)[axis] + slices
-    view.position[axis] = (Math.min(Math.max(index, 0), size - 1) + 0.5) / size
-    draw()
-  }
-
-  function lookAtAll() {
-    view.position = [0.5, 0.5, 0.5]
-    view.pan = [0, 0, 0, 1]
-    zoom(ZOOM.start)
-    view.position = centre(view.position)
-  }
-
-  function zoom(factor) {
-    const before = view.pan[3]
-    const after = Math.min(Math.max(before * factor, ZOOM.least), ZOOM.most)
-    const mm = panels[1].viewer.frac2mm(view.position)
-    view.pan = [...view.pan.slice(0, 3).map((value, axis) => value + (before - after) * mm[axis]), after]
-    draw()
-  }
-
-  function setWindow(level, width) {
-    view.window = [level, Math.max(width, 1)]
-    draw()
-  }
-
-  function setPlane(plane) {
-    view.plane = plane
-    layOut()
   }
 
   function setMarking(is) {
@@ -313,7 +262,7 @@
 
   const actions = {
     crosshair: () => ((view.crosshair = !view.crosshair), draw()),
-    reset: () => (Object.assign(view, { window: [...WINDOW] }), lookAtAll(), layOut()),
+    reset: () => (Object.assign(view, { window: [...WINDOW] }), nav.lookAtAll(), layOut()),
     mark: () => setMarking(!marking),
     help: () => ($('#help').open ? $('#help').close() : $('#help').showModal()),
     back: () => place.before && shown !== place.before && open(place.before).catch(tellTrouble),
@@ -333,18 +282,7 @@
     },
   }
   const keys = {
-    ArrowUp: () => scroll(1),
-    ArrowDown: () => scroll(-1),
-    PageUp: () => scroll(MANY),
-    PageDown: () => scroll(-MANY),
-    Home: () => scroll(Infinity),
-    End: () => scroll(-Infinity),
-    '+': () => zoom(ZOOM.step),
-    '=': () => zoom(ZOOM.step),
-    '-': () => zoom(1 / ZOOM.step),
-    a: () => setPlane('axial'),
-    c: () => setPlane('coronal'),
-    s: () => setPlane('sagittal'),
+    ...nav.keys(),
     w: nextWindow,
     x: actions.crosshair,
     r: actions.reset,
@@ -365,7 +303,7 @@
   function nextWindow() {
     const all = $$('[data-window]').map((button) => button.dataset.window)
     const next = all[(all.indexOf(view.window.join()) + 1) % all.length]
-    setWindow(...next.split(',').map(Number))
+    nav.setWindow(...next.split(',').map(Number))
   }
 
   /** Take a digit as the answer to the first open question. */
@@ -388,14 +326,7 @@
         field.querySelector('.scale').append(button)
       }
     }
-    for (const button of $$('[data-do]')) button.addEventListener('click', () => actions[button.dataset.do]())
-    for (const button of $$('[data-plane]')) button.addEventListener('click', () => setPlane(button.dataset.plane))
-    for (const button of $$('[data-window]')) {
-      button.addEventListener('click', () => setWindow(...button.dataset.window.split(',').map(Number)))
-    }
-    $('#slice').addEventListener('input', (event) => {
-      scroll(Number(event.target.value) - 1 - voxel(volume(), view.position)[PLANES[view.plane].axes[2]])
-    })
+    nav.setUpControls(actions)
     $('#comment').addEventListener('input', keepDraft)
     $('#sign-in').addEventListener('submit', (event) => {
       event.preventDefault()
@@ -420,81 +351,19 @@
     })
   }
 
-  function setUpPointers() {
-    for (const panel of panels) {
-      const { canvas } = panel
-      let drag = null
-      let turned = 0
-      canvas.addEventListener('pointerdown', (event) => {
-        canvas.setPointerCapture(event.pointerId)
-        document.activeElement?.blur() // so that keys grade again
-        event.preventDefault()
-        if (marking && panel.role === 'image') return mark(panel, event)
-        const doing = event.button === 2 || event.shiftKey ? 'window' : event.button === 1 || event.ctrlKey ? 'pan' : 'look'
-        drag = { doing, x: event.clientX, y: event.clientY, window: view.window, pan: view.pan, from: panel.pixel(event) }
-        if (doing === 'look') lookAt(panel, event)
-      })
-      canvas.addEventListener('pointermove', (event) => {
-        if (drag?.doing === 'look') lookAt(panel, event)
-        else if (drag?.doing === 'window') {
-          const [level, width] = drag.window
-          const [across, down] = [event.clientX - drag.x, event.clientY - drag.y]
-          setWindow(Math.round(level + (down * width) / 300), Math.round(width * 1.005 ** across))
-        } else if (drag?.doing === 'pan') {
-          const [from, to] = [drag.from, panel.pixel(event)].map(([x, y]) => panel.viewer.screenXY2mm(x, y))
-          view.pan = [...[0, 1, 2].map((axis) => drag.pan[axis] + drag.pan[3] * (to[axis] - from[axis])), drag.pan[3]]
-          draw()
-        }
-        hover(panel, event)
-      })
-      for (const end of ['pointerup', 'pointercancel']) canvas.addEventListener(end, () => (drag = null))
-      canvas.addEventListener('pointerleave', () => hover(panel, null))
-      canvas.addEventListener('contextmenu', (event) => event.preventDefault())
-      canvas.addEventListener(
-        'wheel',
-        (event) => {
-          event.preventDefault()
-          if (event.ctrlKey) return zoom(event.deltaY < 0 ? ZOOM.step : 1 / ZOOM.step)
-          turned += event.deltaY
-          const slices = Math.trunc(turned / NOTCH)
-          if (!slices) return
-          turned = 0
-          scroll(-Math.sign(slices))
-        },
-        { passive: false },
-      )
-    }
-  }
-
-  function mark(panel, event) {
+  /** Mark the place that is pressed while a mark is to be set. */
+  function taken(panel, event) {
+    document.activeElement?.blur() // so that keys grade again
+    if (!marking || panel.role !== 'image') return false
     const position = panel.position(event)
-    if (!position) return
-    marks.push({ voxel: fileIndices(volume(), position), frac: centre(position) })
-    setMarking(false)
-    keepDraft()
-    tellAnswers()
-    draw()
-  }
-
-  function lookAt(panel, event) {
-    const position = panel.position(event)
-    if (!position) return
-    view.position = centre(position)
-    draw()
-  }
-
-  /** Show the values under a pointer in both pictures, and the place in the other one. */
-  function hover(panel, event) {
-    if (!volume()) return
-    const at = event && panel.position(event)
-    const box = panel.canvas.getBoundingClientRect()
-    const other = panels.find((one) => one !== panel)
-    other.pointer.hidden = !at
-    if (at) {
-      other.pointer.style.left = `${event.clientX - box.left}px`
-      other.pointer.style.top = `${event.clientY - box.top}px`
+    if (position) {
+      marks.push({ voxel: fileIndices(volume(), position), frac: nav.centre(position) })
+      setMarking(false)
+      keepDraft()
+      tellAnswers()
+      draw()
     }
-    tell(at ?? view.position)
+    return true
   }
 
   start().catch((error) => {

@@ -156,6 +156,10 @@ def test_the_value_under_the_pointer_is_the_file_s(
             expected["confidence"] = pytest.approx(CONFIDENCE[voxel], abs=1e-4)
         assert values(page) == expected
         assert page.inner_text("#place-text").endswith("voxel " + ", ".join(map(str, voxel)))
+    page.mouse.wheel(0, 100 if slice_number > 2 else -100)  # the pointer stays
+    page.evaluate(DRAWN)
+    there = tuple(int(index) for index in page.inner_text("#place-text").rpartition("voxel ")[2].split(", "))
+    assert there != voxel and values(page)["scan"] == held["scan"][there]
 
 
 def test_scrolling_changes_the_slice(page: Any) -> None:

@@ -1,23 +1,19 @@
 // Show the page's volumes side by side and linked, and obey keys, mouse, touch and buttons.
+import { $, $$, Navigator, limits, press } from './navigator.js'
 import { PLANES, Panel } from './panel.js'
 import { combine, fileIndices, image, inflate, unpack, valueAt, voxel } from './volumes.js'
 
-const MANY = 10 // slices of PageUp and PageDown
-const NOTCH = 40 // pixels of a touchpad that turn one slice
 const STEP = 0.02 // of the picture's width, by which a key moves the wipe
-const ZOOM = { start: 0.94, least: 0.5, most: 12, step: 1.15 } // the start leaves a rim for R and A
 
 const held = document.getElementById('page-data')
 const data = held ? JSON.parse(held.textContent) : { cases: [], window: [] }
-const $ = (selector) => document.querySelector(selector)
-const $$ = (selector) => [...document.querySelectorAll(selector)]
 const reset = () => ({ window: [...data.window], limit: data.limit })
 const view = { ...reset(), position: null, pan: null, plane: 'axial', crosshair: true, wipe: false, part: 0.5, against: null }
 
-let panels = []
+const panels = []
 let shown = null // volumes of the case at work, by role
 let wanted = false // a drawing is on its way
-let hovered = null // position under the pointer
+const nav = new Navigator({ view, panels, volume: () => shown?.synthetic, draw, layOut, tell })
 
 async function start() {
   for (const figure of $$('figure.panel')) panels.push(await Panel.in(figure))
@@ -50,7 +46,7 @@ async function open(index) {
   if (buffers.confidence) shown.confidence = await image(buffers.confidence, 'viridis', one.confidence)
   view.confidence = one.confidence
   for (const panel of panels) if (panel.role !== 'difference') panel.show(shown[panel.role])
-  lookAtAll()
+  nav.lookAtAll()
   compareWith(Object.keys(shown.differences)[0])
   $('#reduced').hidden = one.reduced === 1
   $('#reduced').textContent = one.note
@@ -70,16 +66,9 @@ function compareWith(role) {
   draw()
 }
 
-const limits = ([level, width]) => [level - width / 2, level + width / 2]
-
 function range(role) {
   if (role === 'difference') return [-view.limit, view.limit]
   return role === 'confidence' ? view.confidence : limits(view.window)
-}
-
-/** Move a position to the middle of its voxel. */
-function centre(volume, position) {
-  return voxel(volume, position).map((index, axis) => (index + 0.5) / volume.dimsRAS[axis + 1])
 }
 
 /** Give the pictures the shape of what they show, and as much of the screen as there is. */
@@ -119,26 +108,12 @@ function draw() {
 
 /** Say in words and on the controls what is shown. */
 function tell() {
-  const volume = shown.synthetic
-  const axis = PLANES[view.plane].axes[2]
-  const count = volume.dimsRAS[axis + 1]
-  const slice = voxel(volume, view.position)[axis]
-  const slider = $('#slice')
-  slider.max = count
-  slider.value = slice + 1
-  $('#slice-text').textContent = `Slice ${slice + 1} of ${count}`
-  const [level, width] = view.window.map(Math.round)
-  $('#window-text').textContent = `Level ${level}, width ${width}${data.unit && ` ${data.unit}`}`
-  for (const button of $$('[data-plane]')) press(button, button.dataset.plane === view.plane)
-  for (const button of $$('[data-window]')) {
-    press(button, button.dataset.window === `${view.window[0]},${view.window[1]}`)
-  }
+  nav.tellControls(data.unit)
   press($('[data-do=wipe]'), view.wipe)
-  press($('[data-do=crosshair]'), view.crosshair)
   for (const [end, sign] of [['low', '−'], ['high', '+']]) {
     for (const label of $$(`.bar .${end}`)) label.textContent = `${sign}${Math.round(view.limit)}`
   }
-  const at = hovered ?? view.position
+  const at = nav.looked
   for (const panel of panels) {
     if (!panel.volume) continue
     const value = valueAt(panel.volume, at)
@@ -147,7 +122,7 @@ function tell() {
     panel.readout.textContent = panel.role === 'confidence' ? number : `${number}${data.unit && ` ${data.unit}`}`
     panel.readout.dataset.value = value
   }
-  $('#place-text').textContent = place(volume, at)
+  $('#place-text').textContent = place(shown.synthetic, at)
 }
 
 /** Say where a position is: in mm towards the patient's sides, and under which indices the file has it. */
@@ -157,38 +132,6 @@ function place(volume, at) {
     return `${pair[mm[axis] < 0 ? 0 : 1]} ${Math.abs(mm[axis]).toFixed(1)}`
   })
   return `${sides.join(' · ')} mm · voxel ${fileIndices(volume, at).join(', ')}`
-}
-
-function press(button, is) {
-  button?.setAttribute('aria-pressed', is)
-}
-
-function scroll(slices, axis = PLANES[view.plane].axes[2]) {
-  const size = shown.synthetic.dimsRAS[axis + 1]
-  const index = voxel(shown.synthetic, view.position)[axis] + slices
-  view.position[axis] = (Math.min(Math.max(index, 0), size - 1) + 0.5) / size
-  draw()
-}
-
-/** Show the whole of the middle slices. */
-function lookAtAll() {
-  view.position = [0.5, 0.5, 0.5]
-  view.pan = [0, 0, 0, 1]
-  zoom(ZOOM.start)
-  view.position = centre(shown.synthetic, view.position)
-}
-
-function setWindow(level, width) {
-  view.window = [level, Math.max(width, 1)]
-  draw()
-}
-
-function zoom(factor) {
-  const before = view.pan[3]
-  const after = Math.min(Math.max(before * factor, ZOOM.least), ZOOM.most)
-  const mm = panels.find((panel) => panel.volume).viewer.frac2mm(view.position)
-  view.pan = [...view.pan.slice(0, 3).map((value, axis) => value + (before - after) * mm[axis]), after]
-  draw()
 }
 
 function movePart(by) {
@@ -208,7 +151,7 @@ const actions = {
   against: () => compareWith(view.against === 'real' ? 'scan' : 'real'),
   reset: () => {
     Object.assign(view, reset(), { part: 0.5 })
-    lookAtAll()
+    nav.lookAtAll()
     layOut()
   },
   theme: () => {
@@ -222,21 +165,10 @@ const actions = {
 }
 
 const keys = {
-  ArrowUp: () => scroll(1),
-  ArrowDown: () => scroll(-1),
-  PageUp: () => scroll(MANY),
-  PageDown: () => scroll(-MANY),
-  Home: () => scroll(Infinity),
-  End: () => scroll(-Infinity),
+  ...nav.keys(),
   ArrowLeft: () => view.wipe && movePart(-STEP),
   ArrowRight: () => view.wipe && movePart(STEP),
-  '+': () => zoom(ZOOM.step),
-  '=': () => zoom(ZOOM.step),
-  '-': () => zoom(1 / ZOOM.step),
-  a: () => setPlane('axial'),
-  c: () => setPlane('coronal'),
-  s: () => setPlane('sagittal'),
-  m: () => setPlane('multi'),
+  m: () => nav.setPlane('multi'),
   w: actions.wipe,
   x: actions.crosshair,
   d: () => Object.keys(shown.differences).length > 1 && actions.against(),
@@ -248,11 +180,6 @@ const keys = {
   b: () => openNext(-1),
 }
 
-function setPlane(plane) {
-  view.plane = plane
-  layOut()
-}
-
 function openNext(by) {
   const select = $('#case')
   if (!select) return
@@ -261,16 +188,8 @@ function openNext(by) {
 }
 
 function setUpControls() {
-  for (const button of $$('[data-do]')) button.addEventListener('click', () => actions[button.dataset.do]())
-  for (const button of $$('[data-plane]')) button.addEventListener('click', () => setPlane(button.dataset.plane))
-  for (const button of $$('[data-window]')) {
-    button.addEventListener('click', () => setWindow(...button.dataset.window.split(',').map(Number)))
-  }
+  nav.setUpControls(actions)
   $('#case')?.addEventListener('change', (event) => open(event.target.selectedIndex))
-  $('#slice').addEventListener('input', (event) => {
-    const axis = PLANES[view.plane].axes[2]
-    scroll(Number(event.target.value) - 1 - voxel(shown.synthetic, view.position)[axis])
-  })
   for (const bar of $$('.bar i')) bar.style.background = `linear-gradient(to right, ${data.colours.join(', ')})`
   addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest('select, dialog[open]')) return
@@ -278,7 +197,7 @@ function setUpControls() {
     const preset = data.presets[Number(event.key) - 1]
     if (!preset && !keys[event.key]) return
     event.preventDefault()
-    if (preset) setWindow(preset[1], preset[2])
+    if (preset) nav.setWindow(preset[1], preset[2])
     else keys[event.key]()
   })
   addEventListener('beforeprint', () => {
@@ -290,40 +209,8 @@ function setUpControls() {
 
 function setUpPointers() {
   for (const panel of panels) {
-    const { canvas } = panel
-    let drag = null
-    let turned = 0
-    canvas.addEventListener('pointerdown', (event) => {
-      canvas.setPointerCapture(event.pointerId)
-      const doing = event.button === 2 || event.shiftKey ? 'window' : event.button === 1 || event.ctrlKey ? 'pan' : 'look'
-      const { window, limit, pan } = view
-      drag = { doing, x: event.clientX, y: event.clientY, window, limit, pan, from: panel.pixel(event) }
-      if (doing === 'look') lookAt(panel, event)
-      event.preventDefault()
-    })
-    canvas.addEventListener('pointermove', (event) => {
-      if (drag?.doing === 'look') lookAt(panel, event)
-      else if (drag?.doing === 'window') dragWindow(panel, event, drag)
-      else if (drag?.doing === 'pan') dragPan(panel, event, drag)
-      hover(panel, event)
-    })
-    for (const end of ['pointerup', 'pointercancel']) canvas.addEventListener(end, () => (drag = null))
-    canvas.addEventListener('pointerleave', () => hover(panel, null))
-    canvas.addEventListener('contextmenu', (event) => event.preventDefault())
-    canvas.addEventListener('dblclick', actions.reset)
-    canvas.addEventListener(
-      'wheel',
-      (event) => {
-        event.preventDefault()
-        if (event.ctrlKey) return zoom(event.deltaY < 0 ? ZOOM.step : 1 / ZOOM.step)
-        turned += event.deltaY
-        const slices = Math.trunc(turned / NOTCH)
-        if (!slices) return
-        turned = 0
-        scroll(-Math.sign(slices), panel.axis(event, view.plane))
-      },
-      { passive: false },
-    )
+    nav.listenTo(panel, { dragged: dragLimit })
+    panel.canvas.addEventListener('dblclick', actions.reset)
   }
   let holding = false
   const handle = $('.handle')
@@ -340,41 +227,12 @@ function setUpPointers() {
   for (const end of ['pointerup', 'pointercancel']) handle.addEventListener(end, () => (holding = false))
 }
 
-function lookAt(panel, event) {
-  const position = panel.position(event)
-  if (!position) return
-  view.position = centre(shown.synthetic, position)
+/** Let a drag across the difference change its range in place of the window. */
+function dragLimit(panel, across, { limit }) {
+  if (panel.role !== 'difference') return false
+  view.limit = Math.max(limit * 1.005 ** across, 1)
   draw()
-}
-
-function dragWindow(panel, event, { x, y, window: [level, width], limit }) {
-  const [across, down] = [event.clientX - x, event.clientY - y]
-  if (panel.role === 'difference') {
-    view.limit = Math.max(limit * 1.005 ** across, 1)
-    draw()
-  } else {
-    setWindow(Math.round(level + (down * width) / 300), Math.round(width * 1.005 ** across))
-  }
-}
-
-function dragPan(panel, event, { from, pan }) {
-  const [start, now] = [from, panel.pixel(event)].map(([x, y]) => panel.viewer.screenXY2mm(x, y))
-  view.pan = [...[0, 1, 2].map((axis) => pan[axis] + pan[3] * (now[axis] - start[axis])), pan[3]]
-  draw()
-}
-
-/** Show the values under a pointer in every panel, and the place in the others. */
-function hover(panel, event) {
-  hovered = event && panel.position(event)
-  const box = panel.canvas.getBoundingClientRect()
-  for (const other of panels) {
-    other.pointer.hidden = !hovered || other === panel || !other.volume
-    if (hovered) {
-      other.pointer.style.left = `${event.clientX - box.left}px`
-      other.pointer.style.top = `${event.clientY - box.top}px`
-    }
-  }
-  tell()
+  return true
 }
 
 /** Turn colours from lowest to highest into a colour map of NiiVue. */
@@ -396,7 +254,8 @@ if (data.cases.length) {
     console.error(error)
   })
 } else if (!held) {
-  globalThis.nceViewer = { PLANES, Panel, fileIndices, image, inflate, valueAt, voxel } // for a reader study's page
+  // for the page of a reader study
+  globalThis.nceViewer = { $, $$, Navigator, PLANES, Panel, fileIndices, image, inflate, limits, press, valueAt, voxel }
 } else {
   for (const name of ['theme', 'print']) {
     for (const button of $$(`[data-do=${name}]`)) button.addEventListener('click', actions[name])
