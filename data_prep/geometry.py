@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 import torch
 from nibabel.affines import voxel_sizes
 
+from monai_nce.data.scans.affine import canonical
 from monai_nce.data.scans.reader import AIR_HU
 from monai_nce.errors import InputError
 from monai_nce.transforms import SKIN_HU, body_mask, resample_axis
@@ -34,15 +34,6 @@ class Grid:
 
     shape: tuple[int, int, int]
     affine: np.ndarray
-
-
-def canonical(volume: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn and flip axes so that they run to the right, to the front and upwards, as nearly as they can.
-
-    The voxels stay at their places, with axial slices along the last axis; the affine follows.
-    """
-    image = nib.as_closest_canonical(nib.Nifti1Image(volume, affine))
-    return np.asarray(image.dataobj), np.asarray(image.affine, dtype=np.float64)
 
 
 def canonical_grid(shape: Sequence[int], affine: np.ndarray) -> Grid:

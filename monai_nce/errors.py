@@ -5,7 +5,19 @@ from __future__ import annotations
 import sys
 from types import TracebackType
 
-__all__ = ["FAULT", "InputError", "fault_text", "find_input_error", "is_bundle_program", "one_line_errors"]
+__all__ = [
+    "FAULT",
+    "INCOMPLETE",
+    "INTERRUPTED",
+    "WRONG_INPUT",
+    "InputError",
+    "fault_text",
+    "find_input_error",
+    "is_bundle_program",
+    "one_line_errors",
+]
+
+WRONG_INPUT, INCOMPLETE, INTERRUPTED = 2, 3, 130  # exit statuses; incomplete: a fault left some volumes out
 
 FAULT = "fault"  # key of an engine's output: why there is none
 

@@ -32,12 +32,9 @@ from monai_nce.cli.study import study
 from monai_nce.cli.table1 import table1
 from monai_nce.cli.train import train
 from monai_nce.cli.weights import weights
-from monai_nce.errors import InputError, find_input_error
+from monai_nce.errors import INTERRUPTED, WRONG_INPUT, InputError, find_input_error
 
 __all__ = ["app", "main"]
-
-WRONG_INPUT = 2
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="nce",

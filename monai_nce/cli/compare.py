@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from monai_nce.metrics import Metric
 
-__all__ = ["canonical", "compare", "metrics_text", "on_grid", "read_canonical"]
+__all__ = ["compare", "metrics_text", "on_grid", "read_canonical"]
 
 NOTE = (
     "Where the two were acquired at different times, as real scans before and after contrast medium are, the figures "
@@ -142,24 +142,17 @@ def compare(
 def read_canonical(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Read a CT with its axes towards right, anterior and superior."""
     from monai_nce.data import read_ct
+    from monai_nce.data.scans.affine import canonical
 
     return canonical(*read_ct(path))
 
 
 def _read_mask(path: str) -> tuple[np.ndarray, np.ndarray]:
+    from monai_nce.data.scans.affine import canonical
     from monai_nce.virtual.label_files import read_label_file
 
     file = read_label_file(Path(path))
     return canonical(file.numbers, file.affine)
-
-
-def canonical(volume: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn the axes of a volume towards right, anterior and superior."""
-    import nibabel as nib
-    import numpy as np
-
-    image = nib.as_closest_canonical(nib.Nifti1Image(volume, affine))
-    return np.asarray(image.dataobj), np.asarray(image.affine, np.float64)
 
 
 def on_grid(
@@ -170,14 +163,12 @@ def on_grid(
     Raises:
         InputError: saying how far it is off.
     """
-    import numpy as np
+    from monai_nce.data.scans.affine import mm_apart
 
     if volume.shape != like.shape:
         got, expected = (" × ".join(map(str, shape)) for shape in (volume.shape, like.shape))
         raise InputError(f"{path}: expected the grid of {first}, {expected} voxels, but got {got}")
-    corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * [*(n - 1 for n in like.shape), 1]
-    apart = float(np.linalg.norm(corners @ (own - affine).T, axis=1).max())
-    if apart > SAME_MM:
+    if (apart := mm_apart(own, affine, like.shape)) > SAME_MM:
         raise InputError(f"{path}: expected the grid of {first} but its voxels lie up to {apart:.1f} mm elsewhere")
     return volume
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import monai_nce
 from monai_nce.bundle_folder import bundle_folder
+from monai_nce.cli.run_bundle import count_cores
 from monai_nce.cli.weights_store import DEFAULT, find_weights, named_weights, store_folder
 from monai_nce.errors import fault_text
 
@@ -74,10 +75,10 @@ def _processor() -> Iterator[Finding]:
     import psutil
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     can: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     has = [name for key, name in FASTER.items() if can.get(key)]
-    text = f"{can.get('cpu_name') or platform.processor() or platform.machine()}, {cores} cores for this process"
+    name = can.get("cpu_name") or platform.processor() or platform.machine()
+    text = f"{name}, {count_cores()} cores for this process"
     fast = f"{', '.join(has)}" if has else "neither AMX nor AVX512-BF16: networks run in fp32"
     yield Finding("processor", OK, f"{text}; {fast}")
     load = psutil.getloadavg()[0]

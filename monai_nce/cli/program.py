@@ -9,13 +9,11 @@ import runpy
 import sys
 import warnings
 
-from monai_nce.errors import find_input_error
+from monai_nce.errors import INTERRUPTED, WRONG_INPUT, find_input_error
 from monai_nce.terminal import go_on, tell_event, use_output
 
 __all__ = ["main", "spelt"]
 
-WRONG_INPUT = 2
-INTERRUPTED = 130
 OPTIONS = {"output_dir": "-o", "checkpoint": "--weights", "output_format": "--format", "dataset_dir": "--data"}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monai_nce.cli.compare import NOTE, canonical, metrics_text, on_grid, read_canonical
+from monai_nce.cli.compare import NOTE, metrics_text, on_grid, read_canonical
 from monai_nce.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def report(
     Example: nce report scan_synthetic_cect.nii.gz --scan scan.nii.gz --open
     """
     from monai_nce.data import read_ct
+    from monai_nce.data.scans.affine import canonical
     from monai_nce.data.scans.earlier_result import made_from, page_file, result_text, scan_hash
     from monai_nce.data.scans.reader import one_volume
     from monai_nce.data.scans.suitability import doubts

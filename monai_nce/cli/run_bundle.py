@@ -12,20 +12,19 @@ from typing import Any
 from typer import Exit
 
 from monai_nce.bundle_folder import bundle_folder
-from monai_nce.errors import InputError
+from monai_nce.errors import INCOMPLETE, INTERRUPTED, InputError
 
 __all__ = [
     "bundle_command",
     "bundle_folder",
     "choose_output",
+    "count_cores",
     "run_command",
     "run_side_by_side",
     "run_steps",
     "share_cores",
 ]
 
-LEFT_OUT = 3  # exit status of an inference that left a volume out
-INTERRUPTED = 130
 MONAI, PROGRAM = "monai.bundle", "monai_nce.cli.program"
 
 
@@ -103,8 +102,12 @@ def run_side_by_side(command: Sequence[str], processes: int, dry_run: bool = Fal
 
 def share_cores(processes: int) -> None:
     """Give each of several processes its part of the cores, unless their number of threads is set."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, count_cores() // processes)))
+
+
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_output(quiet: bool, as_json: bool, go_on: str | None = None) -> None:
@@ -149,6 +152,6 @@ def _wait_for(running: Sequence[subprocess.Popen[bytes]]) -> int:
     finally:
         for process in running:
             process.terminate()
-    faults = [status for status in statuses if status not in (0, LEFT_OUT)]
+    faults = [status for status in statuses if status not in (0, INCOMPLETE)]
     status = faults[0] if faults else max(statuses)
     return status if status >= 0 else 128 - status

@@ -21,12 +21,11 @@ from monai_nce.data.files.sha256 import file_sha256
 from monai_nce.data.scans.earlier_result import page_file
 from monai_nce.data.scans.reader import one_volume
 from monai_nce.distributed import rank, world_size
-from monai_nce.errors import FAULT, is_bundle_program
+from monai_nce.errors import FAULT, INCOMPLETE, is_bundle_program
 from monai_nce.terminal import tell_result
 
-__all__ = ["INCOMPLETE", "InferenceManifest"]
+__all__ = ["InferenceManifest"]
 
-INCOMPLETE = 3  # exit status
 LONG = 100  # characters of an input that is not repeated
 ELASTIC = "TORCHELASTIC_RUN_ID"  # torchrun tells its processes
 

@@ -17,7 +17,7 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 from scipy import ndimage
 
-from monai_nce.data.scans.affine import in_mm
+from monai_nce.data.scans.affine import in_mm, mm_apart
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.in_memory import take_scan
 from monai_nce.errors import InputError
@@ -96,9 +96,7 @@ def take_organs(
         volume = take_scan(organs).volume
         numbers, own_affine = volume.numpy(), volume.affine.numpy()
     numbers = _whole(place, numbers)
-    corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * [*(n - 1 for n in shape), 1]
-    apart = np.abs(corners @ (own_affine - affine).T).max()
-    if numbers.shape != shape or apart > SAME_MM:
+    if numbers.shape != shape or mm_apart(own_affine, affine, shape) > SAME_MM:
         numbers = _resampled(place, numbers, own_affine, shape, affine)
     if not numbers.any():
         raise InputError(f"{place}: no label lies in the scan")

@@ -16,6 +16,7 @@ import monai_nce
 from monai_nce.data import ReaderWarning, find_images, read_ct, write_nifti_hu
 from monai_nce.data.files.atomic import atomic_folder, writing
 from monai_nce.data.files.writable import check_writable
+from monai_nce.data.scans.affine import mm_apart
 from monai_nce.data.scans.earlier_result import made_from, scan_hash
 from monai_nce.data.scans.formats import volume_stem
 from monai_nce.data.scans.found import FoundVolume
@@ -178,8 +179,7 @@ def check_same_grid(
     Raises:
         InputError: naming both files.
     """
-    corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * [*(np.array(volume.shape) - 1), 1]
-    if made.shape != volume.shape or np.abs((place - affine) @ corners.T).max() > SAME_PLACE:
+    if made.shape != volume.shape or mm_apart(place, affine, volume.shape) > SAME_PLACE:
         raise InputError(f"{path}: expected the grid of its scan {scan}: resample it first, as the others are")
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.affines import apply_affine, voxel_sizes
+from nibabel.affines import voxel_sizes
 from nibabel.spatialimages import HeaderDataError
 
-from monai_nce.data.scans.affine import in_mm
+from monai_nce.data.scans.affine import in_mm, mm_apart
 from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.errors import InputError
 
@@ -82,8 +82,7 @@ def _compare_places(path: Path, sform: np.ndarray, header: nib.Nifti1Header) -> 
         return
     if np.linalg.det(sform[:3, :3]) * np.linalg.det(qform[:3, :3]) < 0:
         raise InputError(f"{path}: its sform and qform mirror each other, so that left and right are not known: {HELP}")
-    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(header.get_data_shape()[:3]) - 1)
-    apart = np.linalg.norm(apply_affine(sform, corners) - apply_affine(qform, corners), axis=1).max()
+    apart = mm_apart(sform, qform, header.get_data_shape()[:3])
     if apart > NOTED_MM:
         _note(path, f"its sform and qform put voxels up to {apart:.1f} mm apart; the sform was taken")
 

@@ -13,11 +13,11 @@ import nibabel as nib
 import numpy as np
 import torch
 from isal import igzip_threaded
-from nibabel.affines import apply_affine
 from nibabel.nifti1 import Nifti1Extension
 from numpy.typing import ArrayLike
 
 from monai_nce.data.files.atomic import atomic_path
+from monai_nce.data.scans.affine import mm_apart
 
 __all__ = ["MAX_DESCRIPTION", "as_int16_hu", "nifti_image", "write_nifti_hu", "write_nifti_labels"]
 
@@ -133,8 +133,6 @@ def nifti_image(array: np.ndarray, affine: ArrayLike, description: str = "", com
     image.header.set_xyzt_units("mm")
     image.set_sform(matrix, code=1)
     image.set_qform(matrix, code=1)  # the closest rotation and zooms
-    corners = np.array(list(np.ndindex(2, 2, 2))) * (np.array(array.shape[:3]) - 1)
-    shift = apply_affine(image.get_qform() - matrix, corners)
-    if np.linalg.norm(shift, axis=1).max() > QFORM_TOLERANCE_MM:
+    if mm_apart(image.get_qform(), matrix, array.shape[:3]) > QFORM_TOLERANCE_MM:
         image.header["qform_code"] = 0
     return image

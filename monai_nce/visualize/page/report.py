@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from monai_nce.data import atomic_path
 from monai_nce.data.files.atomic import writing
 from monai_nce.data.nifti.writer import as_int16_hu
+from monai_nce.data.scans.affine import mm_apart
 from monai_nce.errors import InputError
 from monai_nce.visualize.page.embed import pack_cases
 from monai_nce.visualize.panels import DIFFERENCE_COLOURS, Display
@@ -108,9 +109,7 @@ def check_same_place(name: str | PathLike[str], affine: np.ndarray, other: np.nd
     Raises:
         InputError: if a corner is more than 0.1 mm away from where it should be.
     """
-    corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * [*(np.array(shape) - 1), 1]
-    off = float(np.abs((np.asarray(affine) - np.asarray(other)) @ corners.T).max())
-    if off > SAME_PLACE:
+    if (off := mm_apart(affine, other, shape)) > SAME_PLACE:
         raise InputError(f"{name}: expected the grid of the synthetic image but its corners lie up to {off:.3g} mm off")
 
 
