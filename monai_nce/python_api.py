@@ -27,7 +27,6 @@ from nibabel.affines import voxel_sizes
 from numpy.typing import ArrayLike
 
 from monai_nce.bundle_folder import bundle_folder
-from monai_nce.cli.weights_store import find_weights
 from monai_nce.data import Provenance
 from monai_nce.data.files.sha256 import file_sha256
 from monai_nce.data.nifti.writer import as_int16_hu, nifti_image
@@ -35,6 +34,7 @@ from monai_nce.data.scans.file_tree import ReaderWarning
 from monai_nce.data.scans.in_memory import take_scan
 from monai_nce.errors import InputError, find_input_error
 from monai_nce.metrics.organ_table import OrganNaming, Organs, organ_table, take_organs
+from monai_nce.weights_store import find_weights
 
 __all__ = ["Enhanced", "enhance"]
 

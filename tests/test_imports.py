@@ -42,13 +42,14 @@ INNER_EDGES: dict[str, set[str]] = {
         "transforms",
         "virtual",
         "visualize",
+        "weights_store",
     },
     "command_line": {"settings"},
     "contrast": {"errors"},
     "distributed": {"errors"},
     "errors": set(),
     "precision": set(),
-    "python_api": {"cli", "data", "metrics"},
+    "python_api": {"data", "metrics", "weights_store"},
     "data": {"transforms"},
     "engines": set(),
     "handlers": {"data", "metrics", "visualize"},
@@ -64,6 +65,7 @@ INNER_EDGES: dict[str, set[str]] = {
     "transforms": set(),
     "virtual": {"data", "phantom"},
     "visualize": {"data"},
+    "weights_store": set(),
 }
 OPEN_TO_ALL = {"__init__", "bundle_folder", "contrast", "distributed", "errors", "modality", "precision", "terminal"}
 BY_NAME = {"import_module", "__import__", "optional_import"}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from monai_nce.cli.weights_store import DEFAULT
+from monai_nce.weights_store import DEFAULT
 
 __all__ = ["doctor"]
 

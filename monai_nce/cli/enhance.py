@@ -10,7 +10,7 @@ import typer
 from monai_nce.cli.options import Device, DryRun, Jobs, JSONLines, OutputDir, Quiet, Set, as_settings
 from monai_nce.cli.run_bundle import bundle_command, choose_output, run_side_by_side
 from monai_nce.cli.typed_paths import typed_inputs, typed_path
-from monai_nce.cli.weights_store import DEFAULT, find_weights
+from monai_nce.weights_store import DEFAULT, find_weights
 
 __all__ = ["enhance"]
 

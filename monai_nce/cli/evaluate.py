@@ -10,8 +10,8 @@ import typer
 from monai_nce.cli.options import Device, DryRun, JSONLines, Quiet, Settings, as_settings
 from monai_nce.cli.run_bundle import bundle_command, choose_output, run_command
 from monai_nce.cli.typed_paths import typed_path
-from monai_nce.cli.weights_store import find_weights
 from monai_nce.errors import InputError
+from monai_nce.weights_store import find_weights
 
 __all__ = ["evaluate"]
 

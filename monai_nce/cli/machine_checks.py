@@ -14,8 +14,8 @@ from typing import NamedTuple
 import monai_nce
 from monai_nce.bundle_folder import bundle_folder
 from monai_nce.cli.run_bundle import count_cores
-from monai_nce.cli.weights_store import DEFAULT, find_weights, named_weights, store_folder
 from monai_nce.errors import fault_text
+from monai_nce.weights_store import DEFAULT, find_weights, named_weights, store_folder
 
 __all__ = ["CHECKS", "MISSING", "OK", "WARNING", "Finding", "check_speed", "findings"]
 

@@ -12,8 +12,8 @@ from monai_nce.cli.options import Device, DryRun, Jobs, JSONLines, OutputDir, Qu
 from monai_nce.cli.run_bundle import bundle_command, choose_output, run_command, share_cores
 from monai_nce.cli.training_choice import SCHEMES, choose_training, said_of
 from monai_nce.cli.typed_paths import typed_path
-from monai_nce.cli.weights_store import find_weights
 from monai_nce.errors import InputError
+from monai_nce.weights_store import find_weights
 
 __all__ = ["train"]
 

@@ -20,7 +20,7 @@ weights = typer.Typer(help="List, show, export and import weights.", no_args_is_
 def list_weights(as_json: AsJson = False) -> None:
     """List the weights that have a name: those that ship and those that were imported."""
     from monai_nce.cli.weights_facts import facts_in_words, weights_facts
-    from monai_nce.cli.weights_store import named_weights
+    from monai_nce.weights_store import named_weights
 
     rows = []
     for name, network in named_weights().items():
@@ -57,7 +57,7 @@ def show(
 
     from monai_nce.cli.weights_archive import unpack_weights
     from monai_nce.cli.weights_facts import weights_facts
-    from monai_nce.cli.weights_store import NETWORK, find_weights, named_weights
+    from monai_nce.weights_store import NETWORK, find_weights, named_weights
 
     path = Path(name_or_path)
     if path.suffix.lower() == ".zip" and name_or_path not in named_weights():
@@ -104,7 +104,7 @@ def import_(
     """Check a zip of weights and take it in; then `--weights NAME` uses them."""
     from monai_nce.cli.weights_archive import import_weights
     from monai_nce.cli.weights_facts import weights_facts
-    from monai_nce.cli.weights_store import NETWORK
+    from monai_nce.weights_store import NETWORK
 
     folder = import_weights(archive, name, overwrite)
     _print_facts(weights_facts(folder / NETWORK))

@@ -19,8 +19,8 @@ from typing import Any
 
 import monai_nce
 from monai_nce.cli.weights_facts import CARD, LICENCE, METRICS, facts_in_words, weights_facts
-from monai_nce.cli.weights_store import DEFAULT, NETWORK, find_weights, store_folder
 from monai_nce.errors import InputError
+from monai_nce.weights_store import DEFAULT, NETWORK, find_weights, store_folder
 
 __all__ = ["check_name", "export_weights", "import_weights", "manifest_hashes", "unpack_weights"]
 
@@ -52,7 +52,7 @@ def export_weights(
     """Write weights and what is known of them into a zip, and return their name in it.
 
     Args:
-        given: as :func:`~monai_nce.cli.weights_store.find_weights` takes it.
+        given: as :func:`~monai_nce.weights_store.find_weights` takes it.
         archive: the file to write.
         name: for the store that it will be imported into; that of the weights or of the training's folder.
         licence: of the data that they learnt from, a text or a file that holds one; what they say themselves if None.

@@ -14,8 +14,8 @@ import pytest
 from monai_nce.cli import machine_checks, speed_check
 from monai_nce.cli.machine_checks import CHECKS, MISSING, OK, WARNING, Finding, check_speed, findings
 from monai_nce.cli.weights_archive import export_weights, import_weights
-from monai_nce.cli.weights_store import VARIABLE
 from monai_nce.errors import InputError
+from monai_nce.weights_store import VARIABLE
 
 
 @pytest.fixture(autouse=True)

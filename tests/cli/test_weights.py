@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from monai_nce.cli.app import main
-from monai_nce.cli.weights_store import VARIABLE
+from monai_nce.weights_store import VARIABLE
 
 
 @pytest.fixture(autouse=True)

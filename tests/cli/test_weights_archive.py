@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from monai_nce.cli.weights_archive import check_name, export_weights, import_weights
-from monai_nce.cli.weights_store import VARIABLE, find_weights, named_weights
 from monai_nce.errors import InputError
 from monai_nce.handlers import TrainedFor
 from monai_nce.handlers.weights.state_file import write_torch
+from monai_nce.weights_store import VARIABLE, find_weights, named_weights
 
 DATA = [{"name": "our CT", "kind": "real", "patients": 3, "scans": 6, "licence": "CC BY 4.0"}]
 MADE_FOR = TrainedFor("NECT", "CECT", 50, 300, 2.0, 3, data=DATA)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from monai_nce.bundle_folder import bundle_folder
-from monai_nce.cli.weights_store import VARIABLE, find_weights, named_weights, store_folder
 from monai_nce.errors import InputError
+from monai_nce.weights_store import VARIABLE, find_weights, named_weights, store_folder
 
 
 @pytest.fixture
