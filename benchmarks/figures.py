@@ -28,7 +28,7 @@ from benchmarks.cell import CONFIGS, RESULT
 from benchmarks.plan import METHODS, is_mri, parse_folder_name
 from data_prep.registration import METHODS as REGISTRATIONS
 from monai_nce import visualize
-from monai_nce.data import evaluation_pairs, read_datalist, read_datalist_file
+from monai_nce.data import dataset_kind, evaluation_pairs, read_datalist, read_datalist_file
 from monai_nce.errors import InputError
 from monai_nce.handlers import load_weights
 from monai_nce.inferers import SliceStackInferer
@@ -143,10 +143,11 @@ def draw_figures(table_dir: Path) -> list[Path]:
     cells = _finished(table_dir)
     base = next((cell for name, cell in cells.items() if name not in REGISTRATIONS), next(iter(cells.values())))
     dataset_dir, mri = base.spec["dataset_dir"], is_mri(base.spec["configs"])
-    data_name = str(read_datalist_file(dataset_dir)["name"])
+    data = read_datalist_file(dataset_dir)
     display = Display(
         **{key: base.config[key] for key in ("source_name", "target_name", "window_level", "window_width", "unit")},
-        data_name=data_name + (f", k = {base.distortion:g}" if base.distortion else ""),
+        data_name=str(data["name"]) + (f", k = {base.distortion:g}" if base.distortion else ""),
+        kind=dataset_kind(data) or "real",
     )
     figures = {
         "fig2_registration.png": (visualize.draw_registration, _registered),

@@ -107,6 +107,7 @@ class EvaluationReport:
 
     def _start(self, engine: Engine) -> None:
         self._dataset = read_datalist_file(self.dataset_dir)
+        self.display = replace(self.display, kind=dataset_kind(self._dataset) or self.display.kind)
         provenance = self._dataset.get("provenance")
         self._provenance: dict[str, Any] = provenance if isinstance(provenance, dict) else {}
         self._values: dict[str, dict[str, dict[str, list[float]]]] = {

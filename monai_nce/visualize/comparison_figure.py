@@ -29,9 +29,9 @@ def draw_comparison(rows: Sequence[FigureRow], display: Display) -> Page:
         ValueError: without rows, without methods, or when rows have different methods.
     """
     methods = method_names(rows)
-    real = f"real {display.target_name}"
-    note = f"Lower lines: the image above - {real}, with the MSE on [-1, 1] of the slice; red is brighter than the real"
-    page = Page([display.source_name, *methods, real], rows, display, f"{note} one.", lines=2, right=0.2)
+    real = f"{display.kind} {display.target_name}"
+    note = f"Lower lines: the image above - {real}, with the MSE on [-1, 1] of the slice; red is brighter than it"
+    page = Page([display.source_name, *methods, real], rows, display, f"{note}.", lines=2, right=0.2)
     for r, row in enumerate(rows):
         assert row.target is not None
         for c, (name, image) in enumerate({"": row.source, **{name: row.made[name] for name in methods}}.items()):

@@ -77,7 +77,7 @@ def draw_synthetic_source(rows: Sequence[FigureRow], display: Display) -> Page:
         ValueError: without rows, or without a synthetic source.
     """
     (synthetic,), aligned = method_names(rows), _all_aligned(rows)
-    kinds = [f"real {display.source_name}", synthetic] + [f"aligned {display.source_name}"] * aligned
+    kinds = [f"{display.kind} {display.source_name}", synthetic] + [f"aligned {display.source_name}"] * aligned
     target = display.target_name
     columns = [target, *kinds[:2], *(f"{target} - {kind}" for kind in kinds)]
     page = Page(columns, rows, display, _explain(aligned, display))

@@ -40,7 +40,8 @@ def radiological(axial: np.ndarray) -> np.ndarray:
 class Display:
     """Say what a figure shows: names of the domains, window, unit and data.
 
-    ``unit`` is empty where images have none; a third of the window's width gets the last colour of differences.
+    ``unit`` is empty where images have none; ``kind`` says what the images are that no network made (real, virtual,
+    phantom); a third of the window's width gets the last colour of differences.
     """
 
     source_name: str = "NECT"
@@ -49,6 +50,7 @@ class Display:
     window_width: float = 300.0
     unit: str = "HU"
     data_name: str = ""
+    kind: str = "real"
 
     @property
     def low(self) -> float:

@@ -85,8 +85,8 @@ def draw_preview(
     """
     (synthetic,) = method_names(rows)
     real = all(row.target is not None for row in rows)
-    columns = [display.source_name, synthetic, *([f"real {display.target_name}"] if real else [])]
-    columns.append(f"synthetic - {'real' if real else display.source_name}")
+    columns = [display.source_name, synthetic, *([f"{display.kind} {display.target_name}"] if real else [])]
+    columns.append(f"synthetic - {display.kind if real else display.source_name}")
     if provenance is not None:
         learnt = f"Weights trained on {provenance.trained_on}."
         note = " ".join(filter(None, (note, provenance.request, learnt)))

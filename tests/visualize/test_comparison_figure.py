@@ -58,6 +58,12 @@ def test_each_image_stands_under_its_name(tmp_path: Path, panels: list[dict[str,
     np.testing.assert_array_equal(gray(panels)[4]["image"], radiological(row().target))
 
 
+def test_what_was_made_up_is_not_called_real(tmp_path: Path, panels: list[dict[str, Any]]) -> None:
+    draw_comparison([row()], Display(kind="virtual")).save(tmp_path / "figure6.png")
+    assert "virtual CECT" in [panel["title"] for panel in panels]
+    assert not any("real" in panel["title"] for panel in panels)
+
+
 def test_brighter_than_the_real_one_is_red(tmp_path: Path, panels: list[dict[str, Any]], panel_pixels: Any) -> None:
     path = tmp_path / "figure6.png"
     draw_comparison([row()], Display()).save(path)

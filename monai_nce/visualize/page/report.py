@@ -191,7 +191,7 @@ class Report:
             titles={
                 "scan": f"{display.source_name} (scan)",
                 "synthetic": f"synthetic {display.target_name}",
-                "real": f"real {display.target_name}",
+                "real": f"{display.kind} {display.target_name}",
                 "difference": "difference",
                 "confidence": "confidence",
             },
