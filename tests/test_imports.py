@@ -48,6 +48,7 @@ INNER_EDGES: dict[str, set[str]] = {
     "contrast": {"errors"},
     "distributed": {"errors"},
     "errors": set(),
+    "federated": {"data", "handlers"},
     "precision": set(),
     "python_api": {"data", "metrics", "weights_store"},
     "data": {"transforms"},

@@ -1,6 +1,7 @@
 """Trainers, batches and precision that Ignite and MONAI do not have."""
 
 from .adversarial_trainer import ThreeClassAdversarialTrainer
+from .alternating_iteration import AlternatingIteration
 from .alternating_trainer import AlternatingTrainer
 from .amp import Precision
 from .compiled import compiled
@@ -16,6 +17,7 @@ from .validation_share import ValidationShare
 from .volume_evaluator import VolumeEvaluator
 
 __all__ = [
+    "AlternatingIteration",
     "AlternatingTrainer",
     "CycleTrainer",
     "DomainBatch",

@@ -25,6 +25,7 @@ COMMANDS = {
         "registered.json",
         "registered_joint.json",
         "conditional.json",
+        "federated_stage2.json",
     ),
     "Evaluation": ("train.json", "evaluate.json"),
     "Inference": ("inference.json",),
