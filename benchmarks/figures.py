@@ -1,4 +1,4 @@
-"""Draw the paper's Figs. 2, 5, 6 and 8 from what :mod:`benchmarks.table1` has trained.
+"""Draw the paper's Figs. 2, 5, 6 and 8, and how `registered` aligns, from what :mod:`benchmarks.table1` has trained.
 
     python -m benchmarks.figures TABLE_DIR
 
@@ -125,6 +125,18 @@ def _synthetic_source(cells: Cells, dataset_dir: str, display: Display) -> Shown
             yield item, {f"synthetic {display.source_name}": synthesize(item["target"])}
 
 
+def _registered_to_synthetic(cells: Cells, dataset_dir: str, display: Display) -> Shown:
+    """Show training patients of the registered row: what the source was registered to, and how it lies then."""
+    moved = read_datalist(cells["registered"].spec["dataset_dir"], "training") if "registered" in cells else []
+    of = {item["patient"]: item for item in moved}
+    for item in _paired(dataset_dir, "training")[: PATIENTS - 1] if moved else ():
+        volumes = {
+            f"synthetic {display.source_name}": of[item["patient"]]["synthetic_source"],
+            f"registered {display.source_name}": of[item["patient"]]["source"],
+        }
+        yield item, {name: axial_slices(load(path))[0] for name, path in volumes.items()}
+
+
 def _compared(cells: Cells, dataset_dir: str, display: Display) -> Shown:
     """Show the paper's methods on the same slices of test patients; every method where there is none of them."""
     shown = {method: cell for method, cell in cells.items() if method in COMPARED} or cells
@@ -152,6 +164,7 @@ def draw_figures(table_dir: Path) -> list[Path]:
     figures = {
         "fig2_registration.png": (visualize.draw_registration, _registered),
         "fig5_synthetic_source.png": (visualize.draw_synthetic_source, _synthetic_source),
+        "registered.png": (visualize.draw_registered_source, _registered_to_synthetic),
         f"fig{8 if mri else 6}_comparison.png": (visualize.draw_comparison, _compared),
     }
     drawn = []

@@ -5,6 +5,7 @@ from .contrast_change import draw_registration, draw_synthetic_source
 from .page import Case, Report, ReportTable, SaveReportd, write_report
 from .panels import Display, FigureRow, radiological
 from .preview import DrawImagePreviewd, SaveImagePreviewd, axial_slices, draw_preview, side_by_side
+from .registered_source import draw_registered_source
 
 __all__ = [
     "Case",
@@ -18,6 +19,7 @@ __all__ = [
     "axial_slices",
     "draw_comparison",
     "draw_preview",
+    "draw_registered_source",
     "draw_registration",
     "draw_synthetic_source",
     "radiological",
