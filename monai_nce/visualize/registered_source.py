@@ -14,12 +14,12 @@ __all__ = ["draw_registered_source"]
 def draw_registered_source(rows: Sequence[FigureRow], display: Display) -> Page:
     """Draw target, source, synthetic and registered source, and the difference of the last two before and after.
 
-    The differences are within one contrast, so that all that is left in them is misalignment, noise, and what the auxiliary
-    network got wrong; their corner says their mean absolute value over the slice.
+    The differences are within one contrast, so that all that is left in them is misalignment, noise, and what the
+    auxiliary network got wrong; their corner says their mean absolute value over the slice.
 
     Args:
-        rows: slices with the real target; ``made`` is the synthetic source and then the registered one, by their columns'
-            names.
+        rows: slices with the real target; ``made`` is the synthetic source and then the registered one, by their
+            columns' names.
         display: names, window and unit.
 
     Raises:
@@ -28,7 +28,9 @@ def draw_registered_source(rows: Sequence[FigureRow], display: Display) -> Page:
     synthetic, registered = method_names(rows)
     source = f"{display.kind} {display.source_name}"
     columns = [display.target_name, source, synthetic, registered]
-    note = f"Red is where the {source} is brighter than the {synthetic}. With the mean absolute difference of the slice."
+    note = (
+        f"Red is where the {source} is brighter than the {synthetic}. With the mean absolute difference of the slice."
+    )
     page = Page([*columns, "before: difference", "after: difference"], rows, display, note)
     for r, row in enumerate(rows):
         assert row.target is not None
