@@ -185,7 +185,7 @@ class SaveImagePreviewd(Transform):
     """Write the picture of a :class:`DrawImagePreviewd` beside the volume, once that is there.
 
     Args:
-        output_key: where the path of the volume's file stands; the PNG gets the same name.
+        output_key: where the path of the volume's file stands; the PNG gets the same name. Without it nothing is written.
 
     Raises:
         InputError: when called and the disk is full or not writable.
@@ -197,7 +197,8 @@ class SaveImagePreviewd(Transform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         picture = d.pop(PREVIEW).result()
-        path = picture_file(d[self.output_key])
-        with writing(path), atomic_path(path) as partial:
-            partial.write_bytes(picture)
+        if self.output_key in d:
+            path = picture_file(d[self.output_key])
+            with writing(path), atomic_path(path) as partial:
+                partial.write_bytes(picture)
         return d

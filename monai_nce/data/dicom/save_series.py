@@ -70,7 +70,8 @@ class SaveDicomSeriesd(MapTransform):
         window_level: centre of the network's window in HU.
         window_width: its width in HU.
         source_key: key of the acquired series' path, or of the list of its files.
-        output_key: key of the NIfTI file's path; the series' folder has its name without the suffix.
+        output_key: key of the NIfTI file's path; the series' folder has its name without the suffix. Where it is
+            missing nothing is written.
         provenance_key: key of a :class:`~monai_nce.data.dataset.provenance.Provenance`; need not be there.
         allow_missing_keys: leave out keys that the data lacks.
 
@@ -100,7 +101,7 @@ class SaveDicomSeriesd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
-        for key in self.key_iterator(d):
+        for key in self.key_iterator(d) if self.output_key in d else ():
             volume = d[key]
             series = _acquired(d[self.source_key])
             if tuple(volume.shape) != (1, *series.shape) or not np.allclose(

@@ -29,7 +29,7 @@ class SaveImageNiftid(MapTransform):
 
     Args:
         keys: MetaTensors, in HU for CT, from 0 to 1000 for MR.
-        output_key: key of the file's path.
+        output_key: key of the file's path; where it is missing, as in a host that saves by itself, nothing is written.
         description: for the file's header, in ASCII.
         provenance_key: key of a :class:`~monai_nce.data.dataset.provenance.Provenance`; need not be there.
         allow_missing_keys: leave out keys that the data lacks.
@@ -54,7 +54,7 @@ class SaveImageNiftid(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
-        for key in self.key_iterator(d):
+        for key in self.key_iterator(d) if self.output_key in d else ():
             volume = d[key]
             if volume.ndim != 4 or volume.shape[0] != 1:
                 raise ValueError(f"expected a volume of shape (1, H, W, D) but got {tuple(volume.shape)}")

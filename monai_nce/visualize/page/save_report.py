@@ -75,7 +75,7 @@ class SaveReportd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
-        for key in self.key_iterator(d):
+        for key in self.key_iterator(d) if self.output_key in d else ():
             output, provenance = d[self.output_key], d.get(self.provenance_key, Provenance())
             name = series_folder(output).name
             files = d.get(self.path_key, "")
