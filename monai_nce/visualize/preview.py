@@ -185,7 +185,8 @@ class SaveImagePreviewd(Transform):
     """Write the picture of a :class:`DrawImagePreviewd` beside the volume, once that is there.
 
     Args:
-        output_key: where the path of the volume's file stands; the PNG gets the same name. Without it nothing is written.
+        output_key: where the path of the volume's file stands; the PNG gets the same name. Without it nothing is
+            written.
 
     Raises:
         InputError: when called and the disk is full or not writable.

@@ -1,4 +1,4 @@
-"""A host that runs preprocessing, network and postprocessing by itself, as MONAI Label does, gets the bundle's own result."""
+"""A host that runs the bundle's parts by itself, as MONAI Label does, gets the bundle's own result."""
 
 from __future__ import annotations
 

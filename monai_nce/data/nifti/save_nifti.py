@@ -29,7 +29,8 @@ class SaveImageNiftid(MapTransform):
 
     Args:
         keys: MetaTensors, in HU for CT, from 0 to 1000 for MR.
-        output_key: key of the file's path; where it is missing, as in a host that saves by itself, nothing is written.
+        output_key: key of the file's path; where it is missing, as in a host that saves by itself, nothing is
+            written.
         description: for the file's header, in ASCII.
         provenance_key: key of a :class:`~monai_nce.data.dataset.provenance.Provenance`; need not be there.
         allow_missing_keys: leave out keys that the data lacks.
