@@ -18,10 +18,10 @@ DEMO := runs/demo
 PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo table1 viewer test test-slow test-all lint docs clean
+.PHONY: help setup demo table1 viewer test test-slow test-all test-nvflare nightly lint docs clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## make .venv with the tested versions of everything
 
@@ -57,6 +57,12 @@ test-slow: $(STAMP)  ## the slow tests
 
 test-all: lint  ## lint and every test
 	$(PYTEST)
+
+# Each in an environment of its own; they need NCE_REAL_DATA and skip without.
+test-nvflare:  ## NVFlare: a simulation of two sites, and inference with the weights that it makes
+	PYTHON=$(PYTHON) PIP_ARGS="$(PIP_ARGS)" integrations/nvflare/run_test.sh
+
+nightly: test-nvflare  ## every integration, started for real
 
 lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check .
