@@ -71,17 +71,16 @@ def make_sites(data: Path, count: int, thin: int, out: Path) -> dict[str, list[s
 
 
 def pool(sites: Sequence[Path], out: Path) -> None:
-    """Write a data set with the patients of several, by their paths."""
+    """Write a data set with the patients of several, whose names differ."""
     contents = [json.loads((site / "datalist.json").read_text(encoding="utf-8")) for site in sites]
-    joined = dict(contents[0])
-    for split in PATIENTS:
-        joined[split] = [
-            {**item, **{role: str(site.resolve() / item[role]) for role in ROLES}}
-            for site, content in zip(sites, contents, strict=True)
-            for item in content[split]
-        ]
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "datalist.json", joined)
+    for site in sites:
+        shutil.copytree(site / "volumes", out / "volumes", dirs_exist_ok=True)
+    parts = {split: [item for content in contents for item in content[split]] for split in PATIENTS}
+    write_json(out / "datalist.json", {**contents[0], **_counts(parts), **parts})
+
+
+def _counts(parts: Mapping[str, Sequence[Any]]) -> dict[str, int]:
+    return {f"num{split.capitalize()}": len(items) for split, items in parts.items()}
 
 
 def _write(
@@ -92,8 +91,7 @@ def _write(
         for role in ROLES:
             image: Any = nib.load(data / item[role])
             nib.save(image.slicer[::thin, ::thin, ::thin], out / item[role])
-    counts = {f"num{split.capitalize()}": len(items) for split, items in parts.items()}
-    write_json(out / "datalist.json", {**content, **counts, **parts})
+    write_json(out / "datalist.json", {**content, **_counts(parts), **parts})
 
 
 def train(data: Path, out: Path, seed: int, *overlays: str) -> float:
@@ -179,10 +177,11 @@ def table(result: Mapping[str, Any]) -> str:
         for name, row in found.items()
     ]  # fmt: skip
     about = result["about"]
+    tested = about["tested"]
     return (
         f"# Federated, pooled, local\n\n{markdown_table(head, rows)}\n\n"
-        f"Means over {about['tested']} test patients; {about['text']}\n\n"
-        f"`{about['command']}`, seed {about['seed']}, {about['hardware']}.\n"
+        f"Means over test patients, {tested['site-1']} at each site and {tested[LEFT_OUT]} at the one left out; "
+        f"{about['text']}\n\n`{about['command']}`, seed {about['seed']}, {about['hardware']}.\n"
     )
 
 
@@ -214,16 +213,16 @@ def main() -> int:
     for count in sorted(args.sites):
         pooled = root / "data" / f"pooled-{count}"
         pool(folders[:count], pooled)
-        for folder in folders[:count]:
-            if f"local {folder.name}" not in cells:
-                out = root / "local" / folder.name
-                cell(f"local {folder.name}", out / "models" / "model.pt", train(folder, out, args.seed))
         if f"federated {count}" not in cells:
             out = root / f"federated-{count}"
             cell(f"federated {count}", out / "global" / "model.pt", federate(folders[:count], out, size, args.seed))
         if f"pooled {count}" not in cells:
             out = root / f"pooled-{count}"
             cell(f"pooled {count}", out / "models" / "model.pt", train(pooled, out, args.seed))
+        for folder in folders[:count]:
+            if f"local {folder.name}" not in cells:
+                out = root / "local" / folder.name
+                cell(f"local {folder.name}", out / "models" / "model.pt", train(folder, out, args.seed))
         if count == min(args.sites) and f"oracle {count}" not in cells:
             out = root / f"oracle-{count}"
             seconds = train(pooled, out, args.seed, "regression", "oracle")
