@@ -51,7 +51,12 @@ def find_pairs(folder: Path, known: Mapping[str, Mapping[str, str]]) -> list[Sli
     ]
 
 
-def measure_pair(pair: SlicePair, synthetic: np.ndarray | None = None, seed: int = 0) -> tuple[dict[str, Any], Any]:
+def measure_pair(
+    pair: SlicePair,
+    synthetic: np.ndarray | None = None,
+    seed: int = 0,
+    others: Mapping[str, np.ndarray] | None = None,
+) -> tuple[dict[str, Any], Any]:
     """Register the moving slice to the fixed one and measure what error is left.
 
     All is brought to 256 × 256 pixels of 1.333 mm about each slice's body first. The registration sees the acquired
@@ -61,20 +66,23 @@ def measure_pair(pair: SlicePair, synthetic: np.ndarray | None = None, seed: int
         pair: the slices.
         synthetic: what was made of the moving one, on its voxels.
         seed: of the registration.
+        others: volumes on the voxels of the moving slice, such as margins of error, that move with it.
 
     Returns:
         Errors by registration, ``unregistered`` first, and method: ``mse`` on [-1, 1] and ``mae`` in HU, both in the
         paper's window and within the body of the fixed slice; and the images (256, 256) in HU: ``fixed``, and those of
-        the methods after the last registration.
+        the methods and the others after the last registration.
     """
     fixed, moving = (_on_grid(scan.volume[0], scan) for scan in (pair.fixed, pair.moving))
     made = {"identity": moving}
     if synthetic is not None:
         made["synthetic"] = _on_grid(synthetic, pair.moving)
+    methods = tuple(made)
+    made |= {name: _on_grid(volume, pair.moving) for name, volume in (others or {}).items()}
     body = body_mask(fixed[None])[0, ..., 0]
 
     def errors(images: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
-        return {name: _error(fixed[..., 0][body], image[..., 0][body]) for name, image in images.items()}
+        return {name: _error(fixed[..., 0][body], images[name][..., 0][body]) for name in methods}
 
     rows, moved = {"unregistered": errors(made)}, made
     spacing = (PIXEL_MM, PIXEL_MM, APART_MM)

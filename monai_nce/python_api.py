@@ -61,12 +61,15 @@ class Enhanced:
             lowest and highest change that the literature lets expect. Else None.
         warnings: what speaks against the result, a line each: in what the scan is unlike those that the weights were
             made for, what a reader let pass, weights that learnt from phantoms alone.
+        half_width: where ``uncertainty`` was asked for, (H, W, D) in HU: how far each voxel of ``hu`` may be off to
+            either side. Else None.
         weights: of the weights ``name``, ``file``, ``sha256``, and what they were ``trained_on``.
     """
 
     hu: MetaTensor = field(repr=False)
     image: Any = field(repr=False)
     organs: list[dict[str, Any]] | None = field(repr=False)
+    half_width: MetaTensor | None = field(repr=False)
     warnings: list[str]
     weights: dict[str, str]
     _writers: Mapping[str, Any] = field(repr=False)
@@ -146,6 +149,7 @@ def enhance(
     precision: str = "auto",
     organs: Any = None,
     naming: OrganNaming = "totalsegmentator",
+    uncertainty: bool = False,
     strict: bool = False,
     progress: bool = False,
 ) -> Enhanced:
@@ -170,6 +174,8 @@ def enhance(
         organs: a label map, as a file, an image, or an array on the scan's grid; on another grid it is resampled by
             nearest neighbour.
         naming: what its numbers mean: ``"totalsegmentator"``, ``"spl"``, a JSON file or ``{5: "liver"}``.
+        uncertainty: tell how far each voxel may be off too; takes weights with a calibration, such as those that ship,
+            and twice the time.
         strict: refuse a scan that is unlike those that the weights were made for.
         progress: show a bar.
 
@@ -190,6 +196,7 @@ def enhance(
     checkpoint = find_weights(str(weights))
     settings = {
         **{"checkpoint": checkpoint, "phase": phase, "level": level, "stride": stride, "mode": mode, "strict": strict},
+        "uncertainty": uncertainty,
         **{"backend": backend, "precision": precision, "device": None if device is None else str(device)},
         **{"inferer#progress": progress, "runtime#quiet": not progress},
     }
@@ -206,11 +213,13 @@ def enhance(
     said = [*caught, *filter(None, [provenance.warning])]
     for text in said:
         warnings.warn(text, ReaderWarning, stacklevel=2)
+    width = made["half_width"] if uncertainty else None
     learnt = {"sha256": file_sha256(checkpoint), "trained_on": provenance.trained_on}
     return Enhanced(
         hu=hu,
         image=hu if given is None else given.like(hu.numpy(), *writers["nifti"].texts(provenance)),
         organs=where and organ_table(made["image_hu"][0].numpy(), hu.numpy(), where, hu.affine.numpy(), phase=phase),
+        half_width=None if width is None else MetaTensor(width.detach().cpu().as_tensor()[0], affine=hu.affine),
         warnings=said,
         weights={"name": str(weights), "file": str(checkpoint), **learnt},
         _writers=writers,
@@ -251,7 +260,7 @@ def _run(
         raise InputError(
             f"{image}: expected one scan but found {len(found)}: name one of them, or a folder that has one"
         )
-    for step in ("condition", "left_out"):  # refuse what cannot be, before any work
+    for step in ("condition", "half_width_inferer", "left_out"):  # refuse what cannot be, before any work
         parser.get_parsed_content(step)
     (item,) = parser.get_parsed_content("items")
     shape, affine = tuple(item["image"].shape), item["image"].affine.numpy()

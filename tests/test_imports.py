@@ -64,6 +64,7 @@ INNER_EDGES: dict[str, set[str]] = {
     "study": {"data", "visualize"},
     "terminal": set(),
     "transforms": set(),
+    "uncertainty": {"data", "handlers", "inferers", "networks", "transforms"},
     "virtual": {"data", "phantom"},
     "visualize": {"data"},
     "weights_store": set(),

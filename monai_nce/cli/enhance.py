@@ -87,6 +87,13 @@ def enhance(
     report: Annotated[
         bool, typer.Option(help="Write a page to look at, .html, beside each result.", show_default="--report")
     ] = True,
+    uncertainty: Annotated[
+        bool,
+        typer.Option("--uncertainty", help="Write how far each voxel may be off too, in HU; takes twice the time."),
+    ] = False,
+    uncertainty_dicom: Annotated[
+        bool, typer.Option("--uncertainty-dicom", help="Write that as a second DICOM series too.")
+    ] = False,
     keep_patient_data: Annotated[
         bool,
         typer.Option("--keep-patient-data", help="Name the scan's path on that page; it may hold a patient's name."),
@@ -120,6 +127,8 @@ def enhance(
             "strict": strict or None,
             "skip_existing": skip_existing or None,
             "report": report or None,
+            "uncertainty": uncertainty or None,
+            "uncertainty_dicom": uncertainty_dicom or None,
             "keep_patient_data": keep_patient_data or None,
             **as_settings(settings or []),
         },

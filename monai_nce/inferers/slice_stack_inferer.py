@@ -16,7 +16,7 @@ from torch.nn import functional
 from monai_nce.contrast import append_condition
 from monai_nce.errors import InputError
 from monai_nce.terminal import progress_bar
-from monai_nce.transforms import StackBlend, StackMean, slice_stacks, stack_centres, stack_positions
+from monai_nce.transforms import StackBlend, StackMean, StackSpread, slice_stacks, stack_centres, stack_positions
 
 from .runtime import Runtime
 
@@ -44,10 +44,12 @@ class SliceStackInferer(Inferer):
             None tells it zeros, that nothing is known.
         blend: with a stride above 1, blend what stacks change in the volume, so that there are no steps from slice
             to slice; meant for predictions in the unit of the volume. False takes them as they are.
+        spread: give the standard deviation of each voxel's overlapping predictions as a second channel; takes a stride
+            of 1.
 
     Raises:
-        InputError: for a count below 1, or a stride that would leave slices out; when called, for a condition of other
-            channels than the network takes.
+        InputError: for a count below 1, a stride that would leave slices out, or one above 1 with ``spread``; when
+            called, for a condition of other channels than the network takes.
         ValueError: for an even number of slices, or a volume that is not ``(B, 1, H, W, D)``.
 
     Example:
@@ -66,6 +68,7 @@ class SliceStackInferer(Inferer):
         runtime: Runtime | None = None,
         condition: torch.Tensor | None = None,
         blend: bool = True,
+        spread: bool = False,
     ) -> None:
         super().__init__()
         if batch_size < 1:
@@ -75,7 +78,10 @@ class SliceStackInferer(Inferer):
         stack_positions(0, 1, slices)  # refuses an even number
         if not 1 <= stride <= slices:
             raise InputError(f"expected a stride in 1...{slices}, the slices of a stack, but got {stride}")
+        if spread and stride != 1:
+            raise InputError(f"expected a stride of 1 for the spread of overlapping predictions but got {stride}")
         self.slices = slices
+        self.spread = spread
         self.batch_size = batch_size
         self.stride = stride
         self.size_divisor = size_divisor
@@ -101,7 +107,7 @@ class SliceStackInferer(Inferer):
             condition: of these volumes, in place of the constructor's.
 
         Shape:
-            - inputs and output: ``(B, 1, H, W, D)``
+            - inputs and output: ``(B, 1, H, W, D)``; with ``spread`` the output is ``(B, 2, H, W, D)``
             - condition: ``(B, C)``
         """
         if inputs.ndim != 5 or inputs.shape[1] != 1:
@@ -161,7 +167,11 @@ class SliceStackInferer(Inferer):
         batches = even_batches(centres, self.batch_size, sharing)
         predictions = run_batches(predict, batches, workers, threads)
         apart = self.blend and self.stride > 1
-        mean = StackBlend(volume, self.slices, centres) if apart else StackMean(depth)
+        mean: StackBlend | StackMean
+        if apart:
+            mean = StackBlend(volume, self.slices, centres)
+        else:
+            mean = StackSpread(depth) if self.spread else StackMean(depth)
         bar = progress_bar(batches, name="slices", unit="batch", show=self.progress, passing=True)
         for batch, prediction in zip(bar, predictions, strict=True):
             mean.add(prediction, batch)

@@ -7,7 +7,7 @@ from .in_plane_spacing import InPlaneSpacingd
 from .mri_intensity import FULL_SCALE, full_scale, scale_intensity
 from .registration_mask import RegistrationMask
 from .resampling import resample_axis
-from .slice_stack import StackMean, slice_stacks, stack_centres, stack_positions
+from .slice_stack import StackMean, StackSpread, slice_stacks, stack_centres, stack_positions
 from .stack_blend import StackBlend, blend_weights
 from .window import WindowHU, WindowHUd
 
@@ -21,6 +21,7 @@ __all__ = [
     "RegistrationMask",
     "StackBlend",
     "StackMean",
+    "StackSpread",
     "WindowHU",
     "WindowHUd",
     "blend_weights",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-__all__ = ["StackMean", "slice_stacks", "stack_centres", "stack_positions"]
+__all__ = ["StackMean", "StackSpread", "slice_stacks", "stack_centres", "stack_positions"]
 
 
 def stack_positions(position: int, depth: int, slices: int = 3) -> list[int]:
@@ -91,3 +91,23 @@ class StackMean:
             raise ValueError("expected at least one stack but got none")
         count = self._count.to(self._total)
         return (self._total / count[:, None, None]).permute(1, 2, 0)[None]
+
+
+class StackSpread(StackMean):
+    """Average the predictions of each slice, and say how far they are from each other.
+
+    ``volume`` gives two channels, ``(2, H, W, D)``: the mean, and the standard deviation of the predictions of a voxel,
+    0 where there is one alone.
+    """
+
+    def __init__(self, depth: int) -> None:
+        super().__init__(depth)
+        self._squares = StackMean(depth)
+
+    def add(self, stacks: torch.Tensor, centres: Sequence[int]) -> None:
+        super().add(stacks, centres)
+        self._squares.add(stacks.square(), centres)
+
+    def volume(self) -> torch.Tensor:
+        mean = super().volume()
+        return torch.cat([mean, (self._squares.volume() - mean.square()).clamp_(min=0).sqrt_()])

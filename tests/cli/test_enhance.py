@@ -36,9 +36,11 @@ SHIPPED = str(bundle_folder() / "models" / "model.pt")
     [
         ("a.nii -o out", f"--input a.nii --output_dir out --checkpoint {SHIPPED} --output_format nifti --report True"),
         (
-            "'b #2.nii' a.nii -o out --format both --weights . --strict --skip-existing --keep-patient-data",
+            "'b #2.nii' a.nii -o out --format both --weights . --strict --skip-existing --keep-patient-data "
+            "--uncertainty --uncertainty-dicom",
             """--input "['b #2.nii', 'a.nii']" --output_dir out --checkpoint models/model.pt --output_format both
-            --strict True --skip_existing True --report True --keep_patient_data True""",
+            --strict True --skip_existing True --report True --uncertainty True --uncertainty_dicom True
+            --keep_patient_data True""",
         ),
         (
             "a.nii --output-dir=-o --no-report --phase portal --level 1.5 --stride 3 --device cuda:1 --only all "

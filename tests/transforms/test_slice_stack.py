@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from monai_nce.transforms import StackMean, slice_stacks, stack_centres, stack_positions
+from monai_nce.transforms import StackMean, StackSpread, slice_stacks, stack_centres, stack_positions
 
 VALUES = st.floats(-1e6, 1e6, width=32)
 VOLUMES = hnp.arrays(np.float32, st.tuples(st.just(1), *[st.integers(1, 5)] * 3), elements=VALUES)
@@ -181,3 +181,14 @@ def test_a_stride_that_leaves_slices_out(stride):
 def test_a_mean_of_nothing():
     with pytest.raises(ValueError, match="at least one stack"):
         StackMean(3).volume()
+
+
+def test_the_spread_of_overlapping_predictions_by_hand():
+    stacks = torch.zeros(3, 3, 2, 2)
+    stacks[0, 2], stacks[1, 1], stacks[2, 0] = 1.0, 2.0, 6.0  # what three stacks say of the middle slice
+    spread = StackSpread(3)
+    spread.add(stacks[:2], [0, 1])
+    spread.add(stacks[2:], [2])
+    mean, deviation = spread.volume()
+    assert mean[0, 0].tolist() == [0, 3, 0]
+    assert deviation[0, 0, 1] == pytest.approx(np.std([1, 2, 6]))

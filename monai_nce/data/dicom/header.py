@@ -24,8 +24,10 @@ MAY_BE_EMPTY = (
     *("KVP", "AcquisitionNumber"),
 )
 DESCRIPTION = "SYNTHETIC CECT ({}) - research only"  # has room for 64 characters
+MARGIN_DESCRIPTION = "SYNTHETIC CECT, margin of error - research only"
+MARGIN_WINDOW = ("50", "100")  # HU
 SERIES_NUMBER_OFFSET = 9000  # far from the numbers that scanners give
-MAX_SERIES_NUMBER = 2**31 - 1
+MAX_SERIES_NUMBER = 2**31 - 2
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Derivation:
         window_level: centre of the network's window in HU, also that of the display.
         window_width: its width in HU.
         provenance: what the weights learnt from, and whether they meet a scan of another kind.
+        margin: None for the synthetic image itself; else the values are how far that may be off, and this says for
+            which share of voxels that holds and how it was found.
     """
 
     weights_sha256: str
@@ -45,6 +49,7 @@ class Derivation:
     window_level: float
     window_width: float
     provenance: Provenance = Provenance()
+    margin: str | None = None
 
     def description(self, source_names_contrast: bool) -> str:
         """Write the DerivationDescription; it says so where the acquired slice itself names a contrast agent."""
@@ -63,6 +68,13 @@ class Derivation:
         contrast = " The source image itself names a contrast agent." if source_names_contrast else ""
         asked = f" {self.provenance.request}" if self.provenance.request else ""
         warning = f" WARNING: {self.provenance.warning}" if self.provenance.warning else ""
+        if self.margin is not None:
+            return (
+                "NO ANATOMY: how far the synthetic CECT that was computed from the referenced source image may be off,"
+                f" in HU to either side. {self.margin} monai-nce {__version__}, weights SHA-256"
+                f" {self.weights_sha256}, trained on {self.provenance.kinds}.{asked}{warning} Research use only, not"
+                " for diagnosis."
+            )
         return (
             "SYNTHETIC image, computed by a neural network from the referenced source image and its neighbours. No"
             f" contrast medium was given for it: all enhancement that it adds is a guess.{contrast} {beyond} Outside"
@@ -145,22 +157,24 @@ def derived_header(source: Dataset, series: SeriesIdentity, derivation: Derivati
     header.SOPInstanceUID = uid.generate_uid()
     header.Modality = "CT"
     header.SeriesInstanceUID = series.series_uid
-    header.SeriesNumber = series.series_number
+    header.SeriesNumber = series.series_number + (derivation.margin is not None)  # behind the image's own
     header.InstanceNumber = instance_number
     date, time = series.made_at.strftime("%Y%m%d"), series.made_at.strftime("%H%M%S")
     for event in ("Series", "Content", "InstanceCreation"):
         setattr(header, f"{event}Date", date)
         setattr(header, f"{event}Time", time)
 
-    header.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
+    margin = derivation.margin is not None
+    header.ImageType = ["DERIVED", "SECONDARY", "AXIAL", *["UNCERTAINTY"] * margin]
     header.SyntheticData = "YES"
     header.ContentQualification = "RESEARCH"
     provenance = derivation.provenance
     made_by = "AI trained on phantoms" if provenance.phantoms_alone else "AI"
     asked = f", {provenance.asked}" if provenance.asked and not provenance.phantoms_alone else ""
-    header.SeriesDescription = DESCRIPTION.format(made_by + asked)
+    header.SeriesDescription = MARGIN_DESCRIPTION if margin else DESCRIPTION.format(made_by + asked)
     research = "Research use only, not for diagnosis."
-    comments = ("SYNTHETIC, not acquired.", provenance.request, provenance.warning, research)
+    what = "MARGIN OF ERROR of a synthetic image, in HU." if margin else "SYNTHETIC, not acquired."
+    comments = (what, provenance.request, provenance.warning, research)
     header.ImageComments = " ".join(filter(None, comments))
     header.BurnedInAnnotation = "NO"
     names_contrast = bool(source.get("ContrastBolusAgent") or source.get("ContrastBolusAgentSequence"))
@@ -177,7 +191,8 @@ def derived_header(source: Dataset, series: SeriesIdentity, derivation: Derivati
     header.PhotometricInterpretation = "MONOCHROME2"
     header.BitsAllocated, header.BitsStored, header.HighBit, header.PixelRepresentation = 16, 16, 15, 1
     header.RescaleSlope, header.RescaleIntercept, header.RescaleType = "1", "0", "HU"
-    header.WindowCenter, header.WindowWidth = f"{derivation.window_level:g}", f"{derivation.window_width:g}"
+    window = (f"{derivation.window_level:g}", f"{derivation.window_width:g}")
+    header.WindowCenter, header.WindowWidth = MARGIN_WINDOW if margin else window
     return header
 
 

@@ -19,7 +19,7 @@ from monai_nce.data.dicom.reader import check_dicom
 from monai_nce.data.dicom.writer import check_series_folder, write_derived_series
 from monai_nce.data.files.atomic import writing
 from monai_nce.data.files.sha256 import file_sha256
-from monai_nce.data.scans.earlier_result import check_not_of_another_scan, series_folder
+from monai_nce.data.scans.earlier_result import check_not_of_another_scan, half_width_file, series_folder
 from monai_nce.data.scans.formats import is_volume_name
 from monai_nce.data.scans.found import FoundVolume
 from monai_nce.errors import InputError
@@ -52,6 +52,7 @@ def check_output_format(items: Sequence[Mapping[str, Any]], output_format: str) 
         if path is not None and is_volume_name(path) and not path.is_dir():
             raise InputError(f"{path}: output_format {output_format} needs a DICOM series but this is none")
         check_series_folder(series_folder(item["output"]))
+        check_series_folder(series_folder(half_width_file(item["output"])))
         series = _acquired(image)
         if len(set(series.files)) != series.shape[2]:
             text = "needs one file per slice but this is a multi-frame image"
@@ -74,6 +75,8 @@ class SaveDicomSeriesd(MapTransform):
             missing nothing is written.
         provenance_key: key of a :class:`~monai_nce.data.dataset.provenance.Provenance`; need not be there.
         allow_missing_keys: leave out keys that the data lacks.
+        margin: of margins of error in place of an image, as in :class:`~monai_nce.data.dicom.header.Derivation`; the
+            folder's name says so then.
 
     Raises:
         InputError: when called and the disk is full or not writable, or another scan's series is there by now.
@@ -90,6 +93,7 @@ class SaveDicomSeriesd(MapTransform):
         output_key: str = "output",
         provenance_key: str = "provenance",
         allow_missing_keys: bool = False,
+        margin: str | None = None,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.checkpoint = Path(checkpoint)
@@ -98,6 +102,7 @@ class SaveDicomSeriesd(MapTransform):
         self.source_key = source_key
         self.output_key = output_key
         self.provenance_key = provenance_key
+        self.margin = margin
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
@@ -112,11 +117,12 @@ class SaveDicomSeriesd(MapTransform):
                     f" {tuple(volume.shape)} or another affine"
                 )
             weights = file_sha256(self.checkpoint)
-            folder = series_folder(d[self.output_key])
+            output = d[self.output_key]
+            folder = series_folder(output if self.margin is None else half_width_file(output))
             provenance = d.get(self.provenance_key, Provenance())
             if provenance.scan_hash:
                 check_not_of_another_scan(d[self.output_key], provenance.scan_hash)
-            derivation = Derivation(weights, self.mode, *self.window, provenance)
+            derivation = Derivation(weights, self.mode, *self.window, provenance, self.margin)
             with writing(folder):
                 write_derived_series(folder, volume[0], series.files, derivation)
         return d

@@ -20,6 +20,7 @@ from monai_nce.errors import InputError
 __all__ = [
     "check_not_of_another_scan",
     "earlier_results",
+    "half_width_file",
     "made_from",
     "page_file",
     "picture_file",
@@ -29,6 +30,7 @@ __all__ = [
     "settings_hash",
 ]
 
+HALF_WIDTH = "_uncertainty"  # end of the name of what holds margins of error
 PAGE_HEAD = 4096  # bytes of a page that hold its mark
 MARK = re.compile(r"Scan SHA-256: ([0-9a-f]{64})\.")  # as Provenance writes it
 
@@ -49,6 +51,12 @@ def page_file(output: str | PathLike[str]) -> Path:
     """Return the HTML page that goes with a result's NIfTI file."""
     folder = series_folder(output)
     return folder.with_name(f"{folder.name}.html")
+
+
+def half_width_file(output: str | PathLike[str]) -> Path:
+    """Return the NIfTI file of the margins of error that goes with a result's NIfTI file; a series has its name too."""
+    folder = series_folder(output)
+    return folder.with_name(f"{folder.name}{HALF_WIDTH}.nii.gz")
 
 
 def scan_hash(found: FoundVolume, volume: np.ndarray, affine: np.ndarray) -> str:
@@ -105,10 +113,10 @@ def result_text(result: Path) -> str:
 
 
 def earlier_results(output: str | PathLike[str]) -> list[Path]:
-    """List what is there of a result, given its NIfTI file: that, its picture, its page, and its derived series."""
-    folder = series_folder(output)
-    files = [file for file in (Path(output), picture_file(output), page_file(output)) if file.exists()]
-    return [*files, folder] if series_files(folder) else files
+    """List what is there of a result, given its NIfTI file: that, its margins of error, picture, page and series."""
+    margins = half_width_file(output)
+    files = [file for file in (Path(output), margins, picture_file(output), page_file(output)) if file.exists()]
+    return [*files, *(folder for folder in map(series_folder, (output, margins)) if series_files(folder))]
 
 
 def check_not_of_another_scan(output: str | PathLike[str], scan: str) -> None:

@@ -21,8 +21,10 @@ from monai_nce.data.dataset.provenance import Provenance
 from monai_nce.data.dicom.save_series import check_output_format
 from monai_nce.data.files.writable import check_name
 from monai_nce.data.scans.earlier_result import (
+    HALF_WIDTH,
     check_not_of_another_scan,
     earlier_results,
+    half_width_file,
     page_file,
     picture_file,
     result_text,
@@ -103,7 +105,8 @@ def inference_items(
         return []
     volumes, without = _find_all(roots, modality)
     ending = f"_{suffix}.nii.gz"
-    fresh = [volume for volume in volumes if not _given_name(volume.path).endswith((ending, f"_{suffix}"))]
+    ends = (ending, f"_{suffix}", f"_{suffix}{HALF_WIDTH}.nii.gz", f"_{suffix}{HALF_WIDTH}")
+    fresh = [volume for volume in volumes if not _given_name(volume.path).endswith(ends)]
     if not fresh:
         raise InputError(f"{path}: holds nothing but results of an earlier inference (names end in _{suffix})")
     items: dict[Path, FoundVolume] = {}
@@ -178,6 +181,8 @@ def check_inference_items(
     only: str = ALL,
     skip_existing: str | None = None,
     report: bool = False,
+    uncertainty: bool = False,
+    uncertainty_dicom: bool = False,
 ) -> list[LeftOut]:
     """Read every voxel before the first volume is computed, and remove from the items what cannot be enhanced.
 
@@ -198,6 +203,7 @@ def check_inference_items(
         skip_existing: leave out volumes whose whole result is there already, made with the settings of this
             :func:`~monai_nce.data.scans.earlier_result.settings_hash`.
         report: a page belongs to the whole result.
+        uncertainty, uncertainty_dicom: so do margins of error, and a series of them.
 
     Returns:
         What was removed, in order: volumes of another phase and label maps, which are no faults, and what cannot be
@@ -208,6 +214,8 @@ def check_inference_items(
             ``strict``; and where none is left. Of several processes none does, since that would end the others.
     """
     check_output_format((), output_format)
+    if uncertainty_dicom and not (uncertainty and output_format != "nifti"):
+        raise InputError("uncertainty_dicom: needs uncertainty, and output_format dicom or both")
     alone = len(items) == 1
     left_out: list[LeftOut] = []
     for item in progress_bar(list(items), name="checking the input", unit="volume", show=not alone, passing=True):
@@ -221,7 +229,9 @@ def check_inference_items(
         try:
             check_output_format([item] if "output" in item else (), output_format)
             volume, notes = _read(item["image"] if found.kind == IN_MEMORY else found, modality, found.path)
-            if skip_existing and _is_there(item["output"], found, volume, output_format, skip_existing, report):
+            if skip_existing and _is_there(
+                item["output"], found, volume, output_format, skip_existing, report, uncertainty, uncertainty_dicom
+            ):
                 items.remove(item)
                 left_out.append(LeftOut(found.path, "its result is there already", False, item["output"]))
                 continue
@@ -290,12 +300,21 @@ def _read(source: Any, modality: str, path: Path) -> tuple[MetaTensor, list[str]
 
 
 def _is_there(
-    output: str, found: FoundVolume, volume: MetaTensor, output_format: str, settings: str, report: bool
+    output: str,
+    found: FoundVolume,
+    volume: MetaTensor,
+    output_format: str,
+    settings: str,
+    report: bool,
+    uncertainty: bool,
+    uncertainty_dicom: bool,
 ) -> bool:
     """Return whether all that would be written of a volume is there, of this scan and made with these settings."""
     wanted = [picture_file(output), *([page_file(output)] if report else [])]
     wanted += [Path(output)] if output_format != "dicom" else []
     wanted += [series_folder(output)] if output_format != "nifti" else []
+    margins = half_width_file(output)
+    wanted += [margins] * uncertainty + [series_folder(margins)] * uncertainty_dicom
     if not set(wanted) <= set(earlier_results(output)):
         return False
     mark = Provenance(scan_hash=_hash(found, volume), settings_hash=settings).scan_mark

@@ -28,6 +28,7 @@ __all__ = ["Case", "Report", "ReportTable", "write_report"]
 FOLDER = Path(__file__).parent
 LIMIT = 30_000_000  # characters of the volumes together
 WIDE = 45  # characters of a table's row
+SEEN = 0.995  # of the margins of error, below what has the brightest colour
 SAME_PLACE = 0.1  # mm that two grids may be apart
 ROLES = ("scan", "synthetic", "real", "difference", "confidence")  # of the panels, in their order
 CT_WINDOWS = (  # name, level and width in HU
@@ -49,7 +50,7 @@ class Case:
         synthetic: in HU for CT, rounded to whole numbers and clipped to int16, as the files of results are.
         scan: that it was made from, likewise.
         real: what it should have become, likewise.
-        confidence: of any unit; how sure each voxel is.
+        confidence: how far each voxel of ``synthetic`` may be off, to either side.
 
     Raises:
         InputError: if the volumes are not of one shape.
@@ -159,14 +160,15 @@ class Report:
         """Return the page; ``limit`` is the size of its volumes in bytes from which on they are reduced."""
         packed = pack_cases([(case.stored, np.asarray(case.affine, float)) for case in self.cases], limit)
         display, cases = self.display, []
+        margins = [np.asarray(case.confidence, float) for case in self.cases if case.confidence is not None]
+        widest = max((float(np.quantile(margin, SEEN)) for margin in margins), default=0.0)
         volumes: dict[str, str] = {}
         for number, (case, one) in enumerate(zip(self.cases, packed, strict=True)):
             ids = {role: f"volume-{number}-{role}" for role in one.volumes}
             volumes |= {ids[role]: text for role, text in one.volumes.items()}
             cases.append({"name": case.name, "volumes": ids, **_reduction(case, one.factor, one.shape)})
             if case.confidence is not None:
-                limits = np.asarray(case.confidence, float)
-                cases[-1]["confidence"] = [float(limits.min()), float(limits.max())]
+                cases[-1]["confidence"] = [0.0, widest or 1.0]  # one range for all cases
         roles = {role for case in self.cases for role in case.given}
         if roles & {"scan", "real"}:
             roles.add("difference")
@@ -193,8 +195,9 @@ class Report:
                 "synthetic": f"synthetic {display.target_name}",
                 "real": f"{display.kind} {display.target_name}",
                 "difference": "difference",
-                "confidence": "confidence",
+                "confidence": f"margin of error, ± {display.unit}".rstrip(" ±,"),
             },
+            widest=widest,
             figures={caption: base64.b64encode(png).decode("ascii") for caption, png in self.figures.items()},
             style=style,
             script=script,

@@ -40,6 +40,8 @@ class SaveReportd(MapTransform):
         doubts_key: key of what is doubted of the scan, a line each; need not be there.
         keep_patient_data: name the scan's path, or its first file, which may be a patient's name.
         path_key: of that path, or of the list of its files.
+        margin_key: of how far each voxel of the volume may be off, likewise; None where that is not known.
+        organ_margins: by how much the mean of each organ may be.
 
     Raises:
         InputError: when called and the disk is full or not writable, or another scan's page is there by now.
@@ -61,6 +63,8 @@ class SaveReportd(MapTransform):
         doubts_key: str = "doubts",
         keep_patient_data: bool = False,
         path_key: str = "source",
+        margin_key: str | None = None,
+        organ_margins: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(keys)
         self.source_key = source_key
@@ -72,6 +76,8 @@ class SaveReportd(MapTransform):
         self.doubts_key = doubts_key
         self.keep_patient_data = keep_patient_data
         self.path_key = path_key
+        self.margin_key = margin_key
+        self.organ_margins = organ_margins
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
@@ -80,18 +86,30 @@ class SaveReportd(MapTransform):
             name = series_folder(output).name
             files = d.get(self.path_key, "")
             scan = {"scan": files if isinstance(files, str) else files[0]} if self.keep_patient_data else {}
+            margin = {} if self.margin_key is None else {"confidence": d[self.margin_key]}
             report = Report(
                 name,
                 self.display,
                 provenance_warnings(provenance, str(d.get(self.doubts_key, ""))),
-                [Case.of(name, synthetic=d[key], scan=d[self.source_key])],
-                tables=[provenance_table(provenance, self.checkpoint, {**scan, **self.settings}), version_table()],
+                [Case.of(name, synthetic=d[key], scan=d[self.source_key], **margin)],
+                tables=[
+                    *self._margins(),
+                    provenance_table(provenance, self.checkpoint, {**scan, **self.settings}),
+                    version_table(),
+                ],
                 mark=provenance.scan_mark,
             )
             if provenance.scan_hash:
                 check_not_of_another_scan(output, provenance.scan_hash)
             write_report(page_file(output), report)
         return d
+
+    def _margins(self) -> list[ReportTable]:
+        if not self.organ_margins:
+            return []
+        rows = [[name.replace("_", " "), f"± {value:.0f}"] for name, value in self.organ_margins.items()]
+        note = "In nine of ten patients like those that this was calibrated on; no more than a hint for others."
+        return [ReportTable("Mean of an organ, margin of error", ["organ", self.display.unit or "margin"], rows, note)]
 
 
 def provenance_table(

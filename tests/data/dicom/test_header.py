@@ -293,6 +293,24 @@ def test_dciodvfy_finds_no_errors(
 
 
 @needs_dciodvfy
+def test_margins_of_error_say_that_they_are(
+    write_series: Callable[..., Path], volume: np.ndarray, tmp_path: Path
+) -> None:
+    source = write_series(tmp_path / "source", scanner_like)
+    said = "Within it are 90% of the body's voxels, on average over patients like those of its calibration."
+    image = derive(source, volume, tmp_path / "image")[0]
+    margin = derive(source, np.abs(volume), tmp_path / "margin", margin=said)[0]
+    assert not any(errors(path) for path in (tmp_path / "margin").iterdir())
+    assert margin.SeriesDescription == "SYNTHETIC CECT, margin of error - research only"
+    assert said in margin.DerivationDescription and margin.DerivationDescription.startswith("NO ANATOMY: how far")
+    assert margin.ImageType == ["DERIVED", "SECONDARY", "AXIAL", "UNCERTAINTY"]
+    assert margin.ImageComments.startswith("MARGIN OF ERROR of a synthetic image, in HU.")
+    assert margin.SeriesNumber == image.SeriesNumber + 1 and margin.SyntheticData == "YES"
+    assert (margin.WindowCenter, margin.WindowWidth, margin.RescaleType) == (50, 100, "HU")
+    assert len(margin.DerivationDescription) <= 1024
+
+
+@needs_dciodvfy
 @pytest.mark.filterwarnings("ignore:.*no StudyInstanceUID")
 def test_a_real_series_that_lacks_uids(real_data: Path, tmp_path: Path) -> None:
     folder = real_data / "cect_abdomen_dicom" / "series"
