@@ -227,6 +227,7 @@ def page(results: Mapping[str, Any]) -> str:
         columns = {
             **{"patients": "d", "coverage": ".3f", "width": ".1f", "own_coverage": ".3f", "own_width": ".1f"},
             **{
+                "constant_coverage": ".3f",
                 "organs_coverage": ".3f",
                 "correlation": ".2f",
                 "auc": ".2f",

@@ -100,7 +100,9 @@ class Case:
         if "scan" in stored:
             stored["change"] = stored.pop("synthetic") - stored["scan"]
         if self.confidence is not None:
-            stored["confidence"] = np.asarray(self.confidence, dtype=np.float32)
+            margin = np.asarray(self.confidence, dtype=np.float32)
+            whole = np.array_equal(margin, np.rint(margin))
+            stored["confidence"] = as_int16_hu(margin) if whole else margin
         return stored
 
 
