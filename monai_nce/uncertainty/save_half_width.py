@@ -28,7 +28,7 @@ class SaveHalfWidthd(MapTransform):
         checkpoint, mode, window_level, window_width: as in :class:`~monai_nce.data.SaveDicomSeriesd`.
         target_name: of the domain of the image, such as CECT.
         dicom: write a series too.
-        output_key: key of the path of the image's NIfTI file.
+        output_key: key of the path of the image's NIfTI file; where it is missing nothing is written.
         provenance_key: key of a :class:`~monai_nce.data.Provenance`; need not be there.
 
     Raises:
@@ -64,7 +64,7 @@ class SaveHalfWidthd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
-        for key in self.key_iterator(d):
+        for key in self.key_iterator(d) if self.output_key in d else ():
             output, provenance = d[self.output_key], d.get(self.provenance_key, Provenance())
             if provenance.scan_hash:
                 check_not_of_another_scan(output, provenance.scan_hash)
