@@ -55,7 +55,7 @@ class SaveHalfWidthd(MapTransform):
         self.provenance_key = provenance_key
         # int16 whole HU, with a header that says what it is
         self.nifti = SaveImageNiftid(
-            keys, description=f"HU by which SYNTHETIC {target_name} may be off, {calibration.coverage:.0%} nominal"
+            keys, description=f"SYNTHETIC {target_name}, margin of error in HU, {calibration.coverage:.0%}"
         )
         self.comment = f"Half-width in HU of a margin of error. {said}"
         self.series = (

@@ -74,7 +74,7 @@ def test_margins_lie_on_the_scans_grid(infer, weights, tmp_path):
     # exp(1) · 2 where the cycle closes, and more where it does not
     assert width[inside].min() >= 6 and len(np.unique(width[inside])) > 1 and width.max() < 500
     text = image.header["descrip"].tobytes().decode().strip("\0")
-    assert text.startswith("HU by which SYNTHETIC CECT may be off, 90% nominal") and text.endswith("; research only")
+    assert text.startswith("SYNTHETIC CECT, margin of error in HU, 90%") and text.endswith("; research only")
     comment = image.header.extensions[0].get_content()
     assert "20 virtual patients" in str(comment) and "Research use only" in str(comment)
     # the image itself is what it would be without

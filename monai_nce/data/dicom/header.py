@@ -165,7 +165,7 @@ def derived_header(source: Dataset, series: SeriesIdentity, derivation: Derivati
         setattr(header, f"{event}Time", time)
 
     margin = derivation.margin is not None
-    header.ImageType = ["DERIVED", "SECONDARY", "AXIAL", *["UNCERTAINTY"] * margin]
+    header.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
     header.SyntheticData = "YES"
     header.ContentQualification = "RESEARCH"
     provenance = derivation.provenance
