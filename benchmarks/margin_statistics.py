@@ -93,7 +93,7 @@ def judge_order(
         drawn = rng.choice(len(error), min(SAMPLE, len(error)), replace=False)
         error, width = error[drawn], width[drawn]
         correlations.append(float(spearmanr(rankdata(width), error).statistic))
-        area = area_under_curve(width[error > WRONG_HU], width[error <= WRONG_HU])
+        area = area_under_curve(width[error > WRONG_HU].tolist(), width[error <= WRONG_HU].tolist())
         areas += [] if area is None else [area]
     return {
         "correlation": float(np.nanmean(correlations)) if correlations else None,

@@ -56,7 +56,16 @@ __all__ = ["calibrate", "main", "measure"]
 COVERAGE = 0.9
 DRAWN = 400  # voxels of each structure of a patient, for the fit
 # no organs: lesions are too few, and what is in the bowel is anyone's guess
-NOT_ORGANS = ("air", "bowel_gas", "oral_contrast", "calcification", "fluid", "cyst", "mass", "liver_metastasis")
+NOT_ORGANS: tuple[str, ...] = (
+    "air",
+    "bowel_gas",
+    "oral_contrast",
+    "calcification",
+    "fluid",
+    "cyst",
+    "mass",
+    "liver_metastasis",
+)
 NOT_ORGANS += ("hepatocellular_carcinoma", "haemangioma", "renal_cell_carcinoma")
 ROLES = ("aligned_source", "target", "labels")
 
@@ -183,7 +192,8 @@ def judge(patients: Sequence[Judged], organs: Mapping[str, int], made: Calibrati
 
 def judge_pairs(networks: Networks) -> dict[str, Any]:
     """Measure coverage on pairs of real slices, after registration; empty without them."""
-    folder, found = real_data(), {}
+    folder = real_data()
+    found: dict[str, Any] = {}
     pairs = catalogue()["pairs"]
     if folder is None or not all((folder / pair["fixed"]).exists() for pair in pairs.values()):
         return found
