@@ -260,7 +260,7 @@ def _run(
         raise InputError(
             f"{image}: expected one scan but found {len(found)}: name one of them, or a folder that has one"
         )
-    for step in ("condition", "half_width_inferer", "left_out"):  # refuse what cannot be, before any work
+    for step in ("condition", "left_out"):  # refuse what cannot be, before any work
         parser.get_parsed_content(step)
     (item,) = parser.get_parsed_content("items")
     shape, affine = tuple(item["image"].shape), item["image"].affine.numpy()
