@@ -46,6 +46,7 @@ COARSE = 6.0  # mm, the pixel in which ways through the body are measured
 BOW_TIE = 150.0  # mm, radius of the water cylinder that the bow-tie filter is made for
 BOW_TIE_SHARE = 0.4  # of what would make that cylinder's projections equally noisy
 MODULATION = 0.5  # exponent of the tube current's modulation
+LEAST_CHANGE = 0.1  # HU between twins' bodies, blurred; less is rounding
 CHUNK = 2_000_000  # entries of the back-projection matrix at a time
 
 
@@ -114,9 +115,23 @@ class Scanner:
             ``(X, Y, Z)`` HU. The noise has, on median over the slices, the root mean square ``sigma(pixel)`` in the
             body, as tube current follows the patient's size.
         """
-        hu = np.asarray(hu, np.float32)
-        scan = self._blurred(hu, spacing) + self._noise(hu, spacing, rng)
-        return np.clip(np.rint(scan), *HU_RANGE).astype(np.int16)
+        return self.acquire_twins([hu], spacing, rng)[0]
+
+    def acquire_twins(
+        self, bodies: Sequence[Array], spacing: Sequence[float], rng: np.random.Generator
+    ) -> list[NDArray[np.int16]]:
+        """Return a scan of each body, all with the noise of the first: where a body is like the first, its scan is too.
+
+        Args:
+            bodies: as :meth:`acquire` takes one.
+            spacing: of the three axes in mm.
+            rng: source of the noise.
+        """
+        first = np.asarray(bodies[0], np.float32)
+        scan = self._blurred(first, spacing) + self._noise(first, spacing, rng)
+        changes = (self._blurred(np.asarray(body, np.float32) - first, spacing) for body in bodies[1:])
+        scans = [scan, *(scan + np.where(np.abs(change) < LEAST_CHANGE, 0, change) for change in changes)]
+        return [np.clip(np.rint(one), *HU_RANGE).astype(np.int16) for one in scans]
 
     def _profile(self, offsets: NDArray[np.floating]) -> NDArray[np.floating]:
         return np.clip(((1 + RAMP) / 2 - np.abs(offsets) / self.thickness) / RAMP, 0, 1)

@@ -8,7 +8,7 @@ contents and fresh noise. Units are HU and mm; arrays are RAS+ as in nibabel.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +21,11 @@ from monai_nce.virtual.acquisition import sample_scanner
 from monai_nce.virtual.anatomy import Anatomy
 from monai_nce.virtual.motion import ORGANS_SHARE, Motion
 from monai_nce.virtual.physiology import sample_physiology
+from monai_nce.virtual.planted import PlantedLesion, WantedLesion, plant_lesions
 from monai_nce.virtual.shape import Shape
 from monai_nce.virtual.tissue_map import CODES, draw_tissues, redraw_bowel
 
-__all__ = ["LABELS", "VirtualPatient", "make_virtual_patient"]
+__all__ = ["LABELS", "VirtualPatient", "VirtualTwins", "make_virtual_patient", "make_virtual_twins"]
 
 LABELS: dict[str, int] = CODES
 SLICE_SPACING = (3.0, 5.0)  # mm
@@ -60,6 +61,23 @@ class VirtualPatient:
     note: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class VirtualTwins:
+    """Hold the same virtual patient twice, without and with lesions: all else is the same, to the noise of each voxel.
+
+    Args:
+        healthy: without lesions, but for those of the label map.
+        ill: with them.
+        lesions: uint8 on the grid of ``ill.cect``, the number of the planted lesion from 1 on; 0 elsewhere.
+        planted: the lesions, in the order of their numbers.
+    """
+
+    healthy: VirtualPatient
+    ill: VirtualPatient
+    lesions: NDArray[np.uint8]
+    planted: list[PlantedLesion]
+
+
 def make_virtual_patient(
     anatomy: Anatomy, index: int, seed: int = 0, size: int = 128, slices: int = 32, phase: str | None = None
 ) -> VirtualPatient:
@@ -76,10 +94,48 @@ def make_virtual_patient(
     Raises:
         ValueError: an index below 0, a size below 32, no slices, or an unknown phase.
     """
+    return _make(anatomy, index, seed, size, slices, phase)[0][0]
+
+
+def make_virtual_twins(
+    anatomy: Anatomy,
+    index: int,
+    wanted: Sequence[WantedLesion],
+    seed: int = 0,
+    size: int = 128,
+    slices: int = 32,
+    phase: str | None = None,
+) -> VirtualTwins:
+    """Make one patient twice, without and with lesions; the lesions that any patient may have are left out of both.
+
+    Lesions that do not fit into the scanned part of their organs are left out. Where nothing was planted, scans differ
+    in no voxel.
+
+    Args:
+        anatomy, index, seed, size, slices, phase: as of :func:`make_virtual_patient`.
+        wanted: lesions to plant.
+
+    Raises:
+        ValueError: an index below 0, a size below 32, no slices, or an unknown phase.
+    """
+    (healthy, ill), lesions, planted = _make(anatomy, index, seed, size, slices, phase, wanted)
+    return VirtualTwins(healthy, ill, lesions, planted)
+
+
+def _make(
+    anatomy: Anatomy,
+    index: int,
+    seed: int,
+    size: int,
+    slices: int,
+    phase: str | None,
+    wanted: Sequence[WantedLesion] | None = None,
+) -> tuple[list[VirtualPatient], NDArray[np.uint8], list[PlantedLesion]]:
+    """Make a patient, with lesions of its own; or, with ``wanted`` ones, without, and again with what was planted."""
     check_numbers(index, size, slices)
     # Separate streams: the patient must not depend on how many numbers the grid's noise takes.
-    streams = np.random.SeedSequence([seed, index]).spawn(6)
-    body, values_rng, tissues_rng, motion_rng, scanner_rng, noise_rng = map(np.random.default_rng, streams)
+    streams = np.random.SeedSequence([seed, index]).spawn(7)
+    body, values_rng, tissues_rng, motion_rng, scanner_rng, noise_rng, lesions_rng = map(np.random.default_rng, streams)
     values = sample_physiology(values_rng, phase)
     scanner = sample_scanner(scanner_rng)
     shape, motion = Shape(body), Motion(motion_rng)
@@ -109,36 +165,50 @@ def make_virtual_patient(
     moved = _in_anatomy(shape(*motion(*grid, inside=inside, mobility=mobility)), anatomy)
     heights = [float(end) for points in (still, moved) for end in (points[2].min(), points[2].max())]
     slab = anatomy.slab(min(heights) - 5, max(heights) + 5)
-    tissues = draw_tissues(slab, tissues_rng)
-    hu, rise = tissues.hu(values)
+    bodies = [draw_tissues(slab, tissues_rng, lesions=wanted is None)]
+    numbers, planted = np.zeros(slab.structures.shape, np.uint8), []
+    if wanted is not None:
+        scanned = (float(np.median(still[2][:, :, 0])), float(np.median(still[2][:, :, -1])))
+        changed, numbers, planted = plant_lesions(slab, bodies[0], values, wanted, scanned, lesions_rng)
+        bodies.append(changed)
     blur = BLUR * pixel / anatomy.spacing
-    hu, rise = (ndimage.gaussian_filter(volume, blur, mode="nearest") for volume in (hu, rise))
+    aligned, enhanced = [], []
+    for tissues in bodies:
+        hu, rise = (ndimage.gaussian_filter(volume, blur, mode="nearest") for volume in tissues.hu(values))
+        for scans, volume in ((aligned, hu), (enhanced, hu + rise)):
+            scans.append(_averaged(_look_up(volume, slab, still), weights))
     couch = _couch(grid, _look_up(slab.trunk_distance, slab, still), body)
-    aligned, enhanced = (_averaged(_look_up(v, slab, still), weights) for v in (hu, hu + rise))
-    tissues.codes = redraw_bowel(tissues.codes, tissues.lumen, tissues.front, slab.spacing, motion_rng)
-    hu = ndimage.gaussian_filter(tissues.hu(values)[0], blur, mode="nearest")
-    acquired = _averaged(_look_up(hu, slab, moved), weights)
+    drawn = bodies[0]
+    codes, lumen = redraw_bowel(drawn.codes, drawn.lumen, drawn.front, slab.spacing, motion_rng), drawn.lumen
+    acquired = []
+    for tissues in bodies:
+        tissues.codes[lumen] = codes[lumen]
+        hu = ndimage.gaussian_filter(tissues.hu(values)[0], blur, mode="nearest")
+        acquired.append(_averaged(_look_up(hu, slab, moved), weights))
     middles = _points(np.ascontiguousarray(v[:, :, len(weights) // 2 :: len(weights)]) for v in still)
     before = scanner.repeat(noise_rng)  # the scan without contrast, of a slightly other dose
     cect, nect, nect_aligned = (
-        settings.acquire(np.maximum(scan, couch), spacing, noise_rng)
-        for settings, scan in ((scanner, enhanced), (before, acquired), (before, aligned))
+        settings.acquire_twins([np.maximum(scan, couch) for scan in scans], spacing, noise_rng)
+        for settings, scans in ((scanner, enhanced), (before, acquired), (before, aligned))
     )
-    return VirtualPatient(
-        f"virtual_{index:04d}",
-        cect,
-        nect,
-        nect_aligned,
-        labels=_look_up(tissues.codes, slab, middles, order=0),
-        affine=centered_affine((size, size, slices), spacing),
-        note={
-            "anatomy": anatomy.name,
-            "phase": values.phase,
-            "level": round(values.level, 4),
-            "slice_spacing": round(distance, 3),
-            **scanner.note(),
-        },
-    )
+    note = {
+        "anatomy": anatomy.name,
+        "phase": values.phase,
+        "level": round(values.level, 4),
+        "slice_spacing": round(distance, 3),
+        **scanner.note(),
+    }
+    patients = [
+        VirtualPatient(
+            f"virtual_{index:04d}",
+            *scans,
+            labels=_look_up(tissues.codes, slab, middles, order=0),
+            affine=centered_affine((size, size, slices), spacing),
+            note=note,
+        )
+        for tissues, *scans in zip(bodies, cect, nect, nect_aligned, strict=True)
+    ]
+    return patients, _look_up(numbers, slab, middles, order=0), planted
 
 
 def _middle_height(anatomy: Anatomy, reach: float, rng: np.random.Generator) -> float:

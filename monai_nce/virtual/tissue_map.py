@@ -90,8 +90,8 @@ class TissueMap:
         return hu, rise[self.codes] * self.uptake * (1 - self.fatty)
 
 
-def draw_tissues(anatomy: Anatomy, rng: np.random.Generator) -> TissueMap:
-    """Draw the tissues of a patient whose organs are those of ``anatomy``."""
+def draw_tissues(anatomy: Anatomy, rng: np.random.Generator, lesions: bool = True) -> TissueMap:
+    """Draw the tissues of a patient whose organs are those of ``anatomy``, without ``lesions`` only those of the map."""
     structures, spacing = anatomy.structures.copy(), anatomy.spacing
     for name, share in REMOVABLE.items():
         if rng.uniform() < share:
@@ -107,7 +107,8 @@ def draw_tissues(anatomy: Anatomy, rng: np.random.Generator) -> TissueMap:
     patient.add_vessels()
     patient.add_fluid()
     uptake = np.ones(codes.shape, np.float32)
-    patient.add_lesions(uptake)
+    if lesions:
+        patient.add_lesions(uptake)
     patient.add_calcifications()
     patient.add_oral_contrast()
     lumen = codes == CODES["bowel_content"]
