@@ -91,7 +91,7 @@ class TissueMap:
 
 
 def draw_tissues(anatomy: Anatomy, rng: np.random.Generator, lesions: bool = True) -> TissueMap:
-    """Draw the tissues of a patient whose organs are those of ``anatomy``, without ``lesions`` only those of the map."""
+    """Draw the tissues of a patient whose organs are those of ``anatomy``, with lesions of its own or without."""
     structures, spacing = anatomy.structures.copy(), anatomy.spacing
     for name, share in REMOVABLE.items():
         if rng.uniform() < share:
