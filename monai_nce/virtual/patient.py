@@ -166,13 +166,15 @@ def _make(
     heights = [float(end) for points in (still, moved) for end in (points[2].min(), points[2].max())]
     slab = anatomy.slab(min(heights) - 5, max(heights) + 5)
     bodies = [draw_tissues(slab, tissues_rng, lesions=wanted is None)]
-    numbers, planted = np.zeros(slab.structures.shape, np.uint8), []
+    numbers = np.zeros(slab.structures.shape, np.uint8)
+    planted: list[PlantedLesion] = []
     if wanted is not None:
         scanned = (float(np.median(still[2][:, :, 0])), float(np.median(still[2][:, :, -1])))
         changed, numbers, planted = plant_lesions(slab, bodies[0], values, wanted, scanned, lesions_rng)
         bodies.append(changed)
     blur = BLUR * pixel / anatomy.spacing
-    aligned, enhanced = [], []
+    aligned: list[Volume] = []
+    enhanced: list[Volume] = []
     for tissues in bodies:
         hu, rise = (ndimage.gaussian_filter(volume, blur, mode="nearest") for volume in tissues.hu(values))
         for scans, volume in ((aligned, hu), (enhanced, hu + rise)):
@@ -201,12 +203,14 @@ def _make(
     patients = [
         VirtualPatient(
             f"virtual_{index:04d}",
-            *scans,
+            with_contrast,
+            acquired_plain,
+            aligned_plain,
             labels=_look_up(tissues.codes, slab, middles, order=0),
             affine=centered_affine((size, size, slices), spacing),
             note=note,
         )
-        for tissues, *scans in zip(bodies, cect, nect, nect_aligned, strict=True)
+        for tissues, with_contrast, acquired_plain, aligned_plain in zip(bodies, cect, nect, nect_aligned, strict=True)
     ]
     return patients, _look_up(numbers, slab, middles, order=0), planted
 
