@@ -172,7 +172,7 @@ def measure_twins(
 def _is_novel(mark: Mark, known: Sequence[Mark], spacing: Sequence[float]) -> bool:
     alike = [one.place for one in known if 2 * one.score >= mark.score]
     away = (np.linalg.norm(np.subtract(mark.place, place) * spacing) for place in alike)
-    return min(away, default=np.inf) > SAME_PLACE
+    return bool(min(away, default=np.inf) > SAME_PLACE)
 
 
 def _around(volume: Volume, mark: Mark, spacing: Sequence[float]) -> float:

@@ -94,12 +94,12 @@ def _make(anatomy: Anatomy, number: int, seed: int) -> Twins:
 
 def _write(path: Path, twins: Twins) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    volumes = {name: np.stack(getattr(twins, name)) for name in ("plain", "cect")}
     planted = np.array([list(asdict(one).values()) for one in twins.planted], str).reshape(-1, 3)
     with atomic_path(path) as part, open(part, "wb") as file:
         np.savez_compressed(
             file,
-            **volumes,
+            plain=np.stack(twins.plain),
+            cect=np.stack(twins.cect),
             patient=twins.patient,
             tissues=twins.tissues,
             lesions=twins.lesions,
