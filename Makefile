@@ -18,7 +18,7 @@ DEMO := runs/demo
 PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo table1 viewer test test-slow test-all test-nvflare nightly lint docs clean
+.PHONY: help setup demo table1 viewer test test-slow test-all test-monailabel test-nvflare nightly lint docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,10 +59,13 @@ test-all: lint  ## lint and every test
 	$(PYTEST)
 
 # Each in an environment of its own; they need NCE_REAL_DATA and skip without.
+test-monailabel:  ## MONAI Label: a server that enhances and trains over HTTP
+	PYTHON=$(PYTHON) PIP_ARGS="$(PIP_ARGS)" integrations/monailabel/run_test.sh
+
 test-nvflare:  ## NVFlare: a simulation of two sites, and inference with the weights that it makes
 	PYTHON=$(PYTHON) PIP_ARGS="$(PIP_ARGS)" integrations/nvflare/run_test.sh
 
-nightly: test-nvflare  ## every integration, started for real
+nightly: test-monailabel test-nvflare  ## every integration, started for real
 
 lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check .
