@@ -18,7 +18,7 @@ DEMO := runs/demo
 PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -q -n $(WORKERS) $(PYTEST_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo table1 viewer test test-slow test-all test-monailabel test-nvflare nightly lint docs clean
+.PHONY: help setup demo table1 viewer test test-slow test-all test-monailabel test-nvflare test-deploy nightly lint docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,7 +65,10 @@ test-monailabel:  ## MONAI Label: a server that enhances and trains over HTTP
 test-nvflare:  ## NVFlare: a simulation of two sites, and inference with the weights that it makes
 	PYTHON=$(PYTHON) PIP_ARGS="$(PIP_ARGS)" integrations/nvflare/run_test.sh
 
-nightly: test-monailabel test-nvflare  ## every integration, started for real
+test-deploy:  ## MONAI Deploy: the application on a real scan, its series compared with inferring
+	PYTHON=$(PYTHON) PIP_ARGS="$(PIP_ARGS)" integrations/deploy/run_test.sh
+
+nightly: test-monailabel test-nvflare test-deploy  ## every integration, started for real
 
 lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check .

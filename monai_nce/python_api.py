@@ -28,6 +28,8 @@ from numpy.typing import ArrayLike
 
 from monai_nce.bundle_folder import bundle_folder
 from monai_nce.data import Provenance
+from monai_nce.data.dicom.header import Derivation
+from monai_nce.data.dicom.save_series import acquired_series
 from monai_nce.data.files.sha256 import file_sha256
 from monai_nce.data.nifti.writer import as_int16_hu, nifti_image
 from monai_nce.data.scans.file_tree import ReaderWarning
@@ -88,6 +90,19 @@ class Enhanced:
     def nibabel(self) -> nib.Nifti1Image:
         """Return the image that :meth:`save` writes: int16, with a header that says what it is."""
         return nifti_image(as_int16_hu(self.numpy()), self.affine, *self._texts)
+
+    @property
+    def series_files(self) -> tuple[Path, ...]:
+        """Return the DICOM files that were enhanced, in the order of ``hu``'s slices; none of another scan."""
+        return acquired_series(self._source).files if "dicom" in self._writers else ()
+
+    @property
+    def derivation(self) -> Derivation:
+        """Return what a derived series says of how it was made, for hosts that write DICOM by themselves."""
+        if "dicom" not in self._writers:
+            raise InputError("derivation: expected a DICOM series but the scan was none")
+        made: Derivation = self._writers["dicom"].derivation(self._provenance)
+        return made
 
     @property
     def _texts(self) -> tuple[str, str]:

@@ -131,7 +131,14 @@ def test_a_dicom_series_becomes_one(infer: Callable[..., Path], weights: Path, t
         for keyword in ("SeriesDescription", "ImageComments", "DerivationDescription", "SyntheticData"):
             assert one[keyword].value == other[keyword].value
     assert result_text(saved) == result_text(theirs)
+    positions = [pydicom.dcmread(file).ImagePositionPatient for file in made.series_files]
+    assert positions == [pydicom.dcmread(file).ImagePositionPatient for file in sorted(saved.iterdir())]
+    assert made.derivation.description(False) == pydicom.dcmread(sorted(saved.iterdir())[0]).DerivationDescription
     assert made.save(tmp_path / "a.nii.gz", "nifti").is_file()
+    alone = enhance(hu, weights, affine=affine, **EXACT)
+    assert alone.series_files == ()
+    with pytest.raises(InputError, match="derivation: expected a DICOM series but the scan was none"):
+        _ = alone.derivation
 
 
 def test_weights_are_loaded_once_and_two_networks_are_kept(

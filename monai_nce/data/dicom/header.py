@@ -15,7 +15,7 @@ from monai_nce.data.dicom.lossy import lossy_compression
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["Derivation", "SeriesIdentity", "derived_header", "new_series"]
+__all__ = ["Derivation", "Program", "SeriesIdentity", "derived_header", "new_series"]
 
 # Required to be there, but allowed to be empty (type 2).
 MAY_BE_EMPTY = (
@@ -23,11 +23,20 @@ MAY_BE_EMPTY = (
     *("AccessionNumber", "ReferringPhysicianName", "PatientPosition", "PositionReferenceIndicator", "SliceThickness"),
     *("KVP", "AcquisitionNumber"),
 )
-DESCRIPTION = "SYNTHETIC CECT ({}) - research only"  # has room for 64 characters
+DESCRIPTION = "{} ({}) - research only"  # has room for 64 characters
 MARGIN_DESCRIPTION = "SYNTHETIC CECT, margin of error - research only"
 MARGIN_WINDOW = ("50", "100")  # HU
 SERIES_NUMBER_OFFSET = 9000  # far from the numbers that scanners give
 MAX_SERIES_NUMBER = 2**31 - 2
+
+
+@dataclass(frozen=True)
+class Program:
+    """Name the program that computed a series: of another model's, in another application, its own."""
+
+    manufacturer: str = "monai-nce contributors"
+    model_name: str = "monai-nce"
+    version: str = __version__
 
 
 @dataclass(frozen=True)
@@ -36,12 +45,15 @@ class Derivation:
 
     Attributes:
         weights_sha256: of the network's checkpoint, 64 hexadecimal digits.
-        mode: "carry" or "clamp", as in :class:`monai_nce.transforms.CarryHU`.
+        mode: "carry" or "clamp", as in :class:`monai_nce.transforms.CarryHU`; "predicted" where all values are the
+            network's own.
         window_level: centre of the network's window in HU, also that of the display.
         window_width: its width in HU.
         provenance: what the weights learnt from, and whether they meet a scan of another kind.
         margin: None for the synthetic image itself; else the values are how far that may be off, and this says for
             which share of voxels that holds and how it was found.
+        program: that computed it.
+        title: begins the SeriesDescription.
     """
 
     weights_sha256: str
@@ -50,6 +62,8 @@ class Derivation:
     window_width: float
     provenance: Provenance = Provenance()
     margin: str | None = None
+    program: Program = Program()
+    title: str = "SYNTHETIC CECT"
 
     def description(self, source_names_contrast: bool) -> str:
         """Write the DerivationDescription; it says so where the acquired slice itself names a contrast agent."""
@@ -64,6 +78,7 @@ class Derivation:
                 f"Within the body values are the network's prediction, limited to its {window}: what the source image"
                 " holds beyond the window is lost there."
             ),
+            "predicted": "Values are the network's prediction.",
         }[self.mode]
         contrast = " The source image itself names a contrast agent." if source_names_contrast else ""
         asked = f" {self.provenance.request}" if self.provenance.request else ""
@@ -71,14 +86,15 @@ class Derivation:
         if self.margin is not None:
             return (
                 "NO ANATOMY: how far the synthetic CECT that was computed from the referenced source image may be off,"
-                f" in HU to either side. {self.margin} monai-nce {__version__}, weights SHA-256"
-                f" {self.weights_sha256}, trained on {self.provenance.kinds}.{asked}{warning} Research use only, not"
-                " for diagnosis."
+                f" in HU to either side. {self.margin} {self.program.model_name} {self.program.version}, weights"
+                f" SHA-256 {self.weights_sha256}, trained on {self.provenance.kinds}.{asked}{warning} Research use"
+                " only, not for diagnosis."
             )
+        outside = "" if self.mode == "predicted" else " Outside the body values are those of the source."
         return (
             "SYNTHETIC image, computed by a neural network from the referenced source image and its neighbours. No"
-            f" contrast medium was given for it: all enhancement that it adds is a guess.{contrast} {beyond} Outside"
-            f" the body values are those of the source. monai-nce {__version__}, weights SHA-256"
+            f" contrast medium was given for it: all enhancement that it adds is a guess.{contrast} {beyond}{outside}"
+            f" {self.program.model_name} {self.program.version}, weights SHA-256"
             f" {self.weights_sha256}, trained on {self.provenance.kinds}.{asked}{warning} Research use only, not for"
             " diagnosis."
         )
@@ -171,7 +187,8 @@ def derived_header(source: Dataset, series: SeriesIdentity, derivation: Derivati
     provenance = derivation.provenance
     made_by = "AI trained on phantoms" if provenance.phantoms_alone else "AI"
     asked = f", {provenance.asked}" if provenance.asked and not provenance.phantoms_alone else ""
-    header.SeriesDescription = MARGIN_DESCRIPTION if margin else DESCRIPTION.format(made_by + asked)
+    described = DESCRIPTION.format(derivation.title, made_by + asked)
+    header.SeriesDescription = MARGIN_DESCRIPTION if margin else described
     research = "Research use only, not for diagnosis."
     what = "MARGIN OF ERROR of a synthetic image, in HU." if margin else "SYNTHETIC, not acquired."
     comments = (what, provenance.request, provenance.warning, research)
@@ -182,9 +199,7 @@ def derived_header(source: Dataset, series: SeriesIdentity, derivation: Derivati
     header.SourceImageSequence = _source_image(source)
     if not header.SourceImageSequence:
         del header.SourceImageSequence
-    header.Manufacturer = "monai-nce contributors"
-    header.ManufacturerModelName = "monai-nce"
-    header.SoftwareVersions = __version__
+    _name_program(header, derivation.program)
     header.ContributingEquipmentSequence = _equipment(source, derivation, date + time)
 
     header.SamplesPerPixel = 1
@@ -224,6 +239,11 @@ def _source_image(source: Dataset) -> list[Dataset]:
     return [item]
 
 
+def _name_program(item: Dataset, program: Program) -> None:
+    item.Manufacturer, item.ManufacturerModelName = program.manufacturer, program.model_name
+    item.SoftwareVersions = program.version
+
+
 def _equipment(source: Dataset, derivation: Derivation, made_at: str) -> list[Dataset]:
     """Describe this program, and the scanner where it is named."""
     from pydicom import Dataset
@@ -231,9 +251,7 @@ def _equipment(source: Dataset, derivation: Derivation, made_at: str) -> list[Da
     scan = f" {derivation.provenance.scan_mark}" if derivation.provenance.scan_mark else ""
     program = Dataset()
     program.PurposeOfReferenceCodeSequence = _code("SynthesizingEquipment")
-    program.Manufacturer = "monai-nce contributors"
-    program.ManufacturerModelName = "monai-nce"
-    program.SoftwareVersions = __version__
+    _name_program(program, derivation.program)
     program.ContributionDateTime = made_at
     program.ContributionDescription = (
         f"Synthetic contrast enhancement by a neural network, mode {derivation.mode}. Weights SHA-256:"

@@ -24,7 +24,7 @@ from monai_nce.data.scans.formats import is_volume_name
 from monai_nce.data.scans.found import FoundVolume
 from monai_nce.errors import InputError
 
-__all__ = ["OUTPUT_FORMATS", "SaveDicomSeriesd", "check_output_format"]
+__all__ = ["OUTPUT_FORMATS", "SaveDicomSeriesd", "acquired_series", "check_output_format"]
 
 OUTPUT_FORMATS = ("nifti", "dicom", "both")
 GEOMETRY_TOLERANCE_MM = 1e-2
@@ -53,7 +53,7 @@ def check_output_format(items: Sequence[Mapping[str, Any]], output_format: str) 
             raise InputError(f"{path}: output_format {output_format} needs a DICOM series but this is none")
         check_series_folder(series_folder(item["output"]))
         check_series_folder(series_folder(half_width_file(item["output"])))
-        series = _acquired(image)
+        series = acquired_series(image)
         if len(set(series.files)) != series.shape[2]:
             text = "needs one file per slice but this is a multi-frame image"
             raise InputError(f"{series.files[0]}: output_format {output_format} {text}")
@@ -108,7 +108,7 @@ class SaveDicomSeriesd(MapTransform):
         d = dict(data)
         for key in self.key_iterator(d) if self.output_key in d else ():
             volume = d[key]
-            series = _acquired(d[self.source_key])
+            series = acquired_series(d[self.source_key])
             if tuple(volume.shape) != (1, *series.shape) or not np.allclose(
                 volume.affine, series.affine, rtol=0, atol=GEOMETRY_TOLERANCE_MM
             ):
@@ -116,19 +116,22 @@ class SaveDicomSeriesd(MapTransform):
                     f"expected a volume on the grid of the acquired series, {(1, *series.shape)}, but got"
                     f" {tuple(volume.shape)} or another affine"
                 )
-            weights = file_sha256(self.checkpoint)
             output = d[self.output_key]
             folder = series_folder(output if self.margin is None else half_width_file(output))
             provenance = d.get(self.provenance_key, Provenance())
             if provenance.scan_hash:
                 check_not_of_another_scan(d[self.output_key], provenance.scan_hash)
-            derivation = Derivation(weights, self.mode, *self.window, provenance, self.margin)
             with writing(folder):
-                write_derived_series(folder, volume[0], series.files, derivation)
+                write_derived_series(folder, volume[0], series.files, self.derivation(provenance))
         return d
 
+    def derivation(self, provenance: Provenance) -> Derivation:
+        """Return what the headers say of how a volume was made."""
+        return Derivation(file_sha256(self.checkpoint), self.mode, *self.window, provenance, self.margin)
 
-def _acquired(source: FoundVolume | str | Sequence[str]) -> DicomSeries:
+
+def acquired_series(source: FoundVolume | str | Sequence[str]) -> DicomSeries:
+    """Return the series that a path, a list of files or a found volume names, its files in the order of the slices."""
     if not isinstance(source, (FoundVolume, str)):
         files = tuple(Path(path) for path in source)
         source = FoundVolume("dicom", files[0].parent, files)

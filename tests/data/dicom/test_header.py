@@ -18,6 +18,7 @@ import pytest
 from pydicom import Dataset
 
 from monai_nce.data import Provenance
+from monai_nce.data.dicom.header import Program
 from monai_nce.data.dicom.reader import check_dicom
 from monai_nce.data.dicom.writer import write_derived_series
 from tests.data.derived_series import COPIED, DERIVATION, NOT_COPIED, SENTINEL, code_item, complete, derive, sources_of
@@ -183,6 +184,21 @@ def test_the_header_says_what_the_weights_learnt_from(
     # as long as the standard allows: LO 64, ST 1024 characters
     assert len(made.SeriesDescription) <= 64
     assert len(made.DerivationDescription) <= 1024 and len(program.ContributionDescription) <= 1024
+
+
+def test_another_program_names_itself(source: Path, volume: np.ndarray, tmp_path: Path) -> None:
+    program = Program("an institute", "a model", "1.2")
+    made = derive(source, volume, tmp_path / "out", program=program, mode="predicted", title="SYNTHETIC CT")[0]
+    for item in (made, made.ContributingEquipmentSequence[0]):
+        assert (item.Manufacturer, item.ManufacturerModelName, item.SoftwareVersions) == (
+            "an institute",
+            "a model",
+            "1.2",
+        )
+    assert made.SeriesDescription.startswith("SYNTHETIC CT (AI)")
+    text = made.DerivationDescription
+    assert "a model 1.2, weights SHA-256" in text and "Values are the network's prediction." in text
+    assert "monai-nce" not in text and "carried over" not in text and "Outside the body" not in text
 
 
 @pytest.mark.parametrize(
