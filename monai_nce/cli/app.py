@@ -25,6 +25,7 @@ from monai_nce.cli.demo import demo
 from monai_nce.cli.doctor import doctor
 from monai_nce.cli.enhance import enhance
 from monai_nce.cli.evaluate import evaluate
+from monai_nce.cli.node import node
 from monai_nce.cli.passed_on import PassedOn
 from monai_nce.cli.prepare import convert, inspect, prepare
 from monai_nce.cli.report import report
@@ -56,6 +57,7 @@ app.command()(report)
 app.command()(bundle)
 app.add_typer(weights, name="weights")
 app.add_typer(study, name="study")
+app.command()(node)
 app.command()(doctor)
 
 

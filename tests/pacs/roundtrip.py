@@ -22,8 +22,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pydicom
@@ -69,8 +70,13 @@ def get(url: str, accept: str = "application/dicom+json") -> tuple[bytes, str]:
 
 
 @contextlib.contextmanager
-def orthanc(work: Path) -> Iterator[tuple[str, int]]:
-    """Start a server that keeps its files in ``work`` and answers this machine alone; its address and DICOM port."""
+def orthanc(
+    work: Path, settings: Mapping[str, Any] | None = None, modalities: Mapping[str, Any] | None = None
+) -> Iterator[tuple[str, int]]:
+    """Start a server that keeps its files in ``work`` and answers this machine alone; its address and DICOM port.
+
+    ``settings`` are its own, beside the usual ones, ``modalities`` more that it knows.
+    """
     http_port, dicom_port = free_ports(2)
     (work / "storage").mkdir(parents=True)
     configuration = {
@@ -79,7 +85,11 @@ def orthanc(work: Path) -> Iterator[tuple[str, int]]:
         **{"HttpPort": http_port, "DicomPort": dicom_port, "DicomAet": "ORTHANC"},
         **{"RemoteAccessAllowed": False, "AuthenticationEnabled": False, "DicomServerEnabled": True},
         **{"DicomAlwaysAllowStore": False, "DicomCheckModalityHost": True},
-        "DicomModalities": {"test": {"AET": "SENDER", "Host": "127.0.0.1", "Port": 104, "AllowStore": True}},
+        "DicomModalities": {
+            "test": {"AET": "SENDER", "Host": "127.0.0.1", "Port": 104, "AllowStore": True},
+            **(modalities or {}),
+        },
+        **(settings or {}),
     }
     (work / "orthanc.json").write_text(json.dumps(configuration))
     address = f"http://127.0.0.1:{http_port}"

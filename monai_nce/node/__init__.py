@@ -1,0 +1,1 @@
+"""A DICOM node: studies come in, synthetic contrast-enhanced series go out."""
