@@ -72,6 +72,8 @@ if "$python" -c "import torchvision" 2>/dev/null; then
     "$python" -m monailabel.main apps --download --name monaibundle --output "$work" >/dev/null 2>&1
     mkdir -p "$work/monaibundle/model"
     cp -r bundles/nce "$work/monaibundle/model/nce"
+    sed -i 's/"backend": "auto"/"backend": "torch"/; s/"precision": "auto"/"precision": "fp32"/' \
+        "$work/monaibundle/model/nce/configs/inference.json"
     start "$work/monaibundle" --conf models nce --conf zoo_source ngc --conf sam2 false --conf skip_trainers true
     run "$python" $here/check.py stock --url "http://127.0.0.1:$port" --inferred "$inferred"
     stop
