@@ -1,7 +1,8 @@
 """Read a CT as a machine that knows anatomy and looks for spots: it marks what differs from its organ.
 
 The same reader for every image, with nothing to fit: it knows which tissue each voxel of liver, spleen and kidneys
-would be in health, and takes the tissue's median in this image off. It averages what is left with Gaussians that match
+would be in health, and takes the tissue's median in this image off. It does not look at the outermost 6 mm of an organ
+nor beside its vessels, where voxels are partly something else. It averages what is left with Gaussians that match
 balls of 7, 14 and 28 mm, within the organ; the standard deviation is the radius by √3, as of the blob detector of
 Lindeberg (Int. J. Comput. Vis. 1998;30:79) in three dimensions. A place's score is how many times its average exceeds
 the usual one of the organ (1.4826 times the median of its size, and at least 1 HU), whichever scale gives the most.
@@ -24,6 +25,8 @@ ORGANS = {  # tissues in health; its vessels are left out
     "kidney": ("kidney_cortex", "kidney_medulla"),
 }
 DIAMETERS = (7.0, 14.0, 28.0)  # mm
+RIM = 6.0  # mm, a voxel or two
+LEAST_SHARE = 0.3  # of what is averaged that lies in the organ
 LEAST_NOISE = 1.0  # HU
 LEAST_SCORE = 1.0
 LEAST_VOXELS = 200  # of an organ
@@ -60,7 +63,7 @@ def read_scan(
 
 
 def _read_organ(hu: NDArray[np.floating], tissues: Sequence[NDArray[np.bool_]], spacing: Sequence[float]) -> list[Mark]:
-    organ = np.any(tissues, axis=0)
+    organ = ndimage.distance_transform_edt(np.any(tissues, axis=0), sampling=spacing) > RIM
     if organ.sum() < LEAST_VOXELS:
         return []
     margin = [int(np.ceil(DIAMETERS[-1] / step)) for step in spacing]
@@ -71,13 +74,13 @@ def _read_organ(hu: NDArray[np.floating], tissues: Sequence[NDArray[np.bool_]], 
     corner = [part.start for part in box]
     rest = np.zeros(hu.shape, np.float32)
     for tissue in tissues:
-        if tissue.any():
-            rest[tissue] = hu[tissue] - np.median(hu[tissue])
+        if (part := tissue & organ).any():
+            rest[part] = hu[part] - np.median(hu[part])
     rest, inside = rest[box], organ[box].astype(np.float32)
     found = []
     for diameter in DIAMETERS:
         sigma = [diameter / 2 / np.sqrt(3) / step for step in spacing]
-        share = np.maximum(ndimage.gaussian_filter(inside, sigma), 1e-3)
+        share = np.maximum(ndimage.gaussian_filter(inside, sigma), LEAST_SHARE)
         mean = np.where(inside > 0, ndimage.gaussian_filter(rest, sigma) / share, 0)
         noise = max(1.4826 * float(np.median(np.abs(mean[inside > 0]))), LEAST_NOISE)
         score = np.abs(mean) / noise

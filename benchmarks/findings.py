@@ -62,6 +62,7 @@ SAME_PLACE = 10.0  # mm
 RESAMPLES = 999
 SIZE_NAMES = {size: f"{size[0]:.0f} to {size[1]:.0f} mm" for size in SIZES}
 SEEN = {True: "plain scan shows it", False: "plain scan does not"}
+MOST_FALSE = 8.0  # false marks in a patient to which curves are kept and drawn
 FATES = ("shown", "lost", "reversed")
 
 Volume = NDArray[np.float32]
@@ -235,10 +236,7 @@ def summarize(patients: Sequence[PatientResult], seed: int = 0) -> dict[str, Any
                 **{pattern: _fates(name, [one for one in every if one.pattern == pattern]) for pattern in PATTERNS},
                 **{part: _fates(name, [one for one in every if one.part == part]) for part in parts},
             },
-            "curves": {
-                part: None if free is None else [np.round(axis, 4).tolist() for axis in free.curve()]
-                for part, free in curves.items()
-            },
+            "curves": {part: None if free is None else _drawn(free) for part, free in curves.items()},
         }
         if name in patients[0].novel:
             methods[name]["invented"] = interval(partial(invented, name))
@@ -246,6 +244,14 @@ def summarize(patients: Sequence[PatientResult], seed: int = 0) -> dict[str, Any
             numbers = dict(zip(("invented", "real"), map(len, sides(name, patients)), strict=True))
             methods[name]["residual"] = {**numbers, "told_apart": interval(partial(told_apart, name))}
     return {"threshold": threshold, "methods": methods}
+
+
+def _drawn(free: FreeResponse) -> list[list[float]]:
+    false, found = free.curve()
+    steps = (false <= MOST_FALSE) & np.concatenate([[True], np.diff(found) > 0])
+    return [
+        np.round([*axis[steps], last], 4).tolist() for axis, last in ((false, MOST_FALSE), (found, found[steps][-1]))
+    ]
 
 
 def _fates(name: str, lesions: Sequence[LesionResult]) -> dict[str, Any]:
@@ -318,15 +324,16 @@ def draw(summary: Mapping[str, Any], path: Path) -> None:
     methods = summary["methods"]
     fig, axes = plt.subplots(2, len(SIZES), figsize=(11, 6.8), sharex=True, sharey=True, layout="constrained")
     styles: dict[str, dict[str, Any]] = {IDENTITY: {"color": "0.5", "ls": "--"}, TRUTH: {"color": "k", "ls": "--"}}
+    styles |= {name: {"color": f"C{n + (n >= 7)}"} for n, name in enumerate(n for n in methods if n not in styles)}
     for ax, part in zip(axes.T.ravel(), methods[TRUTH]["curves"], strict=True):
         ax.set_title(f"{part} ({methods[TRUTH]['fate'][part]['lesions']})", fontsize=9)
         for name, of in methods.items():
             if of["curves"][part] is not None:
-                ax.step(*of["curves"][part], where="post", lw=1.3, **styles.get(name, {}))
-        ax.set(xlim=(0, 8), ylim=(0, 1.02))
+                ax.step(*of["curves"][part], where="post", lw=1.3, **styles[name])
+        ax.set(xlim=(0, MOST_FALSE), ylim=(0, 1.02))
         ax.grid(alpha=0.3)
     full = next((ax for ax in axes.ravel() if ax.get_lines()), axes[0, 0])
-    fig.legend(full.get_lines(), list(methods), loc="outside lower center", ncols=5, fontsize=9)
+    fig.legend(full.get_lines(), list(methods), loc="outside upper center", ncols=5, fontsize=9)
     fig.supxlabel("false marks in a patient without lesions")
     fig.supylabel("share of the lesions found")
     fig.savefig(path, dpi=110)

@@ -45,8 +45,10 @@ class FreeResponse:
 
     def found_beside(self, false: float) -> float:
         """Return the share of the lesions that is found beside so many false marks in an image, at most."""
-        marks, found = self.curve()
-        return float(found[marks <= false].max())
+        marks = np.sort([score for of in self.false_marks for score in of])[::-1]
+        allowed = int(false * len(self.false_marks) + 1e-9)
+        too_low = marks[allowed] if allowed < len(marks) else -np.inf
+        return float(np.mean(np.asarray(self.lesions) > too_low))
 
     def figure_of_merit(self) -> float:
         """Return the chance that a lesion has a higher score than the highest false mark of an image."""

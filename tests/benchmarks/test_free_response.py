@@ -57,4 +57,5 @@ def test_curves_of_any_marks(lesions: list[float], marks: list[list[float]], fal
     assert 0 <= free.figure_of_merit() <= 1
     limit = threshold_at(marks, false)
     assert sum(score >= limit for of in marks for score in of) <= false * len(marks) + 1e-9
+    assert free.found_beside(false) == pytest.approx(y[x <= false + 1e-9].max())
     assert free.found_beside(false) >= free.found_at(limit) - 1e-9
