@@ -104,9 +104,32 @@ def add_work(parser: argparse._ActionsContainer) -> None:
         help="processes, a patient each (default: 1)",
         **absent,
     )
+    add_cluster(parser)
     # alone, or as the bundle has it
     resume: dict[str, Any] = {"nargs": "?", "const": "True", "choices": ["True"], "metavar": "True", **absent}
     parser.add_argument("--resume", **resume, help="go on where a run with the same input was stopped")
+
+
+def add_cluster(parser: argparse._ActionsContainer) -> None:
+    """Add the workers of a Dask cluster in place of processes of this machine; not given it leaves no trace."""
+    parser.add_argument(
+        "--cluster",
+        default=argparse.SUPPRESS,
+        metavar="ADDRESS",
+        help="scheduler of a Dask cluster whose workers take the place of --num_workers, such as tcp://host:8786",
+    )
+
+
+def take_workers(given: dict[str, Any]) -> int | str:
+    """Take ``num_workers`` or ``cluster`` out of what was given on the command line.
+
+    Raises:
+        InputError: for both.
+    """
+    number, cluster = given.pop("num_workers", None), given.pop("cluster", None)
+    if number is not None and cluster is not None:
+        raise InputError("--cluster: expected without --num_workers: the cluster's workers do the work")
+    return cluster or number or 1
 
 
 def run_resumable(run: Callable[[], Path]) -> Path:

@@ -24,7 +24,7 @@ from monai_nce.distributed import is_main_process
 from monai_nce.errors import InputError
 
 from .archives import PRESETS
-from .arguments import add_fractions, add_licence, add_number, add_output, add_work, number, run_resumable
+from .arguments import add_fractions, add_licence, add_number, add_output, add_work, number, run_resumable, take_workers
 from .ct_archive import prepare_archive
 from .geometry import SIZE, SPACING_MM, canonical, paper_grid, resample
 from .messages import MessageLog, progress_bar, say, warn_of_empty_splits
@@ -169,7 +169,7 @@ def _run(**given: Any) -> Path:
     split_patients((), given["validation_fraction"], given["test_fraction"])  # refused now, not after the last patient
     if "nect" not in given and "cect" not in given:
         return _run_archive(**given)
-    for name in ("studies", "csv", "preset", "phase", "min_overlap", "min_slices", "num_workers", "resume"):
+    for name in ("studies", "csv", "preset", "phase", "min_overlap", "min_slices", "num_workers", "cluster", "resume"):
         if name in given:
             raise InputError(f"--{name}: does not go with --nect and --cect")
     for name, other in (("nect", "cect"), ("cect", "nect")):
@@ -192,6 +192,6 @@ def _run_archive(**given: Any) -> Path:
     settings = {item.name: given.pop(item.name) for item in fields(PairSettings) if item.name in given}
     if "csv" in given:
         given["pair_list"] = given.pop("csv")
-    workers, resume = given.pop("num_workers", 1), given.pop("resume", False) == "True"
+    workers, resume = take_workers(given), given.pop("resume", False) == "True"
     run = partial(prepare_archive, settings=PairSettings(**settings), workers=workers, resume=resume, **given)
     return run_resumable(run)

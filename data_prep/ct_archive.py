@@ -43,7 +43,7 @@ def prepare_archive(
     test_fraction: float = 0.25,
     licence: str = "",
     seed: int = 0,
-    workers: int = 1,
+    workers: int | str = 1,
     overwrite: bool = False,
     resume: bool = False,
     progress: bool = True,
@@ -122,7 +122,7 @@ def prepare_archive(
 
 
 def _add_patients(
-    dataset: VolumeWriter, jobs: list[Job], prepare: Prepare, workers: int, log: MessageLog | None, progress: bool
+    dataset: VolumeWriter, jobs: list[Job], prepare: Prepare, workers: int | str, log: MessageLog | None, progress: bool
 ) -> LeftOut:
     """Prepare patients into a data set; the report on those left out, and the messages where there is no log."""
     messages: list[str] = []

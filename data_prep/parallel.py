@@ -1,4 +1,4 @@
-"""Spread work over worker processes of this machine, and over the processes that ``torchrun`` started.
+"""Spread work over worker processes of this machine or of a cluster, and over those that ``torchrun`` started.
 
 Neither joblib nor ``multiprocessing.Pool`` serves for the workers: the one takes up new work while results pile up in
 the parent, a volume each, the other waits for a killed worker for ever.
@@ -23,6 +23,8 @@ import torch
 
 from monai_nce.distributed import all_gather, broadcast, shard, start_cpu_group
 
+from .cluster import on_cluster
+
 __all__ = ["gather", "in_processes", "others_end_on_error", "share"]
 
 Given = TypeVar("Given")
@@ -30,15 +32,24 @@ Made = TypeVar("Made")
 PATIENCE = timedelta(days=30)  # for the slowest process of a run
 
 
-def in_processes(function: Callable[[Given], Made], given: Iterable[Given], workers: int) -> Iterator[Made]:
+def in_processes(function: Callable[[Given], Made], given: Iterable[Given], workers: int | str) -> Iterator[Made]:
     """Apply a function to each item in processes of one thread and one item each, and yield results as they are done.
 
     Items are taken up as processes become free; with one worker all is done in this process. The processes are ended at
     once when the caller stops, by an exception or an interrupt, and end themselves when it is killed.
 
+    Args:
+        function: can be pickled.
+        given: the items.
+        workers: how many processes; or the address of a Dask scheduler, whose workers then do it.
+
     Raises:
+        InputError: where no scheduler answers at the address.
         ChildProcessError: if a process was killed from outside, most often for want of memory.
     """
+    if isinstance(workers, str):
+        yield from on_cluster(function, given, workers)
+        return
     if workers == 1:
         yield from map(function, given)
         return

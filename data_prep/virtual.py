@@ -37,7 +37,7 @@ from monai_nce.virtual import (
 from monai_nce.virtual.label_map import label_map_files
 from monai_nce.virtual.naming import NAMINGS
 
-from .arguments import add_fractions, add_licence, add_number, add_output, add_work, run_resumable
+from .arguments import add_fractions, add_licence, add_number, add_output, add_work, run_resumable, take_workers
 from .contact_sheet import write_contact_sheets
 from .messages import MessageLog, progress_bar, warn_of_empty_splits
 from .parallel import in_processes
@@ -80,7 +80,7 @@ def write_virtual_dataset(
     test_fraction: float = 0.25,
     licence: str = "",
     seed: int = 0,
-    workers: int = 1,
+    workers: int | str = 1,
     overwrite: bool = False,
     resume: bool = False,
     progress: bool = True,
@@ -137,7 +137,8 @@ def write_virtual_dataset(
         work=hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest(),
         resume=resume,
     )
-    with dataset, TemporaryDirectory() as folder:
+    shared = Path(out_dir).resolve().parent if isinstance(workers, str) else None  # where other machines see it
+    with dataset, TemporaryDirectory(dir=shared) as folder:
         finished = {row["index"] for row in dataset.finished.values()}
         wanted = {index: anatomy for index, anatomy in anatomy_of.items() if index not in finished}
         files = {number: Path(folder) / f"{number}.pickle.gz" for number in set(wanted.values())}
@@ -200,7 +201,7 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _complete_all(labels: Sequence[LabelSource], files: Mapping[int, Path], workers: int, progress: bool) -> None:
+def _complete_all(labels: Sequence[LabelSource], files: Mapping[int, Path], workers: int | str, progress: bool) -> None:
     """Complete the label maps that have a file into it; the others are read and checked all the same."""
     stored = in_processes(partial(_store, labels, files), range(len(labels)), workers)
     log = MessageLog("")
@@ -296,7 +297,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _run(labels: list[list[Path]], naming: list[str], hold_out: list[Path], **given: Any) -> Path:
     sources = list(_sources(labels, naming, hold_out))
-    work = {"workers": given.pop("num_workers", 1), "resume": given.pop("resume", "") == "True"}
+    work = {"workers": take_workers(given), "resume": given.pop("resume", "") == "True"}
     return run_resumable(lambda: write_virtual_dataset(labels=sources, **work, **given))
 
 
