@@ -76,6 +76,12 @@ class Calibration:
         )
 
     @property
+    def says_of_means(self) -> str:
+        """Say in how many patients the means of organs keep to ``organ_means``."""
+        share = f"{self.coverage:.0%}"
+        return f"In {share} of patients like those that this was calibrated on; no more than a hint for others."
+
+    @property
     def patients(self) -> str:
         """Such as "48 virtual patients"."""
         kind = str(self.data.get("kind", ""))

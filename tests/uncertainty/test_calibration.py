@@ -47,6 +47,7 @@ def test_margins_are_multiplied_for_what_they_are_for():
     assert MADE(signals, "organs").unique().tolist() == [4.0]
     assert "90% of the body's voxels" in MADE.says() and "20 virtual patients" in MADE.says()
     assert "90% of the voxels of each organ" in MADE.says("organs") and MADE.says("organs").isascii()
+    assert MADE.says_of_means.startswith("In 90% of patients")
     with pytest.raises(InputError, match="uncertainty_for: expected one of body, organs but got 'all'"):
         MADE.factor("all")
 

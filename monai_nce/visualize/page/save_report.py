@@ -42,6 +42,7 @@ class SaveReportd(MapTransform):
         path_key: of that path, or of the list of its files.
         margin_key: of how far each voxel of the volume may be off, likewise; None where that is not known.
         organ_margins: by how much the mean of each organ may be.
+        margin_note: for which patients that holds.
 
     Raises:
         InputError: when called and the disk is full or not writable, or another scan's page is there by now.
@@ -65,6 +66,7 @@ class SaveReportd(MapTransform):
         path_key: str = "source",
         margin_key: str | None = None,
         organ_margins: Mapping[str, float] | None = None,
+        margin_note: str = "",
     ) -> None:
         super().__init__(keys)
         self.source_key = source_key
@@ -78,6 +80,7 @@ class SaveReportd(MapTransform):
         self.path_key = path_key
         self.margin_key = margin_key
         self.organ_margins = organ_margins
+        self.margin_note = margin_note
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
@@ -108,8 +111,11 @@ class SaveReportd(MapTransform):
         if not self.organ_margins:
             return []
         rows = [[name.replace("_", " "), f"± {value:.0f}"] for name, value in self.organ_margins.items()]
-        note = "In nine of ten patients like those that this was calibrated on; no more than a hint for others."
-        return [ReportTable("Mean of an organ, margin of error", ["organ", self.display.unit or "margin"], rows, note)]
+        return [
+            ReportTable(
+                "Mean of an organ, margin of error", ["organ", self.display.unit or "margin"], rows, self.margin_note
+            )
+        ]
 
 
 def provenance_table(
