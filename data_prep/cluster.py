@@ -6,9 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
 
-import SimpleITK as sitk
-import torch
-
 from monai_nce.errors import InputError
 
 __all__ = ["on_cluster"]
@@ -47,7 +44,7 @@ def on_cluster(function: Callable[[Given], Made], given: Iterable[Given], addres
         waiting = iter(given)
 
         def submit(count: int) -> list[Any]:
-            return [client.submit(_alone, function, one, pure=False) for one in islice(waiting, count)]
+            return [client.submit(function, one, pure=False) for one in islice(waiting, count)]
 
         under_way = as_completed(submit(AHEAD * max(1, sum(client.nthreads().values()))), loop=client.loop)
         for future in under_way:
@@ -60,9 +57,3 @@ def on_cluster(function: Callable[[Given], Made], given: Iterable[Given], addres
                 under_way.add(another)
             future.release()  # or the cluster keeps every volume
             yield made
-
-
-def _alone(function: Callable[[Given], Made], one: Given) -> Made:
-    torch.set_num_threads(1)
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    return function(one)

@@ -7,14 +7,13 @@ the parent, a volume each, the other waits for a killed worker for ever.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
@@ -22,6 +21,7 @@ import SimpleITK as sitk
 import torch
 
 from monai_nce.distributed import all_gather, broadcast, shard, start_cpu_group
+from monai_nce.processes import end_with_parent
 
 from .cluster import on_cluster
 
@@ -48,7 +48,7 @@ def in_processes(function: Callable[[Given], Made], given: Iterable[Given], work
         ChildProcessError: if a process was killed from outside, most often for want of memory.
     """
     if isinstance(workers, str):
-        yield from on_cluster(function, given, workers)
+        yield from on_cluster(partial(_in_one_thread, function), given, workers)
         return
     if workers == 1:
         yield from map(function, given)
@@ -122,12 +122,15 @@ def _others_alive() -> Iterator[None]:
 
 
 def _start_worker() -> None:
+    _use_one_thread()
+    end_with_parent()
+
+
+def _in_one_thread(function: Callable[[Given], Made], one: Given) -> Made:
+    _use_one_thread()
+    return function(one)
+
+
+def _use_one_thread() -> None:
     torch.set_num_threads(1)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os._exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from types import TracebackType
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "INTERRUPTED",
     "WRONG_INPUT",
     "InputError",
+    "error_chain",
     "fault_text",
     "find_input_error",
     "is_bundle_program",
@@ -32,11 +34,18 @@ class InputError(ValueError):
         super().__init__(" ".join(str(message).split()))
 
 
+def error_chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and those behind it, each once: one that is raised again out of its own makes a circle."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        yield error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+
+
 def find_input_error(error: BaseException | None) -> InputError | None:
     """Return the :class:`InputError` behind an exception, or None: MONAI's parser and transforms wrap exceptions."""
-    while error is not None and not isinstance(error, InputError):
-        error = error.__cause__ or error.__context__
-    return error
+    return next((one for one in error_chain(error) if isinstance(one, InputError)), None)
 
 
 def fault_text(error: BaseException, doing: str) -> str:
@@ -48,8 +57,7 @@ def fault_text(error: BaseException, doing: str) -> str:
     """
     if cause := find_input_error(error):
         return str(cause)
-    while deeper := error.__cause__ or error.__context__:
-        error = deeper
+    *_, error = error_chain(error)
     name = type(error).__name__
     if isinstance(error, MemoryError) or "OutOfMemory" in name or "can't allocate memory" in str(error):
         return f"not enough memory while it was {doing}"

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import monai_nce
-from monai_nce.errors import InputError, fault_text, one_line_errors
+from monai_nce.errors import InputError, fault_text, find_input_error, one_line_errors
 
 
 def error_raised_by(function) -> BaseException:
@@ -176,3 +176,15 @@ def wrapped(error: Exception) -> Exception:
 )
 def test_a_fault_is_told_in_a_line_without_patient_data(error, text):
     assert fault_text(error, "read") == text
+
+
+def test_an_error_that_is_raised_again_out_of_its_own_cause_is_told() -> None:
+    first = KeyError("DOE")
+    first.__context__ = ValueError("DOE")
+    first.__context__.__cause__ = first
+    assert find_input_error(first) is None
+    assert fault_text(first, "read") == "an unexpected ValueError while it was read"
+    first.__context__.__context__ = None
+    refused = InputError("a.nii: holds no voxels")
+    refused.__context__, first.__context__.__cause__ = first, refused
+    assert find_input_error(first) is refused and fault_text(first, "read") == "a.nii: holds no voxels"

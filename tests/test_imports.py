@@ -62,6 +62,7 @@ INNER_EDGES: dict[str, set[str]] = {
     "networks": set(),
     "node": {"data", "python_api"},
     "phantom": {"data"},
+    "processes": set(),
     "settings": set(),
     "study": {"data", "visualize"},
     "terminal": set(),
@@ -71,7 +72,17 @@ INNER_EDGES: dict[str, set[str]] = {
     "visualize": {"data"},
     "weights_store": set(),
 }
-OPEN_TO_ALL = {"__init__", "bundle_folder", "contrast", "distributed", "errors", "modality", "precision", "terminal"}
+OPEN_TO_ALL = {
+    "__init__",
+    "bundle_folder",
+    "contrast",
+    "distributed",
+    "errors",
+    "modality",
+    "precision",
+    "processes",
+    "terminal",
+}
 BY_NAME = {"import_module", "__import__", "optional_import"}
 
 

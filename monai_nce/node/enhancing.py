@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import multiprocessing
-import os
 import signal
-import threading
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from monai_nce import __version__
-from monai_nce.errors import fault_text, find_input_error
+from monai_nce.errors import error_chain, fault_text, find_input_error
+from monai_nce.processes import end_with_parent
 
 __all__ = ["Crashed", "Enhancing", "Result", "enhance_series"]
 
@@ -107,7 +106,7 @@ class Enhancing:
 
 def _serve(pipe: Connection, settings: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, with which this process ends
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     warnings.simplefilter("ignore")  # others' may quote a header; the project's own come with the result
     import monai_nce.python_api  # noqa: F401
 
@@ -117,13 +116,6 @@ def _serve(pipe: Connection, settings: dict[str, Any]) -> None:
         except EOFError:
             return
         pipe.send(enhance_series(series, output, seed, settings))
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def enhance_series(series: Path, output: Path, seed: str, settings: Mapping[str, Any]) -> Result:
@@ -172,12 +164,7 @@ def _place(made: Path, output: Path, seed: str) -> None:
             dcmwrite(temporary / file.name, header, enforce_file_format=True)
 
 
-def _is_systems(error: BaseException | None) -> bool:
+def _is_systems(error: BaseException) -> bool:
     """Return whether the disk is behind an error, not the scan."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:  # one that is raised again from its own cause makes a circle
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS):
-            return True
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
-    return False
+    numbers = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+    return any(isinstance(one, OSError) and one.errno in numbers for one in error_chain(error))

@@ -93,9 +93,8 @@ def node_app(settings: NodeSettings, store: Store, hosts: tuple[str, ...] = LOOP
             "free_gib": store.free_bytes() / 2**30,
             "quiet_seconds": settings.quiet_seconds,
         }
-        counters = {
-            name: store.counters().get(name, {}) for name in ("instances", "series", "sends", "refused_associations")
-        }
+        counted = store.counters()
+        counters = {name: counted.get(name, {}) for name in ("instances", "series", "sends", "refused_associations")}
         rows = [row | {"at": _clock(max(row["changed"], row["last"]))} for row in store.recent(ROWS)]
         return Response(
             template.render(about=about, counters=counters, waiting=store.waiting(), rows=rows), media_type="text/html"
