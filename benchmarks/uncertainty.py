@@ -50,6 +50,7 @@ from monai_nce.uncertainty import (
     fewest_patients,
     fit_half_width,
 )
+from monai_nce.visualize import radiological
 
 __all__ = ["calibrate", "main", "measure"]
 
@@ -303,7 +304,7 @@ def draw_picture(path: Path, results: Mapping[str, Any], seen: tuple[np.ndarray,
         "half-width, HU": (np.where(body, width, 0), "viridis", (0, 80)),
     }
     for axis, (title, (volume, colours, limits)) in zip(axes, images.items(), strict=False):
-        shown = axis.imshow(volume[::-1, ::-1, at].T, cmap=colours, vmin=limits[0], vmax=limits[1])
+        shown = axis.imshow(radiological(volume[..., at]), cmap=colours, vmin=limits[0], vmax=limits[1])
         axis.set(title=title, xticks=[], yticks=[])
         if colours == "viridis":
             figure.colorbar(shown, ax=axis, shrink=0.8)
